@@ -1,0 +1,1 @@
+"""What was planned: a DICOM folder becomes one checked, pseudonymous Case."""

@@ -1,0 +1,59 @@
+"""What the comparison hands on."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatecheck.files import HandedOn
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Metric(_Part):
+    """A value with its standard deviation (k = 1); sigma is None for a dose without noise (a TPS's)."""
+
+    value: float
+    sigma: float | None
+
+
+class DoseMetrics(_Part):
+    """Dose of one structure, Gy, whole course."""
+
+    mean_gy: Metric
+    d95_gy: Metric
+    d50_gy: Metric
+    d2_gy: Metric
+    max_gy: Metric
+
+
+class DvhCurve(_Part):
+    """Cumulative dose-volume histogram: fraction of volume that receives at least each dose."""
+
+    dose_gy: tuple[float, ...]
+    volume_fraction: tuple[float, ...]
+    volume_fraction_sigma: tuple[float, ...] | None
+
+
+class StructureComparison(_Part):
+    """One structure's Monte Carlo dose and, where there is one, TPS dose."""
+
+    name: str
+    interpreted_type: str
+    volume_ml: float
+    covered_fraction: float = Field(description="part of the structure's volume inside the dose grid")
+    mc: DoseMetrics | None
+    tps: DoseMetrics | None
+    mc_dvh: DvhCurve | None
+    tps_dvh: DvhCurve | None
+    note: str = ""
+
+
+class Comparison(HandedOn):
+    """Written as compare/comparison.json; with a TPS dose beside it compare/difference.mha (MC - TPS, Gy)."""
+
+    made_from: dict[str, str]
+    structures: tuple[StructureComparison, ...]
+    has_tps_dose: bool
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,219 @@
+"""The configuration: one typed section per room; unknown keys, wrong units and missing files are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gatecheck.errors import InputError
+
+Millimetres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CaseConfig(_Section):
+    """What is verified."""
+
+    dicom_folder: Path | None = Field(None, description="folder of DICOM files; empty: the phantom below is made")
+    phantom: Literal["clinical_case_1"] = Field(
+        "clinical_case_1", description="the made case that is verified when there is no dicom_folder"
+    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = Field(
+        None, description="name of the results folder; empty: a pseudonym made from the plan's content"
+    )
+    show_identity: bool = Field(False, description="put plan label and patient ID into the report")
+
+
+class MachineConfig(_Section):
+    """The machine that treats."""
+
+    models_folder: Path = Field(Path("linac_models"), description="folder of machine models")
+    model: str | None = Field(None, description="a machine model's folder name; empty: chosen by the plan's MLC")
+    beam: str = Field("beam_6x", description="the beam file within the machine model")
+    head: Literal["fast"] = Field("fast", description="how photons are brought through jaws and leaves")
+
+
+class PatientConfig(_Section):
+    """How CT numbers become matter, and on which voxels."""
+
+    ct_calibration: Path | None = Field(
+        None, description="CSV of ct_number,density_g_cm3 of the site's own scanner; empty: Schneider 2000"
+    )
+    density_overrides: dict[str, Annotated[float, Field(gt=0, le=25)]] = Field(
+        default_factory=dict, description="structure name: density in g/cm3, composition from that density"
+    )
+    body_structure: str | None = Field(None, description="name of the body contour; empty: by type, then by threshold")
+    couch_structures: tuple[str, ...] = Field((), description="structures outside the body to be kept")
+    margin_around_body: Annotated[float, Field(ge=0, le=200)] = Field(5.0, description="mm of air kept round the body")
+    coarse_voxel_size: Millimetres = Field(4.0, description="mm, away from the fine region")
+    fine_voxel_size: Millimetres | None = Field(None, description="mm, in the fine region; empty: no fine region")
+    fine_region_structures: tuple[str, ...] = Field(
+        (), description="the fine region surrounds these structures; empty: chosen by type (GTV, CTV, PTV)"
+    )
+    fine_region_margin: Annotated[float, Field(ge=0, le=100)] = Field(15.0, description="mm around those structures")
+
+    @model_validator(mode="after")
+    def _fine_divides_coarse(self) -> Self:
+        if self.fine_voxel_size is not None:
+            ratio = self.coarse_voxel_size / self.fine_voxel_size
+            if ratio < 1 or abs(ratio - round(ratio)) > 1e-6:
+                raise ValueError(
+                    f"coarse_voxel_size {self.coarse_voxel_size} mm is not a whole multiple of "
+                    f"fine_voxel_size {self.fine_voxel_size} mm, so the boxes would not tile"
+                )
+        return self
+
+
+class TransportConfig(_Section):
+    """Physics of the patient's transport, and how much of it."""
+
+    physics_list: Literal[
+        "G4EmStandardPhysics", "G4EmStandardPhysics_option3", "G4EmStandardPhysics_option4"
+    ] = "G4EmStandardPhysics"
+    geant4_data: Path | None = Field(None, description="folder of Geant4 data sets; empty: official, else embedded")
+    electron_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
+    photon_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
+    electron_step_function: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=10)]] = Field(
+        (0.1, 0.1), description="largest fractional energy loss range per step, and final range in mm"
+    )
+    multiple_scattering_step_limit: Literal["UseSafety", "UseSafetyPlus", "UseDistanceToBoundary"] = (
+        "UseDistanceToBoundary"
+    )
+    target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
+        0.025, description="mean relative sigma (k = 1) wanted in voxels above half the maximum dose"
+    )
+    source_photons: Annotated[int, Field(ge=1000)] | None = Field(
+        None, description="photons behind the head, instead of target_relative_sigma"
+    )
+    maximum_source_photons: Annotated[int, Field(ge=1000)] = Field(
+        200_000_000, description="photons behind the head, never exceeded"
+    )
+    pilot_photons: Annotated[int, Field(ge=1000)] = Field(200_000, description="photons of the pilot run")
+    minimum_chunks: Annotated[int, Field(ge=4, le=10_000)] = Field(
+        10, description="the standard deviation comes from the spread of chunks"
+    )
+    chunk_minutes: Annotated[float, Field(gt=0.05, le=600)] = Field(5.0, description="aimed length of a chunk")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="varies all random numbers; 0 is the usual choice")
+
+
+class DoseConfig(_Section):
+    """What is reported as dose."""
+
+    dose_to: Literal["medium", "water"] = "medium"
+
+
+class CalibrationConfig(_Section):
+    """How well the reference field is simulated."""
+
+    relative_sigma: Annotated[float, Field(gt=0.0002, le=0.05)] = Field(
+        0.004, description="wanted relative sigma (k = 1) of the reference dose per photon"
+    )
+
+
+class ReportConfig(_Section):
+    """What people read."""
+
+    title: str = "Independent Monte Carlo dose check"
+    structures: tuple[str, ...] = Field((), description="structures drawn and listed first; all are listed")
+
+
+class Config(_Section):
+    """The whole configuration of one verification."""
+
+    results_folder: Path = Path("results")
+    case: CaseConfig = CaseConfig()
+    machine: MachineConfig = MachineConfig()
+    patient: PatientConfig = PatientConfig()
+    transport: TransportConfig = TransportConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    dose: DoseConfig = DoseConfig()
+    report: ReportConfig = ReportConfig()
+
+
+def project_folder() -> Path:
+    """The folder that holds Snakefile and linac_models."""
+    return Path(__file__).resolve().parents[2]
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the key, what was found and what is expected.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise InputError(f"{path.name}: the configuration file is not there.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: not valid YAML ({_one_line(error)}).") from error
+    return validate_config(content, source=path.name)
+
+
+def validate_config(content: object, *, source: str) -> Config:
+    """Validate the content of a configuration; `source` names it in messages."""
+    if not isinstance(content, dict):
+        raise InputError(f"{source}: {type(content).__name__} found, expected keys and values at the top level.")
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise InputError(_explained(error, source)) from error
+    _check_paths(config, source)
+    return config
+
+
+def _check_paths(config: Config, source: str) -> None:
+    expected: list[tuple[str, Path | None]] = [
+        ("case.dicom_folder", config.case.dicom_folder),
+        ("patient.ct_calibration", config.patient.ct_calibration),
+        ("transport.geant4_data", config.transport.geant4_data),
+    ]
+    for key, path in expected:
+        if path is not None and not path.exists():
+            raise InputError(f"{source}: {key}: {path} is not there.")
+    models = resolve_models_folder(config)
+    if not models.is_dir():
+        raise InputError(f"{source}: machine.models_folder: {config.machine.models_folder} is not a folder.")
+
+
+def resolve_models_folder(config: Config) -> Path:
+    """The folder of machine models: as given, or beside the Snakefile when given relative to it."""
+    folder = config.machine.models_folder
+    return folder if folder.is_absolute() or folder.is_dir() else project_folder() / folder
+
+
+def _explained(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{source}: {key}: unknown key{_did_you_mean(first['loc'])}.{more}"
+    found = first["input"]
+    shown = "" if isinstance(found, dict) else f"{found!r} found: "
+    return f"{source}: {key}: {shown}{first['msg']}.{more}"
+
+
+def _did_you_mean(location: tuple[int | str, ...]) -> str:
+    import difflib
+
+    model: Any = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if hasattr(model, "model_fields") else None
+        if field is None:
+            return ""
+        model = field.annotation
+    names = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f", did you mean {close[0]}" if close else f"; known here: {', '.join(names)}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

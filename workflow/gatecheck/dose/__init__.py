@@ -1,0 +1,1 @@
+"""What it adds up to: Gy with a standard deviation in every voxel."""

@@ -1,0 +1,34 @@
+"""What merging hands on."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gatecheck.files import HandedOn
+from gatecheck.transport.model import Engine
+
+
+class MergeResult(HandedOn):
+    """Written as dose/merge.json beside mc_dose.mha and mc_sigma.mha (both float32, Gy, whole course)."""
+
+    inputs_sha256: str
+    chunks: tuple[int, ...]
+    chunk_sha256: dict[str, str] = Field(description="chunk file: SHA-256")
+    batches: int
+    histories: int
+    particles: int
+    nominal_photons: float
+    meterset_per_fraction: float
+    fractions: int
+    dose_to: str
+    nominal_photons_per_mu: float
+    calibration_relative_sigma: float = Field(description="common to all voxels; not part of mc_sigma")
+    calibration_key_sha256: str
+    mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    mean_relative_sigma_history: float = Field(description="the same from squared doses, history by history")
+    voxels_above_half_maximum: int
+    maximum_gy: float
+    engine: Engine
+    seconds_of_chunks: float
+    peak_memory_mb: float
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""The machine: models as data; source, jaws and leaves as exact geometry."""

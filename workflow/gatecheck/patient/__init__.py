@@ -1,0 +1,1 @@
+"""What the beam meets: materials and densities on a fine grid and a coarse one."""

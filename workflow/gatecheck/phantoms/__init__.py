@@ -1,0 +1,1 @@
+"""Cases made, not given: complete DICOM sets of known content."""

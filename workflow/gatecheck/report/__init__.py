@@ -1,0 +1,1 @@
+"""What people read: the second-check report."""

@@ -1,0 +1,1 @@
+"""The Monte Carlo: fast head, GATE simulation of the patient, chunks."""

@@ -1,0 +1,128 @@
+"""What the rooms before and after transport exchange with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatecheck.files import HandedOn
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpace:
+    """Particles below the collimators, in patient coordinates (DICOM LPS, mm).
+
+    Attributes
+    ----------
+    pdg_code : ndarray of shape (n,), int32
+        22 photon, 11 electron.
+    energy : ndarray of shape (n,)
+        Kinetic energy, MeV.
+    position, direction : ndarray of shape (n, 3)
+    weight : ndarray of shape (n,)
+    beam_number : ndarray of shape (n,), int32
+    histories : int
+        Source photons sampled for it.
+    nominal_photons : float
+        Photons that the source would have emitted over its whole reference solid angle for the
+        weights to be 1: dose per nominal photon = sum(weighted dose) / nominal_photons, and one MU
+        is a fixed number of nominal photons (the calibration).
+    fates : dict of str to float
+        Where the weight of the histories went: reached, absorbed in jaws, absorbed in leaves, ...
+    """
+
+    pdg_code: npt.NDArray[np.int32]
+    energy: FloatArray
+    position: FloatArray
+    direction: FloatArray
+    weight: FloatArray
+    beam_number: npt.NDArray[np.int32]
+    histories: int
+    nominal_photons: float
+    fates: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Engine(_Part):
+    """Which engine, physics and data made a dose; stated in every result."""
+
+    gatecheck: str
+    opengate: str
+    geant4: str
+    physics_list: str
+    data_set: str = Field(description="one line naming the Geant4 data set")
+    data_set_kind: str
+    data_set_sha256: str
+    clinical: bool = Field(description="False: the data set is not for clinical use")
+    settings: dict[str, str] = Field(description="cuts, step function, step limit, ...")
+
+
+class Chunk(_Part):
+    """One process' share of the simulation."""
+
+    index: int
+    histories: int
+    seed: int
+
+
+class ChunkPlan(HandedOn):
+    """Written by plan_chunks as transport/chunks.json."""
+
+    inputs_sha256: str = Field(description="one hash over delivery, machine model, patient, physics and code version")
+    chunks: tuple[Chunk, ...]
+    target_relative_sigma: float | None
+    expected_relative_sigma: float | None
+    seconds_per_history: float
+    pilot_histories: int
+
+
+class ScoredBox(_Part):
+    """The score of one box in one chunk: two-component float64 image, sum and sum of squares of dose."""
+
+    name: str
+    file: str
+    sha256: str
+
+
+class ChunkResult(HandedOn):
+    """Written last, so that a chunk counts as done only when all of it is there."""
+
+    inputs_sha256: str
+    index: int
+    seed: int
+    histories: int
+    nominal_photons: float
+    particles: int = Field(description="phase-space particles handed to GATE")
+    boxes: tuple[ScoredBox, ...]
+    engine: Engine
+    fates: dict[str, float]
+    energy: dict[str, float] = Field(
+        description="MeV, weighted: entered (into the boxes' hull), deposited (per box and total)"
+    )
+    seconds: dict[str, float] = Field(description="head, start-up, transport, writing")
+    peak_memory_mb: float
+
+
+class CalibrationResult(HandedOn):
+    """The reference field, simulated. Written as calibration.json in a folder named by its key."""
+
+    key_sha256: str
+    machine: str
+    engine: Engine
+    reference: dict[str, float | str] = Field(description="field, SSD, depth, Gy per MU")
+    dose_per_nominal_photon: float = Field(description="Gy at the reference point per nominal photon")
+    relative_sigma: float
+    nominal_photons_per_mu: float
+    histories: int
+    seconds: float
