@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -73,17 +74,17 @@ class PatientConfig(_Section):
 class TransportConfig(_Section):
     """Physics of the patient's transport, and how much of it."""
 
-    physics_list: Literal[
-        "G4EmStandardPhysics", "G4EmStandardPhysics_option3", "G4EmStandardPhysics_option4"
-    ] = "G4EmStandardPhysics"
+    physics_list: Literal["G4EmStandardPhysics", "G4EmStandardPhysics_option3", "G4EmStandardPhysics_option4"] = Field(
+        "G4EmStandardPhysics", description="Geant4 physics; options 3 and 4 need the official data sets"
+    )
     geant4_data: Path | None = Field(None, description="folder of Geant4 data sets; empty: official, else embedded")
     electron_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
     photon_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
     electron_step_function: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=10)]] = Field(
         (0.1, 0.1), description="largest fractional energy loss range per step, and final range in mm"
     )
-    multiple_scattering_step_limit: Literal["UseSafety", "UseSafetyPlus", "UseDistanceToBoundary"] = (
-        "UseDistanceToBoundary"
+    multiple_scattering_step_limit: Literal["UseSafety", "UseSafetyPlus", "UseDistanceToBoundary"] = Field(
+        "UseDistanceToBoundary", description="how multiple scattering limits electron steps at boundaries"
     )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
         0.025, description="mean relative sigma (k = 1) wanted in voxels above half the maximum dose"
@@ -105,7 +106,9 @@ class TransportConfig(_Section):
 class DoseConfig(_Section):
     """What is reported as dose."""
 
-    dose_to: Literal["medium", "water"] = "medium"
+    dose_to: Literal["medium", "water"] = Field(
+        "medium", description="medium: as transported; water: times the stopping power ratio water to medium"
+    )
 
 
 class CalibrationConfig(_Section):
@@ -119,7 +122,7 @@ class CalibrationConfig(_Section):
 class ReportConfig(_Section):
     """What people read."""
 
-    title: str = "Independent Monte Carlo dose check"
+    title: str = Field("Independent Monte Carlo dose check", description="heading of the report")
     structures: tuple[str, ...] = Field((), description="structures drawn and listed first; all are listed")
 
 
@@ -202,8 +205,6 @@ def _explained(error: ValidationError, source: str) -> str:
 
 
 def _did_you_mean(location: tuple[int | str, ...]) -> str:
-    import difflib
-
     model: Any = Config
     for part in location[:-1]:
         field = model.model_fields.get(str(part)) if hasattr(model, "model_fields") else None

@@ -1,0 +1,40 @@
+# make demo, make test: each does all of its own set-up. No network but the package registry is needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CORES ?= 2
+
+.PHONY: demo test test-physics lint format clean
+
+demo: $(READY)
+	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+
+test-physics: $(READY)
+	$(BIN)/python -m pytest -m physics -n $(CORES) --dist load --durations=0
+
+lint: $(READY)
+	$(BIN)/ruff check workflow tests
+	$(BIN)/ruff format --check workflow tests
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/lint_workflow.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix workflow tests
+	$(BIN)/ruff format workflow tests
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] < (3, 13) else f"Python {v[0]}.{v[1]} found, gatecheck needs 3.11 or 3.12: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,70 @@
+"""Case folders: pseudonyms, links and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatecheck.config import Config, load_config
+from gatecheck.errors import InputError
+from gatecheck.layout import prepare_case, pseudonym_of
+
+
+def _dicom_folder(parent: Path, name: str, content: bytes = b"plan") -> Path:
+    folder = parent / name
+    folder.mkdir()
+    (folder / "DOE_JANE_plan.dcm").write_bytes(content)
+    return folder
+
+
+def _config(results: Path, **case: object) -> Config:
+    return Config.model_validate({"results_folder": str(results), "case": case})
+
+
+def test_the_pseudonym_depends_on_content_and_not_on_names(tmp_path: Path) -> None:
+    first = _dicom_folder(tmp_path, "DOE^JANE")
+    second = tmp_path / "anonymous"
+    second.mkdir()
+    (second / "x").write_bytes(b"plan")
+    assert pseudonym_of(first) == pseudonym_of(second)
+    assert pseudonym_of(first) != pseudonym_of(_dicom_folder(tmp_path, "other", b"another plan"))
+
+
+def test_no_path_of_the_site_gets_into_the_case_folder(tmp_path: Path) -> None:
+    source = _dicom_folder(tmp_path, "DOE^JANE")
+    prepared = prepare_case(_config(tmp_path / "results", dicom_folder=str(source)))
+    assert prepared.name.startswith("case-")
+    assert prepared.layout.dicom.resolve() == source.resolve()
+    written = "".join(
+        path.read_text(encoding="utf-8")
+        for path in prepared.layout.folder.rglob("*")
+        if path.is_file() and prepared.layout.dicom not in path.parents
+    )
+    assert "DOE" not in written
+
+
+def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:
+    source = _dicom_folder(tmp_path, "export")
+    config = _config(tmp_path / "results", dicom_folder=str(source), name="head1")
+    first = prepare_case(config)
+    stamp = first.layout.config.stat().st_mtime_ns
+    second = prepare_case(load_config(first.layout.config))
+    assert first.source_signature == second.source_signature
+    assert second.layout.config.stat().st_mtime_ns == stamp
+
+
+def test_a_name_that_belongs_to_another_folder_is_refused(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    prepare_case(_config(results, dicom_folder=str(_dicom_folder(tmp_path, "one")), name="head1"))
+    with pytest.raises(InputError, match="another DICOM folder"):
+        prepare_case(_config(results, dicom_folder=str(_dicom_folder(tmp_path, "two")), name="head1"))
+
+
+def test_a_changed_file_changes_the_signature(tmp_path: Path) -> None:
+    source = _dicom_folder(tmp_path, "export")
+    config = _config(tmp_path / "results", dicom_folder=str(source))
+    before = prepare_case(config)
+    (source / "dose.dcm").write_bytes(b"dose")
+    config = _config(tmp_path / "results", dicom_folder=str(source), name=before.name)
+    assert prepare_case(config).source_signature != before.source_signature

@@ -1,0 +1,300 @@
+"""`gatecheck`: one verb per room, and `verify`, which walks through all of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import yaml
+
+from gatecheck import __version__
+from gatecheck.cli.geant4_data import geant4_data_app
+from gatecheck.config import Config, load_config, project_folder, resolve_models_folder
+from gatecheck.errors import GatecheckError
+from gatecheck.layout import CaseLayout, linac_results_folder
+
+if TYPE_CHECKING:
+    from gatecheck.linac.model import LinacModel
+
+ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
+
+app = typer.Typer(
+    name="gatecheck",
+    help="Independent Monte Carlo second check of radiotherapy plans. Start with: gatecheck verify DICOM_DIR",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(geant4_data_app, name="geant4-data")
+
+CaseFolder = Annotated[
+    Path,
+    typer.Argument(help="the case's folder of results, for example results/demo", exists=True, file_okay=False),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gatecheck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say the version")
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
+
+
+@app.command()
+def verify(
+    dicom_dir: Annotated[
+        Path | None, typer.Argument(help="folder of the exported plan; without it the configuration says what")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="configuration file; without it the documented default")] = None,
+    results: Annotated[Path | None, typer.Option(help="where results/<case> is made")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the case's folder; without it a pseudonym")] = None,
+    cores: Annotated[int, typer.Option(min=1, help="processes at a time")] = os.cpu_count() or 1,
+    target_sigma: Annotated[
+        float | None, typer.Option(help="mean relative standard deviation wanted in voxels above half the maximum")
+    ] = None,
+    fine_voxel: Annotated[float | None, typer.Option(help="voxel size of the fine region, mm")] = None,
+    coarse_voxel: Annotated[float | None, typer.Option(help="voxel size elsewhere, mm")] = None,
+) -> None:
+    """Verify a plan: from the DICOM folder to the report. Interrupted, the same command goes on where it stood."""
+    from gatecheck.cli.verify import VerifyOptions, run_verification
+
+    report = run_verification(
+        VerifyOptions(
+            dicom_folder=dicom_dir,
+            config_file=config,
+            results_folder=results,
+            name=name,
+            cores=cores,
+            target_relative_sigma=target_sigma,
+            fine_voxel_size=fine_voxel,
+            coarse_voxel_size=coarse_voxel,
+        )
+    )
+    typer.echo(f"Report: {report}")
+
+
+@app.command()
+def phantom(
+    name: Annotated[str, typer.Argument(help="clinical_case_1")],
+    out: Annotated[Path, typer.Option(help="folder to write the DICOM files to")],
+) -> None:
+    """Make a case of known content as a complete DICOM set."""
+    from gatecheck.phantoms import write_phantom
+
+    write_phantom(name, out)
+    typer.echo(f"{name}: written.")
+
+
+@app.command()
+def ingest(
+    dicom_dir: Annotated[Path, typer.Argument(help="folder of DICOM files, in any order and nesting")],
+    out: Annotated[Path, typer.Option(help="folder to write case.json and images to")],
+    show_identity: Annotated[bool, typer.Option("--show-identity", help="keep the plan's label")] = False,
+) -> None:
+    """case: read and check a DICOM folder."""
+    from gatecheck.case.ingest import ingest as ingest_folder
+
+    case = ingest_folder(dicom_dir, out, show_identity=show_identity)
+    for warning in case.warnings:
+        typer.echo(f"warning: {warning.message}")
+    typer.echo(
+        f"{case.case_id}: {len(case.beams)} beams, {sum(beam.meterset for beam in case.beams):.1f} MU a fraction, "
+        f"{case.fractions} fractions, {len(case.structures)} structures."
+    )
+
+
+@app.command()
+def deliver(case_folder: CaseFolder) -> None:
+    """delivery: one timeline of machine states against meterset."""
+    from gatecheck.case.ingest import read_case
+    from gatecheck.delivery.storage import write_delivery
+    from gatecheck.delivery.timeline import deliver as deliver_case
+
+    layout, config = _case(case_folder)
+    linac = _linac(layout, config)
+    delivery = deliver_case(read_case(layout.case))
+    write_delivery(delivery, layout.delivery)
+    typer.echo(f"{len(delivery.beams)} beams, {delivery.total_meterset:.1f} MU a fraction, on {linac.name}.")
+
+
+@app.command()
+def voxelise(case_folder: CaseFolder) -> None:
+    """patient: materials and densities, on fine and coarse voxels."""
+    from gatecheck.patient.voxelise import voxelise as voxelise_case
+
+    layout, config = _case(case_folder)
+    patient = voxelise_case(layout.case, layout.patient, config.patient)
+    for warning in patient.warnings:
+        typer.echo(f"warning: {warning}")
+    typer.echo(f"{len(patient.boxes)} boxes, {len(patient.materials)} materials.")
+
+
+@app.command()
+def calibrate(
+    case_folder: CaseFolder,
+    processes: Annotated[int, typer.Option(min=1, help="processes at a time")] = os.cpu_count() or 1,
+) -> None:
+    """transport: simulate the machine's reference field once, and keep it for all its cases."""
+    from gatecheck.files import write_json
+    from gatecheck.transport.calibrate import calibrate as calibrate_linac
+
+    layout, config = _case(case_folder)
+    result = calibrate_linac(
+        _linac(layout, config),
+        settings=config.transport,
+        calibration=config.calibration,
+        dose_to=config.dose.dose_to,
+        out_root=linac_results_folder(layout.folder.resolve().parent),
+        processes=processes,
+    )
+    write_json(layout.calibration, result)
+    typer.echo(
+        f"{result.machine}: {result.nominal_photons_per_mu:.4g} nominal photons per MU, "
+        f"sigma {100 * result.relative_sigma:.2f} %."
+    )
+
+
+@app.command()
+def plan_chunks(case_folder: CaseFolder) -> None:
+    """transport: a pilot run says how many photons the wanted standard deviation needs."""
+    from gatecheck.transport.plan import plan_chunks as plan
+
+    layout, config = _case(case_folder)
+    result = plan(
+        delivery_path=layout.delivery,
+        linac=_linac(layout, config),
+        patient_folder=layout.patient,
+        settings=config.transport,
+        dose_to=config.dose.dose_to,
+        out_folder=layout.transport,
+    )
+    histories = sum(chunk.histories for chunk in result.chunks)
+    typer.echo(
+        f"{len(result.chunks)} chunks, {histories / 1e6:.2f} million photons, "
+        f"about {histories * result.seconds_per_history / 60:.0f} core-minutes."
+    )
+
+
+@app.command()
+def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="number of the chunk")]) -> None:
+    """transport: simulate one chunk of the plan."""
+    from gatecheck.cli.progress import count_photons
+    from gatecheck.files import read_json
+    from gatecheck.transport.chunk import simulate_chunk
+    from gatecheck.transport.model import ChunkPlan
+
+    layout, config = _case(case_folder)
+    plan = read_json(layout.chunk_plan, ChunkPlan)
+    wanted = {share.index: share for share in plan.chunks}.get(chunk)
+    if wanted is None:
+        raise GatecheckError(f"--chunk {chunk}: the plan has chunks {plan.chunks[0].index} to {plan.chunks[-1].index}.")
+    simulate_chunk(
+        delivery_path=layout.delivery,
+        linac=_linac(layout, config),
+        patient_folder=layout.patient,
+        chunk=wanted,
+        inputs_sha256=plan.inputs_sha256,
+        settings=config.transport,
+        dose_to=config.dose.dose_to,
+        out_folder=layout.transport,
+    )
+    count = count_photons(layout)
+    if count is not None:
+        typer.echo(f"chunk {chunk}: {count.done / 1e6:.2f} of {count.total / 1e6:.2f} million photons done.")
+
+
+@app.command()
+def merge(case_folder: CaseFolder) -> None:
+    """dose: add the chunks up to Gy with a standard deviation in every voxel."""
+    from gatecheck.dose.merge import merge as merge_chunks
+
+    layout, _ = _case(case_folder)
+    result = merge_chunks(layout)
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}")
+    typer.echo(
+        f"maximum {result.maximum_gy:.2f} Gy, mean sigma above half of it {100 * result.mean_relative_sigma:.2f} %."
+    )
+
+
+@app.command()
+def compare(case_folder: CaseFolder) -> None:
+    """compare: dose-volume histograms with their standard deviations, differences from the TPS dose."""
+    from gatecheck.compare.compare import compare as compare_doses
+
+    layout, _ = _case(case_folder)
+    result = compare_doses(layout)
+    typer.echo(f"{len(result.structures)} structures.")
+
+
+@app.command()
+def report(case_folder: CaseFolder) -> None:
+    """report: what people read, report.html and summary.json."""
+    from gatecheck.report.html import write_report
+
+    layout, config = _case(case_folder)
+    write_report(layout.folder, layout.calibration, config.report)
+    typer.echo("report.html and summary.json written.")
+
+
+@app.command("config")
+def config_command(
+    file: Annotated[Path | None, typer.Argument(help="configuration file to check; without it the default")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="print every key with its meaning, as JSON schema")] = False,
+) -> None:
+    """Check a configuration and print it with everything that it leaves to the defaults."""
+    if schema:
+        typer.echo(json.dumps(Config.model_json_schema(), indent=1))
+        return
+    checked = load_config(file or project_folder() / "config.yaml")
+    typer.echo(yaml.safe_dump(checked.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+def _case(case_folder: Path) -> tuple[CaseLayout, Config]:
+    layout = CaseLayout(case_folder)
+    return layout, load_config(layout.config)
+
+
+def _linac(layout: CaseLayout, config: Config) -> LinacModel:
+    from gatecheck.case.ingest import read_case
+    from gatecheck.linac.load import choose_linac_model
+
+    return choose_linac_model(
+        resolve_models_folder(config), read_case(layout.case), model=config.machine.model, beam=config.machine.beam
+    )
+
+
+def main() -> None:
+    """Run the command line; refusals are one line on stderr and exit code 2."""
+    try:
+        app()
+    except GatecheckError as error:
+        _record(str(error))
+        sys.stderr.write(f"gatecheck: {error}\n")
+        sys.exit(error.exit_code)
+
+
+def _record(message: str) -> None:
+    """Leave the message where `verify` looks for it, since a rule's stderr goes to its log."""
+    target = os.environ.get(ERROR_FILE_VARIABLE)
+    if target:
+        Path(target).write_text(json.dumps({"message": message}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""`gatecheck verify`: the whole workflow on one folder, with progress and one clear message if it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+from gatecheck.cli.progress import ProgressDisplay
+from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
+from gatecheck.errors import GatecheckError, InputError, SimulationError
+from gatecheck.layout import CaseLayout, prepare_case
+
+ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What the command line asked for; None leaves it to the configuration."""
+
+    dicom_folder: Path | None
+    config_file: Path | None
+    results_folder: Path | None
+    name: str | None
+    cores: int
+    target_relative_sigma: float | None
+    fine_voxel_size: float | None
+    coarse_voxel_size: float | None
+
+
+def run_verification(options: VerifyOptions) -> Path:
+    """Run the workflow to its report.
+
+    Returns
+    -------
+    Path
+        The report's HTML file.
+
+    Raises
+    ------
+    GatecheckError
+        With the message of the step that refused or failed.
+    """
+    config = effective_config(options)
+    prepared = prepare_case(config)
+    with _only_one(prepared.layout) as lock:
+        _run_snakemake(prepared.layout, options.cores, lock)
+    return prepared.layout.report / "report.html"
+
+
+def effective_config(options: VerifyOptions) -> Config:
+    """The configuration file (or the documented default) with the command line's wishes on top."""
+    if options.dicom_folder is not None and not options.dicom_folder.is_dir():
+        raise InputError(f"{options.dicom_folder}: not a folder. Give the folder that holds the exported DICOM files.")
+    content = _base_content(options)
+    wishes: list[tuple[str, str, Any]] = [
+        ("case", "dicom_folder", options.dicom_folder.resolve() if options.dicom_folder else None),
+        ("case", "name", options.name),
+        ("transport", "target_relative_sigma", options.target_relative_sigma),
+        ("patient", "fine_voxel_size", options.fine_voxel_size),
+        ("patient", "coarse_voxel_size", options.coarse_voxel_size),
+    ]
+    for section, key, value in wishes:
+        if value is not None:
+            content.setdefault(section, {})[key] = str(value) if isinstance(value, Path) else value
+    config = validate_config(content, source="configuration" if options.config_file is None else "command line")
+    return _with_absolute_paths(config, options.results_folder)
+
+
+def _base_content(options: VerifyOptions) -> dict[str, Any]:
+    if options.config_file is not None:
+        return load_config(options.config_file).model_dump(mode="json")
+    if options.dicom_folder is None:
+        return load_config(project_folder() / "config.yaml").model_dump(mode="json")
+    return {}
+
+
+def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
+    content = config.model_dump(mode="json")
+    content["results_folder"] = str((results_folder or config.results_folder).resolve())
+    content["machine"]["models_folder"] = str(resolve_models_folder(config).resolve())
+    for section, key in (("patient", "ct_calibration"), ("transport", "geant4_data")):
+        if content[section][key] is not None:
+            content[section][key] = str(Path(content[section][key]).resolve())
+    return validate_config(content, source="configuration")
+
+
+@contextlib.contextmanager
+def _only_one(layout: CaseLayout) -> Iterator[int]:
+    """Refuse a second run on the same case; Snakemake inherits the lock, so an orphan keeps it too."""
+    descriptor = os.open(layout.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GatecheckError(
+                f"{layout.folder.name}: another gatecheck works on this case. Wait for it to end, or stop it first."
+            ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _run_snakemake(layout: CaseLayout, cores: int, lock: int) -> None:
+    error_file = layout.logs / "error.json"
+    error_file.unlink(missing_ok=True)
+    log_file = layout.logs / "snakemake.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            _snakemake_command(layout, cores),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=_environment(error_file),
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+        code = _wait(process, layout, log_file)
+    if code != 0:
+        raise _explained(error_file, log_file)
+
+
+def _snakemake_command(layout: CaseLayout, cores: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(project_folder() / "Snakefile")),
+        *("--configfile", str(layout.config.resolve())),
+        *("--directory", str(layout.folder.resolve())),
+        *("--cores", str(cores)),
+        *("--nolock", "--rerun-incomplete", "--nocolor"),
+    ]
+
+
+def _environment(error_file: Path) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment[ERROR_FILE_VARIABLE] = str(error_file.resolve())
+    # The rules call `gatecheck` by name: find the one beside this Python.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    return environment
+
+
+def _wait(process: subprocess.Popen[bytes], layout: CaseLayout, log_file: Path) -> int:
+    with ProgressDisplay(layout, log_file) as display, _signals_end(process):
+        while (code := process.poll()) is None:
+            display.update()
+            time.sleep(_POLL_SECONDS)
+        display.update()
+    return code
+
+
+@contextlib.contextmanager
+def _signals_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C or a termination ends the workflow's processes too, then this one."""
+
+    def end(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise GatecheckError(
+            f"stopped by signal {number}. What was finished is kept: run the same command again to go on."
+        )
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _explained(error_file: Path, log_file: Path) -> GatecheckError:
+    if error_file.exists():
+        message = json.loads(error_file.read_text(encoding="utf-8"))["message"]
+        return GatecheckError(message)
+    log = log_file.read_text(encoding="utf-8", errors="replace")
+    refused = re.search(r"^WorkflowError in .*\n(.+)$", log, re.MULTILINE)
+    failed = re.search(r"^Error in (?:rule|checkpoint) (\w+):", log, re.MULTILINE)
+    if failed is None:
+        detail = refused.group(1).strip() if refused else "Snakemake ended without a result"
+        return SimulationError(f"{detail}. See logs/{log_file.name} in the case's folder.")
+    chunk = re.search(r"chunk[-= ](\d{4})", log[failed.start() :])
+    step = failed.group(1) + (f" (chunk {chunk.group(1)})" if failed.group(1) == "simulate" and chunk else "")
+    return SimulationError(
+        f"The step {step} ended without a result and without a message: its process was killed or crashed (out of "
+        "memory?). Nothing half-written was kept; run the same command again and it goes on where it stood. "
+        f"See logs/{failed.group(1)}{'-' + chunk.group(1) if chunk and failed.group(1) == 'simulate' else ''}.log "
+        "in the case's folder."
+    )

@@ -1,0 +1,24 @@
+# What the beam meets: CT and structures -> boxes of voxels and materials.
+
+
+rule voxelise:
+    input:
+        case=rules.ingest.output.case,
+        ct=rules.ingest.output.ct,
+    output:
+        f"{FOLDER}/patient/patient.json",
+    log:
+        f"{FOLDER}/logs/voxelise.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/voxelise.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        folder=subpath(output[0], ancestor=2),
+        patient=ROOM["patient"],
+        version=__version__,
+    message:
+        "voxelise: materials and densities, fine and coarse"
+    shell:
+        "gatecheck voxelise {params.folder} > {log} 2>&1"

@@ -1,0 +1,86 @@
+# The Monte Carlo: calibration of the machine, plan of chunks, chunks.
+
+
+rule calibrate:
+    input:
+        rules.deliver.output,
+    output:
+        f"{FOLDER}/transport/calibration.json",
+    log:
+        f"{FOLDER}/logs/calibrate.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/calibrate.tsv"
+    threads: workflow.cores
+    resources:
+        mem_mb=3000,
+    params:
+        folder=subpath(output[0], ancestor=2),
+        machine=ROOM["machine"],
+        transport={
+            key: ROOM["transport"][key]
+            for key in (
+                "physics_list",
+                "geant4_data",
+                "electron_production_cut",
+                "photon_production_cut",
+                "electron_step_function",
+                "multiple_scattering_step_limit",
+            )
+        },
+        calibration=ROOM["calibration"],
+        dose=ROOM["dose"],
+        version=__version__,
+    message:
+        "calibrate: the reference field in water (kept for all cases of this machine)"
+    shell:
+        "gatecheck calibrate {params.folder} --processes {threads} > {log} 2>&1"
+
+
+checkpoint plan_chunks:
+    input:
+        delivery=rules.deliver.output,
+        patient=rules.voxelise.output,
+        # not read, but the calibration may refuse the machine or the data before an hour is spent
+        calibration=rules.calibrate.output,
+    output:
+        f"{FOLDER}/transport/chunks.json",
+    log:
+        f"{FOLDER}/logs/plan_chunks.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/plan_chunks.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        folder=subpath(output[0], ancestor=2),
+        machine=ROOM["machine"],
+        transport=ROOM["transport"],
+        dose=ROOM["dose"],
+        version=__version__,
+    message:
+        "plan_chunks: a pilot run says how many photons are needed"
+    shell:
+        "gatecheck plan-chunks {params.folder} > {log} 2>&1"
+
+
+rule simulate:
+    input:
+        plan=rules.plan_chunks.output,
+        delivery=rules.deliver.output,
+        patient=rules.voxelise.output,
+    output:
+        f"{FOLDER}/transport/chunk-{{chunk}}.json",
+    log:
+        f"{FOLDER}/logs/simulate-{{chunk}}.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/simulate-{{chunk}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        folder=subpath(output[0], ancestor=2),
+        version=__version__,
+    message:
+        "simulate: chunk {wildcards.chunk}"
+    shell:
+        "gatecheck simulate {params.folder} --chunk {wildcards.chunk} > {log} 2>&1"
