@@ -10,7 +10,7 @@ rule calibrate:
         f"{FOLDER}/logs/calibrate.log",
     benchmark:
         f"{FOLDER}/benchmarks/calibrate.tsv"
-    threads: workflow.cores
+    threads: 2
     resources:
         mem_mb=3000,
     params:
@@ -33,7 +33,7 @@ rule calibrate:
     message:
         "calibrate: the reference field in water (kept for all cases of this machine)"
     shell:
-        "gatecheck calibrate {params.folder} --processes {threads} > {log} 2>&1"
+        "gatecheck calibrate {params.folder} > {log} 2>&1"
 
 
 checkpoint plan_chunks:

@@ -145,10 +145,7 @@ def voxelise(case_folder: CaseFolder) -> None:
 
 
 @app.command()
-def calibrate(
-    case_folder: CaseFolder,
-    processes: Annotated[int, typer.Option(min=1, help="processes at a time")] = os.cpu_count() or 1,
-) -> None:
+def calibrate(case_folder: CaseFolder) -> None:
     """transport: simulate the machine's reference field once, and keep it for all its cases."""
     from gatecheck.files import write_json
     from gatecheck.transport.calibrate import calibrate as calibrate_linac
@@ -160,7 +157,6 @@ def calibrate(
         calibration=config.calibration,
         dose_to=config.dose.dose_to,
         out_root=linac_results_folder(layout.folder.resolve().parent),
-        processes=processes,
     )
     write_json(layout.calibration, result)
     typer.echo(
@@ -222,9 +218,17 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
 def merge(case_folder: CaseFolder) -> None:
     """dose: add the chunks up to Gy with a standard deviation in every voxel."""
     from gatecheck.dose.merge import merge as merge_chunks
+    from gatecheck.files import read_json
+    from gatecheck.transport.model import CalibrationResult
 
     layout, _ = _case(case_folder)
-    result = merge_chunks(layout)
+    result = merge_chunks(
+        transport_folder=layout.transport,
+        patient_folder=layout.patient,
+        delivery_path=layout.delivery,
+        calibration=read_json(layout.calibration, CalibrationResult),
+        out_folder=layout.dose,
+    )
     for warning in result.warnings:
         typer.echo(f"warning: {warning}")
     typer.echo(

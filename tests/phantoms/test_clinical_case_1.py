@@ -1,0 +1,229 @@
+"""Clinical case 1: the plan shows the tumour from every side, within what the machine can do."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pydicom
+import pytest
+import shapely
+
+from gatecheck.case.ingest import ingest
+from gatecheck.case.model import ControlPoint
+from gatecheck.config import project_folder
+from gatecheck.delivery.coordinates import project_to_isocentre_plane
+from gatecheck.delivery.timeline import deliver, timeline_of
+from gatecheck.errors import InputError
+from gatecheck.linac.load import check_beam, load_linac_model
+from gatecheck.phantoms import neck, write_phantom
+from gatecheck.phantoms.clinical_case_1 import (
+    APERTURE_MARGIN,
+    TOTAL_METERSET,
+    clinical_case_1_beams,
+    clinical_case_1_ct,
+    water_equivalent_depth,
+    write_clinical_case_1,
+)
+
+# TrueBeam: 6 degrees/s, 600 MU/min with the flattened beam, leaves 25 mm/s at the isocentre plane.
+GANTRY_SPEED, MU_PER_SECOND, LEAF_SPEED = 6.0, 10.0, 25.0
+
+
+@pytest.fixture(scope="module")
+def ct_numbers_zyx():
+    return clinical_case_1_ct()
+
+
+@pytest.fixture(scope="module")
+def beams(ct_numbers_zyx):
+    return clinical_case_1_beams(ct_numbers_zyx)
+
+
+@pytest.fixture(scope="module")
+def dicom_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clinical_case_1")
+    write_phantom("clinical_case_1", folder)
+    return folder
+
+
+def _leaves(beam):
+    return np.array([point.leaf_positions for point in beam.control_points])
+
+
+def _shown(point: ControlPoint, boundaries, marker_lps) -> np.ndarray:
+    """Which markers the leaves leave open."""
+    x, y = project_to_isocentre_plane(
+        marker_lps,
+        gantry=point.gantry_angle,
+        collimator=point.collimator_angle,
+        couch=point.couch_angle,
+        isocentre=point.isocentre,
+        patient_position="HFS",
+    ).T
+    pair = np.searchsorted(boundaries, y) - 1
+    leaves = np.array(point.leaf_positions)
+    return (leaves[0, pair] < x) & (x < leaves[1, pair])
+
+
+def test_two_full_arcs_of_178_control_points_there_and_back(beams):
+    first, second = (timeline_of(beam) for beam in beams)
+    assert [len(beam.control_points) for beam in beams] == [178, 178]
+    np.testing.assert_allclose(first.gantry[[0, -1]], (181, 539))
+    np.testing.assert_allclose(second.gantry[[0, -1]], (179, -179))
+    assert first.collimator[0] == 30
+    assert second.collimator[0] == 330
+    assert first.total_meterset + second.total_meterset == pytest.approx(TOTAL_METERSET)
+
+
+def _aperture(leaves, boundaries):
+    return shapely.union_all(
+        [
+            shapely.box(x1, lower, x2, upper)
+            for x1, x2, lower, upper in zip(*leaves, boundaries[:-1], boundaries[1:], strict=True)
+            if x2 > x1
+        ]
+    )
+
+
+def test_every_aperture_shows_the_whole_tumour_and_at_most_a_leaf_width_around_its_margin(beams):
+    surface = neck.tumour_surface()
+    for beam in beams:
+        for point in beam.control_points:
+            seen = project_to_isocentre_plane(
+                surface,
+                gantry=point.gantry_angle,
+                collimator=point.collimator_angle,
+                couch=0.0,
+                isocentre=point.isocentre,
+                patient_position="HFS",
+            )
+            projection = shapely.MultiPoint(seen).convex_hull
+            aperture = _aperture(point.leaf_positions, beam.leaf_boundaries)
+            # 0.01 mm for the rounding of leaf positions
+            assert aperture.buffer(0.01).covers(projection)
+            assert projection.buffer(APERTURE_MARGIN + 2.5 + 0.01).covers(aperture)
+
+
+def test_aperture_from_the_front_is_where_a_hand_says(beams):
+    # Gantry 1.01 degrees, collimator 30: the tumour's centre is 1.6 mm to the left of the isocentre, so at
+    # x_g = 1.6 (gantry 1 degree changes that by 0.0003), x_b = 1.6 cos 30 = 1.386, y_b = -1.6 sin 30 = -0.8.
+    beam = beams[0]
+    point = min(beam.control_points, key=lambda p: abs(p.gantry_angle - 1.0))
+    aperture = _aperture(point.leaf_positions, beam.leaf_boundaries)
+    assert aperture.centroid.x == pytest.approx(1.386, abs=0.3)
+    # In y the leaves' steps of 2.5 mm hide 0.8 mm; the aperture leans with the neck, to +x_b where y_b is up:
+    # superior is at x_b = sin 30, y_b = cos 30.
+    upper = aperture.intersection(shapely.box(-50, 2.5, 50, 50)).centroid.x
+    lower = aperture.intersection(shapely.box(-50, -50, 50, -2.5)).centroid.x
+    assert upper - lower > 2.0
+
+
+def test_leaves_follow_the_tumour_and_would_miss_its_mirror_image(beams):
+    mirrored = neck.tumour_surface() * [-1, 1, 1]
+    for beam in beams:
+        shown = [_shown(point, beam.leaf_boundaries, mirrored).mean() for point in beam.control_points]
+        from_the_front = [s for s, p in zip(shown, beam.control_points, strict=True) if abs(p.gantry_angle) < 30]
+        assert max(from_the_front) < 0.8
+
+
+def test_open_pairs_are_neighbours_and_lie_inside_the_jaws(beams):
+    for beam in beams:
+        boundaries = np.array(beam.leaf_boundaries)
+        for point, leaves in zip(beam.control_points, _leaves(beam), strict=True):
+            is_open = np.flatnonzero(leaves[1] > leaves[0])
+            assert np.all(np.diff(is_open) == 1)
+            assert point.jaw_x[0] < leaves[0, is_open].min()
+            assert leaves[1, is_open].max() < point.jaw_x[1]
+            assert point.jaw_y[0] < boundaries[is_open[0]]
+            assert boundaries[is_open[-1] + 1] < point.jaw_y[1]
+
+
+def test_pairs_that_never_open_are_closed_behind_a_jaw(beams):
+    for beam in beams:
+        leaves = _leaves(beam)
+        assert np.all(leaves[:, 1] >= leaves[:, 0])
+        never_open = np.all(leaves[:, 1] == leaves[:, 0], axis=0)
+        assert never_open.sum() > 50
+        assert np.all(leaves[:, :, never_open] > beam.control_points[0].jaw_x[1] + 5)
+
+
+def test_jaws_stay_close_to_the_aperture(beams):
+    for beam in beams:
+        point = beam.control_points[0]
+        assert max(map(abs, point.jaw_x + point.jaw_y)) <= 15
+
+
+def test_machine_can_deliver_the_arcs(beams):
+    for beam in beams:
+        timeline = timeline_of(beam)
+        meterset, turn = np.diff(timeline.meterset), np.abs(np.diff(timeline.gantry))
+        seconds = np.maximum(meterset / MU_PER_SECOND, turn / GANTRY_SPEED)
+        way = np.abs(np.diff(timeline.leaf_positions, axis=0)).max(axis=(1, 2))
+        assert np.all(way / seconds < LEAF_SPEED)
+        assert np.all(meterset > 0)
+        # TrueBeam delivers between 0.1 and 20 MU per degree.
+        assert np.all((meterset / turn > 0.1) & (meterset / turn < 20))
+
+
+def test_machine_model_of_the_stx_accepts_the_arcs(beams):
+    linac = load_linac_model(project_folder() / "linac_models" / "truebeam_stx", "beam_6x")
+    np.testing.assert_allclose(linac.machine.mlc.boundaries, beams[0].leaf_boundaries)
+    for beam in beams:
+        check_beam(linac, beam)
+
+
+def test_less_meterset_is_given_where_the_way_is_long(beams, ct_numbers_zyx):
+    depths = {g: water_equivalent_depth(ct_numbers_zyx, neck.RASTER, gantry=g) for g in (0.0, 90.0, 180.0)}
+    # 60 mm at the sides; in front 58 mm of which the trachea is no water; behind 50 mm.
+    assert 55 < depths[90.0] < 75
+    assert 35 < depths[0.0] < 60
+    assert 45 < depths[180.0] < 60
+    timeline = timeline_of(beams[0])
+    rate = np.diff(timeline.meterset) / np.diff(timeline.gantry)
+    middle = 0.5 * (timeline.gantry[:-1] + timeline.gantry[1:])
+    at_front = rate[np.argmin(np.abs(middle - 360))]
+    at_side = rate[np.argmin(np.abs(middle - 450))]
+    assert at_front > 1.02 * at_side
+
+
+def test_dicom_set_is_complete_and_says_what_the_paper_says(dicom_folder):
+    plan = pydicom.dcmread(dicom_folder / "RTPLAN.dcm")
+    assert plan.FractionGroupSequence[0].NumberOfFractionsPlanned == 13
+    assert plan.DoseReferenceSequence[0].TargetPrescriptionDose == 39
+    assert [beam.NumberOfControlPoints for beam in plan.BeamSequence] == [178, 178]
+    structures = pydicom.dcmread(dicom_folder / "RTSTRUCT.dcm")
+    names = {roi.ROIName for roi in structures.StructureSetROISequence}
+    assert {"BODY", "GTV", "SpinalCord", "SpinalCanal", "Trachea"} <= names
+    assert len(list(dicom_folder.glob("CT_*.dcm"))) == neck.RASTER.size[2]
+    assert sum(file.stat().st_size for file in dicom_folder.iterdir()) < 15e6
+
+
+def test_ingest_reads_the_set_back_without_a_complaint(dicom_folder, beams, tmp_path):
+    case = ingest(dicom_folder, tmp_path)
+    assert [warning.code for warning in case.warnings] == ["no-tps-dose"]
+    assert (case.patient_position, case.fractions, case.target_prescription_gy) == ("HFS", 13, 39.0)
+    volumes = {structure.name: structure.volume_ml for structure in case.structures}
+    assert volumes["GTV"] == pytest.approx(0.3, abs=0.006)
+    read, made = deliver(case), [timeline_of(beam) for beam in beams]
+    for found, expected in zip(read.beams, made, strict=True):
+        for axis in ("meterset", "gantry", "collimator", "couch", "jaw_x", "jaw_y", "leaf_positions", "isocentre"):
+            np.testing.assert_allclose(getattr(found, axis), getattr(expected, axis), atol=1e-6, err_msg=axis)
+
+
+def test_same_case_is_written_with_the_same_bytes(dicom_folder, tmp_path):
+    write_clinical_case_1(tmp_path)
+    for file in sorted(dicom_folder.iterdir()):
+        again = hashlib.sha256((tmp_path / file.name).read_bytes()).hexdigest()
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == again, file.name
+
+
+def test_fewer_control_points_can_be_asked_for(ct_numbers_zyx):
+    beams = clinical_case_1_beams(ct_numbers_zyx, control_points=12)
+    assert [len(beam.control_points) for beam in beams] == [12, 12]
+    np.testing.assert_allclose(timeline_of(beams[1]).gantry[[0, -1]], (179, -179))
+
+
+def test_unknown_phantom_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match="expected one of clinical_case_1"):
+        write_phantom("clinical_case_9", tmp_path)

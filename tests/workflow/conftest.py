@@ -1,0 +1,97 @@
+"""A small plan that walks through the whole workflow on the real engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gatecheck.config import project_folder
+from gatecheck.layout import CaseLayout
+from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
+
+# Few photons: these tests look at the walk; what the dose means is tested with physics elsewhere.
+SETTINGS: dict[str, Any] = {
+    "patient": {"coarse_voxel_size": 10},
+    "transport": {"source_photons": 60_000, "pilot_photons": 5_000, "minimum_chunks": 4},
+    "calibration": {"relative_sigma": 0.02},
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a test verifies plans."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def layout(self, name: str) -> CaseLayout:
+        return CaseLayout(self.results / name)
+
+    def command(self, dicom: Path, name: str) -> list[str]:
+        config = self.folder / "settings.yaml"
+        config.write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
+        words = ["verify", str(dicom), "--config", str(config), "--results", str(self.results), "--name", name]
+        return [sys.executable, "-m", "gatecheck.cli.main", *words, "--cores", "2"]
+
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        return os.environ | {"PYTHONPATH": str(project_folder() / "workflow"), "PATH": path}
+
+    def verify(self, dicom: Path, name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(dicom, name),
+            env=self.environment(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+
+    def start(self, dicom: Path, name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(dicom, name),
+            env=self.environment(),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def summary(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.layout(name).report / "summary.json").read_text(encoding="utf-8"))
+        return content
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("verify"))
+
+
+@pytest.fixture(scope="session")
+def water_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 x 100 mm, gantry 0, 100 MU onto water, isocentre 50 mm deep (SSD 950 mm)."""
+    folder = tmp_path_factory.mktemp("DOE^JANE-export")
+    beam = static_beam(isocentre=(0.0, 50.0, 0.0), meterset=100.0)
+    write_water_phantom(folder, size=(200.0, 160.0, 200.0), spacing=(5.0, 5.0, 5.0), beams=[beam])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def verified(bench: Bench, water_plan: Path) -> str:
+    """The name of the plan verified without any disturbance."""
+    result = bench.verify(water_plan, "undisturbed")
+    assert result.returncode == 0, result.stderr
+    assert "report.html" in result.stdout
+    return "undisturbed"

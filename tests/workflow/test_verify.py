@@ -1,0 +1,154 @@
+"""`gatecheck verify` from DICOM folder to report, on the real engine, disturbed and undisturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gatecheck.files import array_zyx, read_image, sha256_of_file
+
+from .conftest import Bench
+
+pytestmark = pytest.mark.gate
+
+
+def _one_line_refusal(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2, result.stderr
+    refusals = [line for line in result.stderr.splitlines() if line.startswith("gatecheck: ")]
+    assert len(refusals) == 1, result.stderr
+    return refusals[0]
+
+
+def test_the_report_and_its_summary_say_what_was_done(bench: Bench, verified: str) -> None:
+    summary = bench.summary(verified)
+    assert summary["schema_version"] == 1
+    assert summary["histories"] >= 60_000
+    assert summary["beams"][0]["meterset"] == 100.0
+    assert summary["physics_list"] == "G4EmStandardPhysics"
+    assert 0 < summary["mean_relative_sigma"] < 1
+    body = summary["structures"]["BODY"]
+    assert body["volume_ml"] == pytest.approx(200 * 160 * 200 / 1000, rel=0.01)
+    for metric in ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "max_gy"):
+        assert set(body["mc"][metric]) == {"value", "sigma"}
+    assert body["tps"] is None
+
+
+def test_the_dose_is_absolute(bench: Bench, verified: str) -> None:
+    """1 Gy per 100 MU at depth 15 mm, SSD 1000 mm, brought to SSD 950 mm, 50 mm deep.
+
+    Published depth dose of the 100 mm field at 50 mm: 86.1 % (Chang et al. 2012). To SSD 950 mm the inverse
+    squares give (1015 / 965)² at 15 mm and the Mayneord factor 0.9955 from 15 to 50 mm; the field is 95 mm wide
+    at the surface instead of 100 (phantom scatter, below 1 %). Voxels of 10 mm, averaged over 40 x 40 x 30 mm.
+    A factor of two, or fractions or meterset forgotten, would be seen; allowed are 4 % and three sigma.
+    """
+    layout = bench.layout(verified)
+    dose, sigma = (read_image(layout.dose / f"mc_{name}.mha") for name in ("dose", "sigma"))
+    centre_x, centre_y, centre_z = dose.TransformPhysicalPointToIndex((0.1, 50.1, 0.1))
+    window = (slice(centre_z - 2, centre_z + 2), slice(centre_y - 1, centre_y + 2), slice(centre_x - 2, centre_x + 2))
+    values, sigmas = array_zyx(dose)[window], array_zyx(sigma)[window]
+    depths = [dose.TransformIndexToPhysicalPoint((0, centre_y + step, 0))[1] for step in (-1, 0, 1)]
+    mean_depth = sum(depths) / 3
+    expected = 0.861 * (1015 / 965) ** 2 * 0.9955 * (1 - 0.0045 * (mean_depth - 50))
+    of_the_mean = float((sigmas**2).sum()) ** 0.5 / sigmas.size
+    calibration = bench.summary(verified)["calibration"]["relative_sigma"]
+    allowed = 0.04 * expected + 3 * (of_the_mean**2 + (calibration * expected) ** 2) ** 0.5
+    assert float(values.mean()) == pytest.approx(expected, abs=allowed)
+
+
+def test_no_name_of_the_patient_or_of_the_folder_gets_into_results(bench: Bench, verified: str) -> None:
+    layout = bench.layout(verified)
+    for path in layout.folder.rglob("*"):
+        if path.is_file() and path.suffix in {".json", ".yaml", ".log", ".html", ".tsv"}:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert "DOE" not in text, path.name
+            assert "GATECHECK^WATER" not in text, path.name
+            assert "GATECHECK-WATER" not in text, path.name
+
+
+def test_verifying_again_computes_nothing(bench: Bench, verified: str, water_plan: Path) -> None:
+    layout = bench.layout(verified)
+    before = {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")}
+    result = bench.verify(water_plan, verified)
+    assert result.returncode == 0, result.stderr
+    assert {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")} == before
+
+
+def test_a_killed_chunk_leaves_nothing_and_the_next_run_gives_the_same_dose(
+    bench: Bench, verified: str, water_plan: Path
+) -> None:
+    process = bench.start(water_plan, "disturbed")
+    victim = _wait_for_chunk(process)
+    victim.send_signal(signal.SIGKILL)
+    _, stderr = process.communicate(timeout=600)
+    message = _one_line_refusal(subprocess.CompletedProcess([], process.returncode, "", stderr))
+    assert "simulate" in message
+    assert "run the same command again" in message
+    layout = bench.layout("disturbed")
+    finished = {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")}
+    assert len(finished) < 4
+    result = bench.verify(water_plan, "disturbed")
+    assert result.returncode == 0, result.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished chunk was simulated again"
+    for name in ("mc_dose.mha", "mc_sigma.mha"):
+        assert sha256_of_file(layout.dose / name) == sha256_of_file(bench.layout(verified).dose / name)
+
+
+def _wait_for_chunk(process: subprocess.Popen[str]) -> psutil.Process:
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                words = child.cmdline()
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+            if "--chunk" in words and "simulate" in words and any("gatecheck" in word for word in words[:3]):
+                return child
+        time.sleep(0.2)
+    raise AssertionError("no chunk was started")
+
+
+def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, verified: str, water_plan: Path) -> None:
+    layout = bench.layout(verified)
+    undisturbed = sha256_of_file(layout.dose / "mc_dose.mha")
+    image = next(layout.transport.glob("chunk-0002-*.mha"))
+    with image.open("r+b") as file:
+        file.seek(-20, os.SEEK_END)
+        file.write(b"\x00" * 20)
+    (layout.dose / "merge.json").unlink()
+    assert "chunk" in _one_line_refusal(bench.verify(water_plan, verified))
+    result = bench.verify(water_plan, verified)
+    assert result.returncode == 0, result.stderr
+    assert sha256_of_file(layout.dose / "mc_dose.mha") == undisturbed
+
+
+def test_a_second_run_on_the_same_case_is_refused(bench: Bench, verified: str, water_plan: Path) -> None:
+    layout = bench.layout(verified)
+    (layout.report / "report.html").unlink()
+    first = bench.start(water_plan, verified)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(layout.folder.glob(".snakemake/log/*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = bench.verify(water_plan, verified)
+    finally:
+        first.communicate(timeout=300)
+    assert "another gatecheck works on this case" in _one_line_refusal(second)
+    assert first.returncode == 0
+
+
+@pytest.mark.parametrize("content", [None, b"not DICOM"])
+def test_a_folder_without_a_plan_is_refused_in_one_sentence(
+    bench: Bench, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "notes.txt").write_bytes(content)
+    name = "empty" if content is None else "strangers"
+    message = _one_line_refusal(bench.verify(tmp_path, name))
+    assert "DICOM" in message
+    assert str(tmp_path) not in message

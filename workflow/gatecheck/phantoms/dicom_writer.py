@@ -1,0 +1,559 @@
+"""Writes complete, valid DICOM sets (CT, RTSTRUCT, RTPLAN, RTDOSE) of cases that were made.
+
+The same input gives the same bytes: UIDs come from a seed, dates are fixed, and the file meta
+information does not name the library that wrote it. So the hashes of a made case are stable.
+
+All geometry is given in DICOM LPS mm on axis-aligned arrays indexed [z, y, x] with x, y and z
+increasing; the writer turns it into the image orientation that a scanner would export for the
+patient position.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    RTDoseStorage,
+    RTPlanStorage,
+    RTStructureSetStorage,
+)
+from pydicom.valuerep import format_number_as_ds
+
+from gatecheck.case.model import Beam, ControlPoint, PatientPosition
+from gatecheck.files import write_atomically
+
+FloatArray = npt.NDArray[np.floating]
+Vector = tuple[float, float, float]
+
+IMPLEMENTATION_CLASS_UID = UID("2.25.246118413770187461217720240319811350701")
+"""Names this writer in the file meta information."""
+
+IMPLEMENTATION_VERSION_NAME = "GATECHECK_1"
+
+_NAMESPACE = uuid.UUID("b92f5b0e-3cf5-5ee6-9ba4-16b2b9f2a9b7")
+
+STORED_OFFSET = 1024
+"""Stored CT value = HU + 1024, as most scanners export."""
+
+FIXED_DATE = "20200101"
+FIXED_TIME = "120000"
+
+ROW_AND_COLUMN_SIGNS: dict[str, tuple[int, int]] = {
+    "HFS": (1, 1),
+    "HFP": (-1, -1),
+    "FFS": (-1, 1),
+    "FFP": (1, -1),
+}
+"""Direction of image rows along x and of columns along y, as an observer at the table's foot sees the scan."""
+
+_SAME_PLANE = 0.01  # mm, between a contour and the CT slice that it was drawn on
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the made patient is, and what the made plan is called."""
+
+    patient_name: str = "GATECHECK^PHANTOM"
+    patient_id: str = "GATECHECK-PHANTOM"
+    birth_date: str = "19000101"
+    sex: str = "O"
+    plan_label: str = "PHANTOM"
+    structure_set_label: str = "PHANTOM"
+
+
+@dataclass(frozen=True, slots=True)
+class Uids:
+    """The UIDs of one DICOM set, all from one seed."""
+
+    seed: str
+
+    def _uid(self, role: str) -> UID:
+        return UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.seed}/{role}').int}")
+
+    @property
+    def study(self) -> UID:
+        """Study Instance UID of all files."""
+        return self._uid("study")
+
+    @property
+    def frame_of_reference(self) -> UID:
+        """Frame of Reference UID of all files."""
+        return self._uid("frame of reference")
+
+    @property
+    def structure_set(self) -> UID:
+        """SOP Instance UID of the RTSTRUCT."""
+        return self._uid("RTSTRUCT")
+
+    @property
+    def plan(self) -> UID:
+        """SOP Instance UID of the RTPLAN."""
+        return self._uid("RTPLAN")
+
+    def ct_slice(self, index: int) -> UID:
+        """SOP Instance UID of a CT slice, counted from 0 at the lowest z."""
+        return self._uid(f"CT {index}")
+
+    def dose(self, role: str = "plan") -> UID:
+        """SOP Instance UID of an RTDOSE."""
+        return self._uid(f"RTDOSE {role}")
+
+    def series(self, modality: str) -> UID:
+        """Series Instance UID of a modality."""
+        return self._uid(f"series {modality}")
+
+
+@dataclass(frozen=True, slots=True)
+class CtSlice:
+    """A CT slice written: what structures refer to."""
+
+    sop_instance_uid: UID
+    z: float
+
+
+@dataclass(frozen=True, slots=True)
+class StructureDrawing:
+    """One structure as closed planar contours.
+
+    Attributes
+    ----------
+    contours : sequence of ndarray of shape (n_points, 3)
+        LPS mm, all points of a contour at one z; contours of one plane combine by even-odd.
+    """
+
+    number: int
+    name: str
+    interpreted_type: str
+    color: tuple[int, int, int]
+    contours: Sequence[FloatArray]
+
+
+def write_ct(
+    folder: Path,
+    hu_zyx: npt.NDArray[np.int16],
+    *,
+    origin: Vector,
+    spacing: Vector,
+    patient_position: PatientPosition = "HFS",
+    identity: Identity,
+    uids: Uids,
+) -> tuple[CtSlice, ...]:
+    """Write one CT file a slice, `CT_001.dcm` at the lowest z.
+
+    Parameters
+    ----------
+    hu_zyx : ndarray of shape (nz, ny, nx)
+        CT numbers, -1024 and above.
+    origin, spacing : (x, y, z)
+        Centre of voxel [0, 0, 0] and voxel size, mm.
+
+    Returns
+    -------
+    The slices from the lowest z, to give to `write_structures`.
+    """
+    if hu_zyx.min() < -STORED_OFFSET:
+        raise ValueError(f"CT numbers from {hu_zyx.min()} found, at least {-STORED_OFFSET} expected")
+    row_sign, column_sign = ROW_AND_COLUMN_SIGNS[patient_position]
+    _, rows, columns = hu_zyx.shape
+    first_x = origin[0] + (0 if row_sign > 0 else (columns - 1) * spacing[0])
+    first_y = origin[1] + (0 if column_sign > 0 else (rows - 1) * spacing[1])
+    stored = (hu_zyx.astype(np.int32) + STORED_OFFSET).astype("<u2")[:, ::column_sign, ::row_sign]
+    written = []
+    for index, pixels in enumerate(stored):
+        z = origin[2] + index * spacing[2]
+        dataset = _file(CTImageStorage, uids.ct_slice(index), "CT", identity, uids)
+        dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+        dataset.InstanceNumber = index + 1
+        dataset.AcquisitionNumber = 1
+        dataset.KVP = _ds(120)
+        dataset.PatientPosition = patient_position
+        dataset.ImagePositionPatient = _ds_list((first_x, first_y, z))
+        dataset.ImageOrientationPatient = _ds_list((row_sign, 0, 0, 0, column_sign, 0))
+        dataset.PixelSpacing = _ds_list((spacing[1], spacing[0]))
+        dataset.SliceThickness = _ds(spacing[2])
+        dataset.SliceLocation = _ds(z)
+        dataset.RescaleIntercept = _ds(-STORED_OFFSET)
+        dataset.RescaleSlope = _ds(1)
+        dataset.RescaleType = "HU"
+        _set_pixels(dataset, np.ascontiguousarray(pixels))
+        _save(dataset, folder / f"CT_{index + 1:03d}.dcm")
+        written.append(CtSlice(uids.ct_slice(index), z))
+    return tuple(written)
+
+
+def write_structures(
+    folder: Path,
+    structures: Sequence[StructureDrawing],
+    *,
+    ct_slices: Sequence[CtSlice],
+    identity: Identity,
+    uids: Uids,
+) -> None:
+    """Write `RTSTRUCT.dcm`, linked to the CT slices that `write_ct` returned."""
+    dataset = _file(RTStructureSetStorage, uids.structure_set, "RTSTRUCT", identity, uids)
+    dataset.StructureSetLabel = identity.structure_set_label
+    dataset.StructureSetDate = FIXED_DATE
+    dataset.StructureSetTime = FIXED_TIME
+    dataset.ReferencedFrameOfReferenceSequence = DicomSequence([_referenced_frame(ct_slices, uids)])
+    dataset.StructureSetROISequence = DicomSequence([_roi(drawing, uids) for drawing in structures])
+    dataset.ROIContourSequence = DicomSequence([_roi_contour(drawing, ct_slices) for drawing in structures])
+    dataset.RTROIObservationsSequence = DicomSequence([_observation(drawing) for drawing in structures])
+    dataset.ApprovalStatus = "UNAPPROVED"
+    _save(dataset, folder / "RTSTRUCT.dcm")
+
+
+def write_plan(
+    folder: Path,
+    beams: Sequence[Beam],
+    *,
+    fractions: int,
+    prescription_gy: float | None,
+    patient_position: PatientPosition = "HFS",
+    identity: Identity,
+    uids: Uids,
+    jaw_types: tuple[str, str] = ("ASYMX", "ASYMY"),
+    changes_only: bool = True,
+) -> None:
+    """Write `RTPLAN.dcm`, linked to the structure set of the same UIDs.
+
+    Parameters
+    ----------
+    beams
+        A beam of zero meterset is written without BeamMeterset, as planning systems write setup
+        fields.
+    changes_only
+        Later control points leave out what did not change, as most planning systems do.
+    """
+    dataset = _file(RTPlanStorage, uids.plan, "RTPLAN", identity, uids)
+    dataset.RTPlanLabel = identity.plan_label
+    dataset.RTPlanDate = FIXED_DATE
+    dataset.RTPlanTime = FIXED_TIME
+    dataset.PlanIntent = "VERIFICATION"
+    dataset.RTPlanGeometry = "PATIENT"
+    if prescription_gy is not None:
+        dataset.DoseReferenceSequence = DicomSequence([_prescription(prescription_gy)])
+    dataset.FractionGroupSequence = DicomSequence([_fraction_group(beams, fractions)])
+    dataset.BeamSequence = DicomSequence([_beam(beam, jaw_types, changes_only) for beam in beams])
+    setup = Dataset()
+    setup.PatientPosition = patient_position
+    setup.PatientSetupNumber = 1
+    setup.SetupTechnique = "ISOCENTRIC"
+    dataset.PatientSetupSequence = DicomSequence([setup])
+    dataset.ReferencedStructureSetSequence = DicomSequence([_reference(RTStructureSetStorage, uids.structure_set)])
+    dataset.ApprovalStatus = "UNAPPROVED"
+    _save(dataset, folder / "RTPLAN.dcm")
+
+
+def write_dose(
+    folder: Path,
+    dose_zyx: FloatArray,
+    *,
+    origin: Vector,
+    spacing: Vector,
+    identity: Identity,
+    uids: Uids,
+    bits: Literal[16, 32] = 32,
+    name: str = "RTDOSE.dcm",
+) -> None:
+    """Write a physical dose of the whole plan, linked to the plan of the same UIDs.
+
+    Parameters
+    ----------
+    dose_zyx : ndarray of shape (nz, ny, nx)
+        Gy, all fractions.
+    origin, spacing : (x, y, z)
+        Centre of voxel [0, 0, 0] and voxel size, mm.
+    """
+    dataset = _file(RTDoseStorage, uids.dose(name), "RTDOSE", identity, uids)
+    dataset.InstanceNumber = 1
+    dataset.ImagePositionPatient = _ds_list(origin)
+    dataset.ImageOrientationPatient = _ds_list((1, 0, 0, 0, 1, 0))
+    dataset.PixelSpacing = _ds_list((spacing[1], spacing[0]))
+    dataset.SliceThickness = _ds(spacing[2])
+    dataset.DoseUnits = "GY"
+    dataset.DoseType = "PHYSICAL"
+    dataset.DoseSummationType = "PLAN"
+    dataset.TissueHeterogeneityCorrection = ["IMAGE"]
+    dataset.GridFrameOffsetVector = _ds_list([index * spacing[2] for index in range(dose_zyx.shape[0])])
+    dataset.ReferencedRTPlanSequence = DicomSequence([_reference(RTPlanStorage, uids.plan)])
+    dataset.NumberOfFrames = dose_zyx.shape[0]
+    dataset.FrameIncrementPointer = 0x3004000C
+    largest = float(dose_zyx.max())
+    scaling = _ds(largest / (2**bits - 2) if largest > 0 else 1.0)
+    dataset.DoseGridScaling = scaling
+    _set_pixels(dataset, np.rint(np.asarray(dose_zyx, dtype=float) / float(scaling)).astype(f"<u{bits // 8}"))
+    _save(dataset, folder / name)
+
+
+def _file(sop_class: UID, sop_instance: UID, modality: str, identity: Identity, uids: Uids) -> Dataset:
+    """A file with the modules that all four kinds share."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = sop_class
+    meta.MediaStorageSOPInstanceUID = sop_instance
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    dataset = Dataset()
+    dataset.file_meta = meta
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = sop_class
+    dataset.SOPInstanceUID = sop_instance
+    dataset.InstanceCreationDate = FIXED_DATE
+    dataset.InstanceCreationTime = FIXED_TIME
+    dataset.StudyDate = FIXED_DATE
+    dataset.StudyTime = FIXED_TIME
+    dataset.AccessionNumber = ""
+    dataset.Modality = modality
+    dataset.Manufacturer = "gatecheck"
+    dataset.ManufacturerModelName = "phantoms"
+    dataset.ReferringPhysicianName = ""
+    dataset.OperatorsName = ""
+    dataset.PatientName = identity.patient_name
+    dataset.PatientID = identity.patient_id
+    dataset.PatientBirthDate = identity.birth_date
+    dataset.PatientSex = identity.sex
+    dataset.SoftwareVersions = "1"
+    dataset.StudyInstanceUID = uids.study
+    dataset.SeriesInstanceUID = uids.series(modality)
+    dataset.StudyID = "1"
+    dataset.SeriesNumber = {"CT": 1, "RTSTRUCT": 2, "RTPLAN": 3, "RTDOSE": 4}[modality]
+    dataset.FrameOfReferenceUID = uids.frame_of_reference
+    dataset.PositionReferenceIndicator = ""
+    return dataset
+
+
+def _set_pixels(dataset: Dataset, stored: npt.NDArray[np.unsignedinteger]) -> None:
+    bits = stored.dtype.itemsize * 8
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.BitsAllocated = bits
+    dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = stored.tobytes()
+    dataset["PixelData"].VR = "OW"
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    with write_atomically(path) as temporary:
+        dcmwrite(temporary, dataset, enforce_file_format=True)
+
+
+def _ds(value: float) -> str:
+    return format_number_as_ds(float(value) + 0.0)  # + 0.0 turns -0.0 into 0.0
+
+
+def _ds_list(values: Sequence[float] | FloatArray) -> list[str]:
+    return [_ds(value) for value in values]
+
+
+def _reference(sop_class: UID, sop_instance: UID) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class
+    item.ReferencedSOPInstanceUID = sop_instance
+    return item
+
+
+def _referenced_frame(ct_slices: Sequence[CtSlice], uids: Uids) -> Dataset:
+    series = Dataset()
+    series.SeriesInstanceUID = uids.series("CT")
+    series.ContourImageSequence = DicomSequence(
+        [_reference(CTImageStorage, ct_slice.sop_instance_uid) for ct_slice in ct_slices]
+    )
+    study = Dataset()
+    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired but required here
+    study.ReferencedSOPInstanceUID = uids.study
+    study.RTReferencedSeriesSequence = DicomSequence([series])
+    frame = Dataset()
+    frame.FrameOfReferenceUID = uids.frame_of_reference
+    frame.RTReferencedStudySequence = DicomSequence([study])
+    return frame
+
+
+def _roi(drawing: StructureDrawing, uids: Uids) -> Dataset:
+    item = Dataset()
+    item.ROINumber = drawing.number
+    item.ReferencedFrameOfReferenceUID = uids.frame_of_reference
+    item.ROIName = drawing.name
+    item.ROIGenerationAlgorithm = "AUTOMATIC"
+    return item
+
+
+def _roi_contour(drawing: StructureDrawing, ct_slices: Sequence[CtSlice]) -> Dataset:
+    item = Dataset()
+    item.ROIDisplayColor = list(drawing.color)
+    item.ReferencedROINumber = drawing.number
+    if len(drawing.contours) > 0:
+        item.ContourSequence = DicomSequence([_contour(np.asarray(points), ct_slices) for points in drawing.contours])
+    return item
+
+
+def _contour(points: FloatArray, ct_slices: Sequence[CtSlice]) -> Dataset:
+    item = Dataset()
+    drawn_on = [ct_slice for ct_slice in ct_slices if abs(ct_slice.z - points[0, 2]) < _SAME_PLANE]
+    if drawn_on:
+        item.ContourImageSequence = DicomSequence([_reference(CTImageStorage, drawn_on[0].sop_instance_uid)])
+    item.ContourGeometricType = "CLOSED_PLANAR"
+    item.NumberOfContourPoints = len(points)
+    item.ContourData = [f"{value:.4f}" for value in points.ravel() + 0.0]
+    return item
+
+
+def _observation(drawing: StructureDrawing) -> Dataset:
+    item = Dataset()
+    item.ObservationNumber = drawing.number
+    item.ReferencedROINumber = drawing.number
+    item.RTROIInterpretedType = drawing.interpreted_type
+    item.ROIInterpreter = ""
+    return item
+
+
+def _prescription(prescription_gy: float) -> Dataset:
+    item = Dataset()
+    item.DoseReferenceNumber = 1
+    item.DoseReferenceStructureType = "SITE"
+    item.DoseReferenceDescription = "prescription"
+    item.DoseReferenceType = "TARGET"
+    item.TargetPrescriptionDose = _ds(prescription_gy)
+    return item
+
+
+def _fraction_group(beams: Sequence[Beam], fractions: int) -> Dataset:
+    group = Dataset()
+    group.FractionGroupNumber = 1
+    group.NumberOfFractionsPlanned = fractions
+    group.NumberOfBeams = len(beams)
+    group.NumberOfBrachyApplicationSetups = 0
+    references = []
+    for beam in beams:
+        reference = Dataset()
+        if beam.meterset > 0:
+            reference.BeamMeterset = _ds(beam.meterset)
+        reference.ReferencedBeamNumber = beam.number
+        references.append(reference)
+    group.ReferencedBeamSequence = DicomSequence(references)
+    return group
+
+
+def _beam(beam: Beam, jaw_types: tuple[str, str], changes_only: bool) -> Dataset:
+    item = Dataset()
+    fluence = Dataset()
+    fluence.FluenceMode = "STANDARD" if beam.fluence_mode == "STANDARD" else "NON_STANDARD"
+    if beam.fluence_mode != "STANDARD":
+        fluence.FluenceModeID = beam.fluence_mode
+    item.PrimaryFluenceModeSequence = DicomSequence([fluence])
+    item.TreatmentMachineName = beam.machine_name
+    item.PrimaryDosimeterUnit = "MU"
+    item.SourceAxisDistance = _ds(beam.source_axis_distance)
+    item.BeamLimitingDeviceSequence = DicomSequence(_devices(beam, jaw_types))
+    item.BeamNumber = beam.number
+    item.BeamName = beam.name
+    item.BeamType = beam.beam_type
+    item.RadiationType = beam.radiation_type
+    item.TreatmentDeliveryType = "TREATMENT" if beam.meterset > 0 else "SETUP"
+    item.NumberOfWedges = 0
+    item.NumberOfCompensators = 0
+    item.NumberOfBoli = 0
+    item.NumberOfBlocks = 0
+    item.FinalCumulativeMetersetWeight = _ds(beam.final_cumulative_meterset_weight)
+    item.NumberOfControlPoints = len(beam.control_points)
+    item.ControlPointSequence = DicomSequence(_control_points(beam, jaw_types, changes_only))
+    item.ReferencedPatientSetupNumber = 1
+    return item
+
+
+def _devices(beam: Beam, jaw_types: tuple[str, str]) -> list[Dataset]:
+    devices = []
+    for jaw_type in jaw_types:
+        jaw = Dataset()
+        jaw.RTBeamLimitingDeviceType = jaw_type
+        jaw.NumberOfLeafJawPairs = 1
+        devices.append(jaw)
+    if beam.leaf_boundaries is not None:
+        mlc = Dataset()
+        mlc.RTBeamLimitingDeviceType = "MLCX"
+        mlc.NumberOfLeafJawPairs = len(beam.leaf_boundaries) - 1
+        mlc.LeafPositionBoundaries = _ds_list(beam.leaf_boundaries)
+        devices.append(mlc)
+    return devices
+
+
+def _control_points(beam: Beam, jaw_types: tuple[str, str], changes_only: bool) -> Iterator[Dataset]:
+    previous: ControlPoint | None = None
+    for index, point in enumerate(beam.control_points):
+        item = Dataset()
+        item.ControlPointIndex = index
+        if index == 0:
+            item.NominalBeamEnergy = _ds(beam.nominal_energy_mv)
+        positions = _positions(point, previous if changes_only else None, jaw_types)
+        if positions:
+            item.BeamLimitingDevicePositionSequence = DicomSequence(positions)
+        changed = _axes(point)
+        if changes_only and previous is not None:
+            before = _axes(previous)
+            changed = {keyword: value for keyword, value in changed.items() if before[keyword] != value}
+        for keyword, value in changed.items():
+            setattr(item, keyword, value)
+        if index == 0:
+            _set_unused_axes(item)
+        item.CumulativeMetersetWeight = _ds(point.cumulative_meterset_weight)
+        yield item
+        previous = point
+
+
+def _axes(point: ControlPoint) -> dict[str, str | list[str]]:
+    return {
+        "GantryAngle": _ds(point.gantry_angle),
+        "GantryRotationDirection": point.gantry_rotation_direction,
+        "BeamLimitingDeviceAngle": _ds(point.collimator_angle),
+        "BeamLimitingDeviceRotationDirection": point.collimator_rotation_direction,
+        "PatientSupportAngle": _ds(point.couch_angle),
+        "PatientSupportRotationDirection": point.couch_rotation_direction,
+        "IsocenterPosition": _ds_list(point.isocentre),
+    }
+
+
+def _set_unused_axes(item: Dataset) -> None:
+    """Axes that every first control point has to state and that stand still at zero."""
+    item.TableTopEccentricAngle = "0"
+    item.TableTopEccentricRotationDirection = "NONE"
+    item.TableTopPitchAngle = 0.0
+    item.TableTopPitchRotationDirection = "NONE"
+    item.TableTopRollAngle = 0.0
+    item.TableTopRollRotationDirection = "NONE"
+    item.TableTopVerticalPosition = None
+    item.TableTopLongitudinalPosition = None
+    item.TableTopLateralPosition = None
+
+
+def _positions(point: ControlPoint, previous: ControlPoint | None, jaw_types: tuple[str, str]) -> list[Dataset]:
+    now = _device_positions(point, jaw_types)
+    before = {} if previous is None else _device_positions(previous, jaw_types)
+    items = []
+    for device, positions in now.items():
+        if before.get(device) != positions:
+            item = Dataset()
+            item.RTBeamLimitingDeviceType = device
+            item.LeafJawPositions = _ds_list(positions)
+            items.append(item)
+    return items
+
+
+def _device_positions(point: ControlPoint, jaw_types: tuple[str, str]) -> dict[str, tuple[float, ...]]:
+    positions: dict[str, tuple[float, ...]] = {jaw_types[0]: point.jaw_x, jaw_types[1]: point.jaw_y}
+    if point.leaf_positions is not None:
+        positions["MLCX"] = point.leaf_positions[0] + point.leaf_positions[1]
+    return positions
