@@ -31,7 +31,6 @@ def test_a_failed_write_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) 
     target = tmp_path / "dose.json"
     target.write_text("old", encoding="utf-8")
 
-
     def write_half() -> None:
         with write_atomically(target) as temporary:
             temporary.write_text("new, but hal", encoding="utf-8")

@@ -1,5 +1,8 @@
 """The errors that gatecheck explains to a person."""
 
+ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
+"""Environment variable with the file in which a step leaves its message for `gatecheck verify`."""
+
 
 class GatecheckError(Exception):
     """A refusal with one clear message; the command line prints it and ends with exit code 2.

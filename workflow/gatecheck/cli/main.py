@@ -15,13 +15,12 @@ import yaml
 from gatecheck import __version__
 from gatecheck.cli.geant4_data import geant4_data_app
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder
-from gatecheck.errors import GatecheckError
+from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError
 from gatecheck.layout import CaseLayout, linac_results_folder
 
 if TYPE_CHECKING:
     from gatecheck.linac.model import LinacModel
 
-ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
 
 app = typer.Typer(
     name="gatecheck",

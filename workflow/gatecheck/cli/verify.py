@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
-from gatecheck.errors import GatecheckError, InputError, SimulationError
+from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError, InputError, SimulationError
 from gatecheck.layout import CaseLayout, prepare_case
 
-ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
 _POLL_SECONDS = 0.5
 
 

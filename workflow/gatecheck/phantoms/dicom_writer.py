@@ -11,7 +11,7 @@ patient position.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,10 +29,10 @@ from pydicom.uid import (
     RTPlanStorage,
     RTStructureSetStorage,
 )
-from pydicom.valuerep import format_number_as_ds
 
-from gatecheck.case.model import Beam, ControlPoint, PatientPosition
+from gatecheck.case.model import Beam, PatientPosition
 from gatecheck.files import write_atomically
+from gatecheck.phantoms.dicom_plan import beam_item, decimal, decimals, fraction_group_item, prescription_item
 
 FloatArray = npt.NDArray[np.floating]
 Vector = tuple[float, float, float]
@@ -177,15 +177,15 @@ def write_ct(
         dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
         dataset.InstanceNumber = index + 1
         dataset.AcquisitionNumber = 1
-        dataset.KVP = _ds(120)
+        dataset.KVP = decimal(120)
         dataset.PatientPosition = patient_position
-        dataset.ImagePositionPatient = _ds_list((first_x, first_y, z))
-        dataset.ImageOrientationPatient = _ds_list((row_sign, 0, 0, 0, column_sign, 0))
-        dataset.PixelSpacing = _ds_list((spacing[1], spacing[0]))
-        dataset.SliceThickness = _ds(spacing[2])
-        dataset.SliceLocation = _ds(z)
-        dataset.RescaleIntercept = _ds(-STORED_OFFSET)
-        dataset.RescaleSlope = _ds(1)
+        dataset.ImagePositionPatient = decimals((first_x, first_y, z))
+        dataset.ImageOrientationPatient = decimals((row_sign, 0, 0, 0, column_sign, 0))
+        dataset.PixelSpacing = decimals((spacing[1], spacing[0]))
+        dataset.SliceThickness = decimal(spacing[2])
+        dataset.SliceLocation = decimal(z)
+        dataset.RescaleIntercept = decimal(-STORED_OFFSET)
+        dataset.RescaleSlope = decimal(1)
         dataset.RescaleType = "HU"
         _set_pixels(dataset, np.ascontiguousarray(pixels))
         _save(dataset, folder / f"CT_{index + 1:03d}.dcm")
@@ -243,9 +243,9 @@ def write_plan(
     dataset.PlanIntent = "VERIFICATION"
     dataset.RTPlanGeometry = "PATIENT"
     if prescription_gy is not None:
-        dataset.DoseReferenceSequence = DicomSequence([_prescription(prescription_gy)])
-    dataset.FractionGroupSequence = DicomSequence([_fraction_group(beams, fractions)])
-    dataset.BeamSequence = DicomSequence([_beam(beam, jaw_types, changes_only) for beam in beams])
+        dataset.DoseReferenceSequence = DicomSequence([prescription_item(prescription_gy)])
+    dataset.FractionGroupSequence = DicomSequence([fraction_group_item(beams, fractions)])
+    dataset.BeamSequence = DicomSequence([beam_item(beam, jaw_types, changes_only) for beam in beams])
     setup = Dataset()
     setup.PatientPosition = patient_position
     setup.PatientSetupNumber = 1
@@ -278,20 +278,20 @@ def write_dose(
     """
     dataset = _file(RTDoseStorage, uids.dose(name), "RTDOSE", identity, uids)
     dataset.InstanceNumber = 1
-    dataset.ImagePositionPatient = _ds_list(origin)
-    dataset.ImageOrientationPatient = _ds_list((1, 0, 0, 0, 1, 0))
-    dataset.PixelSpacing = _ds_list((spacing[1], spacing[0]))
-    dataset.SliceThickness = _ds(spacing[2])
+    dataset.ImagePositionPatient = decimals(origin)
+    dataset.ImageOrientationPatient = decimals((1, 0, 0, 0, 1, 0))
+    dataset.PixelSpacing = decimals((spacing[1], spacing[0]))
+    dataset.SliceThickness = decimal(spacing[2])
     dataset.DoseUnits = "GY"
     dataset.DoseType = "PHYSICAL"
     dataset.DoseSummationType = "PLAN"
     dataset.TissueHeterogeneityCorrection = ["IMAGE"]
-    dataset.GridFrameOffsetVector = _ds_list([index * spacing[2] for index in range(dose_zyx.shape[0])])
+    dataset.GridFrameOffsetVector = decimals([index * spacing[2] for index in range(dose_zyx.shape[0])])
     dataset.ReferencedRTPlanSequence = DicomSequence([_reference(RTPlanStorage, uids.plan)])
     dataset.NumberOfFrames = dose_zyx.shape[0]
     dataset.FrameIncrementPointer = 0x3004000C
     largest = float(dose_zyx.max())
-    scaling = _ds(largest / (2**bits - 2) if largest > 0 else 1.0)
+    scaling = decimal(largest / (2**bits - 2) if largest > 0 else 1.0)
     dataset.DoseGridScaling = scaling
     _set_pixels(dataset, np.rint(np.asarray(dose_zyx, dtype=float) / float(scaling)).astype(f"<u{bits // 8}"))
     _save(dataset, folder / name)
@@ -350,14 +350,6 @@ def _set_pixels(dataset: Dataset, stored: npt.NDArray[np.unsignedinteger]) -> No
 def _save(dataset: Dataset, path: Path) -> None:
     with write_atomically(path) as temporary:
         dcmwrite(temporary, dataset, enforce_file_format=True)
-
-
-def _ds(value: float) -> str:
-    return format_number_as_ds(float(value) + 0.0)  # + 0.0 turns -0.0 into 0.0
-
-
-def _ds_list(values: Sequence[float] | FloatArray) -> list[str]:
-    return [_ds(value) for value in values]
 
 
 def _reference(sop_class: UID, sop_instance: UID) -> Dataset:
@@ -419,141 +411,3 @@ def _observation(drawing: StructureDrawing) -> Dataset:
     item.RTROIInterpretedType = drawing.interpreted_type
     item.ROIInterpreter = ""
     return item
-
-
-def _prescription(prescription_gy: float) -> Dataset:
-    item = Dataset()
-    item.DoseReferenceNumber = 1
-    item.DoseReferenceStructureType = "SITE"
-    item.DoseReferenceDescription = "prescription"
-    item.DoseReferenceType = "TARGET"
-    item.TargetPrescriptionDose = _ds(prescription_gy)
-    return item
-
-
-def _fraction_group(beams: Sequence[Beam], fractions: int) -> Dataset:
-    group = Dataset()
-    group.FractionGroupNumber = 1
-    group.NumberOfFractionsPlanned = fractions
-    group.NumberOfBeams = len(beams)
-    group.NumberOfBrachyApplicationSetups = 0
-    references = []
-    for beam in beams:
-        reference = Dataset()
-        if beam.meterset > 0:
-            reference.BeamMeterset = _ds(beam.meterset)
-        reference.ReferencedBeamNumber = beam.number
-        references.append(reference)
-    group.ReferencedBeamSequence = DicomSequence(references)
-    return group
-
-
-def _beam(beam: Beam, jaw_types: tuple[str, str], changes_only: bool) -> Dataset:
-    item = Dataset()
-    fluence = Dataset()
-    fluence.FluenceMode = "STANDARD" if beam.fluence_mode == "STANDARD" else "NON_STANDARD"
-    if beam.fluence_mode != "STANDARD":
-        fluence.FluenceModeID = beam.fluence_mode
-    item.PrimaryFluenceModeSequence = DicomSequence([fluence])
-    item.TreatmentMachineName = beam.machine_name
-    item.PrimaryDosimeterUnit = "MU"
-    item.SourceAxisDistance = _ds(beam.source_axis_distance)
-    item.BeamLimitingDeviceSequence = DicomSequence(_devices(beam, jaw_types))
-    item.BeamNumber = beam.number
-    item.BeamName = beam.name
-    item.BeamType = beam.beam_type
-    item.RadiationType = beam.radiation_type
-    item.TreatmentDeliveryType = "TREATMENT" if beam.meterset > 0 else "SETUP"
-    item.NumberOfWedges = 0
-    item.NumberOfCompensators = 0
-    item.NumberOfBoli = 0
-    item.NumberOfBlocks = 0
-    item.FinalCumulativeMetersetWeight = _ds(beam.final_cumulative_meterset_weight)
-    item.NumberOfControlPoints = len(beam.control_points)
-    item.ControlPointSequence = DicomSequence(_control_points(beam, jaw_types, changes_only))
-    item.ReferencedPatientSetupNumber = 1
-    return item
-
-
-def _devices(beam: Beam, jaw_types: tuple[str, str]) -> list[Dataset]:
-    devices = []
-    for jaw_type in jaw_types:
-        jaw = Dataset()
-        jaw.RTBeamLimitingDeviceType = jaw_type
-        jaw.NumberOfLeafJawPairs = 1
-        devices.append(jaw)
-    if beam.leaf_boundaries is not None:
-        mlc = Dataset()
-        mlc.RTBeamLimitingDeviceType = "MLCX"
-        mlc.NumberOfLeafJawPairs = len(beam.leaf_boundaries) - 1
-        mlc.LeafPositionBoundaries = _ds_list(beam.leaf_boundaries)
-        devices.append(mlc)
-    return devices
-
-
-def _control_points(beam: Beam, jaw_types: tuple[str, str], changes_only: bool) -> Iterator[Dataset]:
-    previous: ControlPoint | None = None
-    for index, point in enumerate(beam.control_points):
-        item = Dataset()
-        item.ControlPointIndex = index
-        if index == 0:
-            item.NominalBeamEnergy = _ds(beam.nominal_energy_mv)
-        positions = _positions(point, previous if changes_only else None, jaw_types)
-        if positions:
-            item.BeamLimitingDevicePositionSequence = DicomSequence(positions)
-        changed = _axes(point)
-        if changes_only and previous is not None:
-            before = _axes(previous)
-            changed = {keyword: value for keyword, value in changed.items() if before[keyword] != value}
-        for keyword, value in changed.items():
-            setattr(item, keyword, value)
-        if index == 0:
-            _set_unused_axes(item)
-        item.CumulativeMetersetWeight = _ds(point.cumulative_meterset_weight)
-        yield item
-        previous = point
-
-
-def _axes(point: ControlPoint) -> dict[str, str | list[str]]:
-    return {
-        "GantryAngle": _ds(point.gantry_angle),
-        "GantryRotationDirection": point.gantry_rotation_direction,
-        "BeamLimitingDeviceAngle": _ds(point.collimator_angle),
-        "BeamLimitingDeviceRotationDirection": point.collimator_rotation_direction,
-        "PatientSupportAngle": _ds(point.couch_angle),
-        "PatientSupportRotationDirection": point.couch_rotation_direction,
-        "IsocenterPosition": _ds_list(point.isocentre),
-    }
-
-
-def _set_unused_axes(item: Dataset) -> None:
-    """Axes that every first control point has to state and that stand still at zero."""
-    item.TableTopEccentricAngle = "0"
-    item.TableTopEccentricRotationDirection = "NONE"
-    item.TableTopPitchAngle = 0.0
-    item.TableTopPitchRotationDirection = "NONE"
-    item.TableTopRollAngle = 0.0
-    item.TableTopRollRotationDirection = "NONE"
-    item.TableTopVerticalPosition = None
-    item.TableTopLongitudinalPosition = None
-    item.TableTopLateralPosition = None
-
-
-def _positions(point: ControlPoint, previous: ControlPoint | None, jaw_types: tuple[str, str]) -> list[Dataset]:
-    now = _device_positions(point, jaw_types)
-    before = {} if previous is None else _device_positions(previous, jaw_types)
-    items = []
-    for device, positions in now.items():
-        if before.get(device) != positions:
-            item = Dataset()
-            item.RTBeamLimitingDeviceType = device
-            item.LeafJawPositions = _ds_list(positions)
-            items.append(item)
-    return items
-
-
-def _device_positions(point: ControlPoint, jaw_types: tuple[str, str]) -> dict[str, tuple[float, ...]]:
-    positions: dict[str, tuple[float, ...]] = {jaw_types[0]: point.jaw_x, jaw_types[1]: point.jaw_y}
-    if point.leaf_positions is not None:
-        positions["MLCX"] = point.leaf_positions[0] + point.leaf_positions[1]
-    return positions

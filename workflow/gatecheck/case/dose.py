@@ -1,0 +1,234 @@
+"""The TPS dose: one RTDOSE of the whole plan, or one for each of its beams, in Gy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from gatecheck.case.attributes import (
+    FloatArray,
+    Notes,
+    called,
+    code,
+    items,
+    numbers,
+    references,
+    required_integer,
+    required_number,
+    text,
+)
+from gatecheck.case.ct import CtVolume
+from gatecheck.case.folder import DicomFile
+from gatecheck.case.grid import AxialPlane, Grid, axial_plane
+from gatecheck.case.pixels import stored_values
+from gatecheck.case.plan import Plan
+from gatecheck.errors import InputError, UnsupportedPlanError
+
+_PLACE = "RTDOSE"
+_SPACING_TOLERANCE = 0.01  # mm
+_SAME_GRID = 0.01  # mm
+
+
+@dataclass(frozen=True)
+class PlannedDose:
+    """Physical dose of the whole course.
+
+    Attributes
+    ----------
+    values_zyx : ndarray of shape (nz, ny, nx), float32
+        Gy.
+    summation_type : str
+        PLAN, or BEAM where the beams' doses were added up here.
+    """
+
+    values_zyx: npt.NDArray[np.float32]
+    grid: Grid
+    summation_type: Literal["PLAN", "BEAM"]
+    files: tuple[DicomFile, ...]
+
+
+def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes) -> PlannedDose | None:
+    """Read the plan's dose; None when the folder has no RTDOSE.
+
+    Raises
+    ------
+    InputError
+        For a dose of another frame of reference, or when several doses could be meant.
+    UnsupportedPlanError
+        For doses that are not physical doses in Gy of the whole plan.
+    """
+    with_grid = [file for file in files if "PixelData" in file.dataset or "Rows" in file.dataset]
+    if len(with_grid) < len(files):
+        notes.add("rtdose-without-grid", "RTDOSE files without a dose grid (dose-volume histograms only) ignored.")
+    if not with_grid:
+        notes.add("no-tps-dose", "No RTDOSE: the Monte Carlo dose is reported without a TPS dose beside it.")
+        return None
+    chosen = _of_plan(with_grid, plan, notes)
+    for file in chosen:
+        _check_frame(file.dataset, ct)
+    whole = [file for file in chosen if code(file.dataset, "DoseSummationType") == "PLAN"]
+    if len(whole) > 1:
+        whole = [file for file in whole if code(file.dataset, "DoseType") == "PHYSICAL"]
+    if len(whole) > 1:
+        raise InputError(
+            f"{len(whole)} RTDOSE of the whole plan found, 1 expected. Keep the one to be compared with in the folder."
+        )
+    used = tuple(whole) or _one_for_each_beam(chosen, plan)
+    if len(used) < len(chosen):
+        notes.add(
+            "rtdose-not-used", f"{len(chosen) - len(used)} more RTDOSE of the plan ignored: the plan's sum is used."
+        )
+    values, grid = _summed(used)
+    _check_plausible(values, grid, plan, ct, notes)
+    return PlannedDose(values.astype(np.float32), grid, "PLAN" if whole else "BEAM", used)
+
+
+def _of_plan(files: list[DicomFile], plan: Plan, notes: Notes) -> list[DicomFile]:
+    """The doses that name the plan; else the only dose there is."""
+    naming = [
+        f for f in files if plan.file.sop_instance_uid in references(f.dataset, "ReferencedRTPlanSequence", _PLACE)
+    ]
+    if naming:
+        if len(naming) < len(files):
+            notes.add("rtdose-of-other-plans", f"{len(files) - len(naming)} RTDOSE that do not name the plan ignored.")
+        return naming
+    if len(files) > 1:
+        raise InputError(
+            f"{len(files)} RTDOSE found, and none names the plan ({called('ReferencedRTPlanSequence')}). "
+            "Keep the plan's dose in the folder, or export it again."
+        )
+    notes.add(
+        "rtdose-does-not-name-the-plan",
+        "The RTDOSE does not name the plan; it was used because it is the only one. Check that it is the plan's dose.",
+    )
+    return files
+
+
+def _check_frame(dataset: Dataset, ct: CtVolume) -> None:
+    if text(dataset, "FrameOfReferenceUID") != ct.frame_of_reference:
+        raise InputError(
+            "The RTDOSE's Frame of Reference UID (0020,0052) is not the CT's, so its grid lies elsewhere. "
+            "Export the dose of this plan, or take the RTDOSE out of the folder to verify without a TPS dose."
+        )
+
+
+def _one_for_each_beam(files: Sequence[DicomFile], plan: Plan) -> tuple[DicomFile, ...]:
+    """The beams' doses, each beam of the plan exactly once."""
+    by_beam: dict[int, DicomFile] = {}
+    for file in files:
+        summation = code(file.dataset, "DoseSummationType")
+        beams = _referenced_beams(file.dataset)
+        if summation != "BEAM" or len(beams) != 1 or beams[0] in by_beam:
+            raise UnsupportedPlanError(
+                f"{_PLACE}: {called('DoseSummationType')} PLAN is expected, or one RTDOSE of type BEAM for each beam; "
+                "found is neither. Export the dose of the plan's sum."
+            )
+        by_beam[beams[0]] = file
+    missing = [beam.number for beam in plan.beams if beam.number not in by_beam]
+    if missing:
+        raise InputError(
+            f"{_PLACE}: no dose of the whole plan, and none of beam {', '.join(map(str, missing))}. "
+            "Export the dose of the plan's sum."
+        )
+    return tuple(by_beam[beam.number] for beam in plan.beams)
+
+
+def _referenced_beams(dataset: Dataset) -> list[int]:
+    return [
+        required_integer(beam, "ReferencedBeamNumber", _PLACE)
+        for plan in items(dataset, "ReferencedRTPlanSequence", _PLACE)
+        for group in items(plan, "ReferencedFractionGroupSequence", _PLACE)
+        for beam in items(group, "ReferencedBeamSequence", _PLACE)
+    ]
+
+
+def _summed(files: Sequence[DicomFile]) -> tuple[FloatArray, Grid]:
+    values, grid = _dose_grid(files[0].dataset)
+    for file in files[1:]:
+        more, other = _dose_grid(file.dataset)
+        if not _is_same_grid(grid, other):
+            raise InputError(f"{_PLACE}: the beams' doses lie on different grids. Export the dose of the plan's sum.")
+        values = values + more
+    return values, grid
+
+
+def _is_same_grid(a: Grid, b: Grid) -> bool:
+    close = np.allclose([a.origin, a.spacing], [b.origin, b.spacing], rtol=0, atol=_SAME_GRID)
+    return a.size == b.size and bool(close)
+
+
+def _dose_grid(dataset: Dataset) -> tuple[FloatArray, Grid]:
+    """Dose in Gy, shape (nz, ny, nx), with x, y and z increasing."""
+    if code(dataset, "DoseUnits") != "GY":
+        raise UnsupportedPlanError(
+            f"{_PLACE}: {called('DoseUnits')} is not GY: a relative dose cannot be compared. Export absolute dose."
+        )
+    if code(dataset, "DoseType") != "PHYSICAL":
+        raise UnsupportedPlanError(
+            f"{_PLACE}: {called('DoseType')} is not PHYSICAL; effective doses and errors are not supported. "
+            "Export the physical dose."
+        )
+    plane = axial_plane(dataset, _PLACE)
+    stored = stored_values(dataset, _PLACE)
+    if stored.ndim == 2:
+        stored = stored[np.newaxis]
+    z = _frame_positions(dataset, plane, len(stored))
+    values = np.asarray(plane.to_lps(stored), dtype=float) * required_number(dataset, "DoseGridScaling", _PLACE)
+    if z[-1] < z[0]:
+        values, z = values[::-1], z[::-1]
+    spacing_z = (z[-1] - z[0]) / (len(z) - 1)
+    gaps = np.diff(z)
+    if np.abs(gaps - spacing_z).max() > _SPACING_TOLERANCE or spacing_z <= 0:
+        raise UnsupportedPlanError(
+            f"{_PLACE}: {called('GridFrameOffsetVector')} is not evenly spaced ({gaps.min():g} to {gaps.max():g} mm). "
+            "Export the dose on an even grid."
+        )
+    x, y = plane.first_xy
+    grid = Grid(
+        (plane.columns, plane.rows, len(z)), (plane.spacing_x, plane.spacing_y, float(spacing_z)), (x, y, float(z[0]))
+    )
+    return values, grid
+
+
+def _frame_positions(dataset: Dataset, plane: AxialPlane, frames: int) -> FloatArray:
+    """Position z of each frame (PS3.3 C.8.8.3.2).
+
+    Offsets that begin at 0 count from the first frame along the cross product of row and column
+    direction; offsets that begin at the first frame's z are positions themselves.
+    """
+    offsets = numbers(dataset, "GridFrameOffsetVector", _PLACE)
+    if len(offsets) != frames or frames < 2:
+        raise InputError(
+            f"{_PLACE}: {frames} frames and {len(offsets)} values of {called('GridFrameOffsetVector')} found; as many "
+            "of each, and at least 2, expected. Export the dose again as one multi-frame file."
+        )
+    first = plane.position[2]
+    if offsets[0] == 0.0:
+        return first + plane.normal_sign * offsets
+    is_plain = plane.row_sign == plane.column_sign == 1
+    if abs(offsets[0] - first) <= _SAME_GRID and is_plain:
+        return offsets
+    raise InputError(
+        f"{_PLACE}: {called('GridFrameOffsetVector')} begins neither at 0 nor at the first frame's position. "
+        "Export the dose again."
+    )
+
+
+def _check_plausible(values: FloatArray, grid: Grid, plan: Plan, ct: CtVolume, notes: Notes) -> None:
+    if values.max() <= 0:
+        raise InputError(f"{_PLACE}: the dose is zero everywhere. Calculate the plan's dose and export it again.")
+    for axis in range(3):
+        if grid.high_face(axis) <= ct.grid.low_face(axis) or grid.low_face(axis) >= ct.grid.high_face(axis):
+            raise InputError(f"{_PLACE}: its grid lies outside of the CT. Export the dose of this plan.")
+    prescription = plan.target_prescription_gy
+    if prescription is not None and values.max() < 0.5 * prescription:
+        notes.add(
+            "tps-dose-below-prescription",
+            f"The TPS dose reaches {values.max():.2f} Gy, less than half of the {prescription:g} Gy prescribed. "
+            "It is taken as the dose of all fractions; check that it is not the dose of one.",
+        )

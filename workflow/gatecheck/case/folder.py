@@ -1,0 +1,229 @@
+"""Finds what a folder holds, in any order and nesting, with strangers among it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedCTImageStorage,
+    RTDoseStorage,
+    RTIonPlanStorage,
+    RTPlanStorage,
+    RTStructureSetStorage,
+)
+
+from gatecheck.case.attributes import DAMAGE, Notes, called, code, text
+from gatecheck.errors import InputError, UnsupportedPlanError
+
+logger = logging.getLogger(__name__)
+
+_PREAMBLE = 128
+_MAGIC = b"DICM"
+# A data set without preamble starts with group 0002 or 0008 in little endian.
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+
+_KINDS: dict[str, str] = {
+    CTImageStorage: "CT",
+    RTStructureSetStorage: "RTSTRUCT",
+    RTPlanStorage: "RTPLAN",
+    RTDoseStorage: "RTDOSE",
+}
+# One of these has to be there, near the end of the file: cut off between two attributes, the rest looks whole.
+_CONTENT: dict[str, tuple[str, ...]] = {
+    "CT": ("PixelData",),
+    "RTSTRUCT": ("ROIContourSequence",),
+    "RTPLAN": ("BeamSequence", "IonBeamSequence", "ApplicationSetupSequence"),
+    "RTDOSE": ("PixelData", "DVHSequence"),
+}
+_REFUSED: dict[str, str] = {
+    RTIonPlanStorage: "an RT Ion Plan (protons or ions)",
+    EnhancedCTImageStorage: "an Enhanced CT (multi-frame)",
+    LegacyConvertedEnhancedCTImageStorage: "a Legacy Converted Enhanced CT (multi-frame)",
+}
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One DICOM file, whole.
+
+    Attributes
+    ----------
+    place : str
+        Names the file in messages by its place among the folder's files; a file name might identify.
+    """
+
+    place: str
+    sha256: str
+    dataset: Dataset
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID."""
+        return text(self.dataset, "SOPInstanceUID")
+
+
+@dataclass(frozen=True)
+class DicomFolder:
+    """The files of a folder that can belong to a plan."""
+
+    ct: tuple[DicomFile, ...]
+    plans: tuple[DicomFile, ...]
+    structure_sets: tuple[DicomFile, ...]
+    doses: tuple[DicomFile, ...]
+
+
+def read_folder(folder: Path, notes: Notes) -> DicomFolder:
+    """Read all files of a folder and sort them by kind.
+
+    Raises
+    ------
+    InputError
+        For a folder that is missing, empty or without DICOM, and for a truncated file.
+    UnsupportedPlanError
+        For kinds of plans and images that are refused by name.
+    """
+    if not folder.is_dir():
+        raise InputError("The DICOM folder does not exist or is not a folder. Give the folder of the exported plan.")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not paths:
+        raise InputError("The DICOM folder is empty. Export CT, RTSTRUCT, RTPLAN and, if any, RTDOSE into it.")
+    found: dict[str, list[DicomFile]] = {kind: [] for kind in _KINDS.values()}
+    others: Counter[str] = Counter()
+    known: dict[str, str] = {}
+    for index, path in enumerate(paths):
+        file = _read(path, f"File {index + 1} of {len(paths)} (in order of path)")
+        if file is None:
+            others["not DICOM"] += 1
+            continue
+        kind = _kind(file)
+        if kind not in found:
+            others[kind] += 1
+        else:
+            _check_content(file, kind)
+            if not _is_repeated(file, known):
+                found[kind].append(file)
+    if others["not DICOM"] == len(paths):
+        raise InputError(
+            f"None of the {len(paths)} files of the folder is DICOM. Export CT, RTSTRUCT, RTPLAN and, if any, RTDOSE."
+        )
+    _note_others(others, notes)
+    logger.info("found %s", ", ".join(f"{len(files)} {kind}" for kind, files in found.items()))
+    return DicomFolder(
+        ct=tuple(found["CT"]),
+        plans=tuple(found["RTPLAN"]),
+        structure_sets=tuple(found["RTSTRUCT"]),
+        doses=tuple(found["RTDOSE"]),
+    )
+
+
+def _read(path: Path, place: str) -> DicomFile | None:
+    """Read one file; None when it is not DICOM."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{place} cannot be read ({error.strerror}).") from None
+    has_preamble = content[_PREAMBLE : _PREAMBLE + 4] == _MAGIC
+    if not has_preamble and not content.startswith(_FIRST_GROUPS):
+        return None
+    stream = _WatchedStream(content)
+    try:
+        dataset = dcmread(stream, force=not has_preamble)
+    except DAMAGE:
+        if not has_preamble:
+            return None
+        raise _truncated(place) from None
+    if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" not in dataset.file_meta:
+        if not has_preamble:
+            return None
+        raise _truncated(place)
+    if stream.ran_short or _ends_within_a_value(dataset) or _ends_within_a_value(dataset.file_meta):
+        raise _truncated(place)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    return DicomFile(place, hashlib.sha256(content).hexdigest(), dataset)
+
+
+class _WatchedStream(io.BytesIO):
+    """Bytes that remember whether a read ended in the middle of what was asked for."""
+
+    ran_short = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        got = super().read(size)
+        if size is not None and 0 < len(got) < size:
+            self.ran_short = True
+        return got
+
+
+def _ends_within_a_value(dataset: Dataset) -> bool:
+    return any(
+        isinstance(element, RawDataElement)
+        and element.length != 0xFFFFFFFF
+        and len(element.value or b"") < element.length
+        for element in dataset.values()
+    )
+
+
+def _check_content(file: DicomFile, kind: str) -> None:
+    expected = _CONTENT[kind]
+    if not any(keyword in file.dataset for keyword in expected):
+        raise InputError(
+            f"{file.place} holds {kind} without {called(expected[0])}: truncated or empty. Copy or export it again."
+        )
+
+
+def _truncated(place: str) -> InputError:
+    return InputError(
+        f"{place} is DICOM but truncated or damaged: it ends before its content does. Copy or export it again."
+    )
+
+
+def _kind(file: DicomFile) -> str:
+    dataset = file.dataset
+    sop_class = text(dataset, "SOPClassUID") or text(dataset.file_meta, "MediaStorageSOPClassUID")
+    if sop_class in _REFUSED:
+        raise UnsupportedPlanError(
+            f"{file.place} is {_REFUSED[sop_class]}, which gatecheck does not support. "
+            "Expected photon RTPLAN, single-frame CT, RTSTRUCT and RTDOSE. Take it out of the folder or export those."
+        )
+    kind = _KINDS.get(sop_class)
+    if kind is None:
+        name = UID(sop_class).name
+        return "DICOM of another kind" if name == sop_class else name.removesuffix(" Storage")
+    if kind == "CT" and "LOCALIZER" in code(dataset, "ImageType"):
+        return "CT localizer"
+    return kind
+
+
+def _is_repeated(file: DicomFile, known: dict[str, str]) -> bool:
+    """The same file copied twice counts once; two different files of one UID are refused."""
+    uid = file.sop_instance_uid
+    if not uid:
+        raise InputError(f"{file.place}: SOP Instance UID (0008,0018) is missing. Export the file again.")
+    if uid not in known:
+        known[uid] = file.sha256
+        return False
+    if known[uid] != file.sha256:
+        raise InputError(
+            f"{file.place}: an earlier file of the folder has the same SOP Instance UID (0008,0018) and another "
+            "content. Keep only one export in the folder."
+        )
+    return True
+
+
+def _note_others(others: Counter[str], notes: Notes) -> None:
+    if others:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        notes.add("files-not-used", f"{sum(others.values())} files of the folder were not used: {listed}.")
