@@ -1,0 +1,125 @@
+"""report/report.html: one file, no network, everything that is known and nothing judged."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gatecheck.config import ReportConfig
+from gatecheck.errors import WriteError
+from gatecheck.files import write_atomically, write_json
+from gatecheck.layout import CaseLayout
+from gatecheck.report import style, words
+from gatecheck.report.case_figures import TARGET_TYPES, CaseFigures, draw_figures, in_reading_order
+from gatecheck.report.inputs import ReportInputs, read_images, read_inputs
+from gatecheck.report.style import Normalisation, normalisation
+from gatecheck.report.summary import Summary, SummaryStructure, named_structures, summarise
+
+MAXIMUM_BYTES = 15_000_000
+
+_logger = logging.getLogger(__name__)
+
+
+def write_report(results_case_folder: Path, calibration_path: Path, settings: ReportConfig) -> Path:
+    """Draw the report of one case and write report.html and summary.json into its report folder.
+
+    Parameters
+    ----------
+    results_case_folder : the case's folder of results
+    calibration_path : the calibration that the dose was made with
+
+    Returns
+    -------
+    Path
+        Of report.html.
+
+    Raises
+    ------
+    ResultError
+        When an earlier step's file is missing, damaged or does not belong to the others.
+    WriteError
+        When the files cannot be written. Neither file is written unless both could be made.
+    """
+    layout = CaseLayout(results_case_folder)
+    inputs = read_inputs(layout, calibration_path)
+    summary = summarise(inputs, settings.structures)
+    scale = normalisation(summary)
+    figures = draw_figures(inputs, read_images(inputs), summary, scale, settings.structures)
+    text = render(inputs, summary, scale, figures, settings)
+    size = len(text.encode("utf-8"))
+    if size > MAXIMUM_BYTES:
+        raise WriteError(
+            f"report.html: {size / 1e6:.1f} MB, more than the {MAXIMUM_BYTES / 1e6:.0f} MB that it may be."
+        )
+    write_json(layout.report / "summary.json", summary)
+    target = layout.report / "report.html"
+    with write_atomically(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    _logger.info("report.html: %.1f MB, %d warnings", size / 1e6, len(summary.warnings))
+    return target
+
+
+def render(
+    inputs: ReportInputs, summary: Summary, scale: Normalisation, figures: CaseFigures, settings: ReportConfig
+) -> str:
+    """Fill the template; every text of the plan is escaped."""
+    structures = _structures_in_order(inputs, summary, settings)
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        title=settings.title,
+        s=summary,
+        scale=scale,
+        isodoses_reached=[isodose for isodose in scale.isodoses if isodose.gray < summary.maximum_gy],
+        isodoses_not_reached=[isodose for isodose in scale.isodoses if isodose.gray >= summary.maximum_gy],
+        figures=figures,
+        structures=structures,
+        targets=[(name, one.mc) for name, one in structures if one.interpreted_type in TARGET_TYPES and one.mc],
+        metrics=METRICS,
+        patient=inputs.patient,
+        window_level=style.WINDOW_LEVEL,
+        window_width=style.WINDOW_WIDTH,
+        difference_percent=style.DIFFERENCE_RANGE_PERCENT,
+        symbols=_MARKER_SYMBOLS,
+    )
+
+
+METRICS = (
+    ("mean_gy", "Mean"),
+    ("d95_gy", "D95 %"),
+    ("d50_gy", "D50 %"),
+    ("d2_gy", "D2 %"),
+    ("max_gy", "Maximum"),
+)
+
+# The markers of matplotlib as SVG shapes centred on (16, 7).
+_MARKER_SYMBOLS = {
+    "o": Markup('<circle cx="16" cy="7" r="3.4"/>'),
+    "s": Markup('<rect x="12.8" y="3.8" width="6.4" height="6.4"/>'),
+    "^": Markup('<path d="M16 2.8 19.8 10.2H12.2Z"/>'),
+    "v": Markup('<path d="M16 11.2 12.2 3.8H19.8Z"/>'),
+    "D": Markup('<path d="M16 2.6 20.4 7 16 11.4 11.6 7Z"/>'),
+    "P": Markup('<path d="M14.8 2.8h2.4v3h3v2.4h-3v3h-2.4v-3h-3V5.8h3Z"/>'),
+    "X": Markup('<path d="M12.6 5 14 3.6l2 2 2-2L19.4 5l-2 2 2 2L18 10.4l-2-2-2 2L12.6 9l2-2Z"/>'),
+}
+
+
+def _structures_in_order(
+    inputs: ReportInputs, summary: Summary, settings: ReportConfig
+) -> list[tuple[str, SummaryStructure]]:
+    ordered = in_reading_order(named_structures(inputs), settings.structures)
+    return [(name, summary.structures[name]) for name, _ in ordered]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("gatecheck.report", "."),
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(words.FILTERS)
+    return environment

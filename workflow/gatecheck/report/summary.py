@@ -1,0 +1,289 @@
+"""report/summary.json: the numbers of one verification, for machines and for people in a hurry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatecheck import __version__
+from gatecheck.case.model import Beam, Structure
+from gatecheck.compare.model import DoseMetrics, StructureComparison
+from gatecheck.delivery.model import BeamTimeline
+from gatecheck.files import HandedOn
+from gatecheck.report.inputs import ReportInputs
+from gatecheck.transport.model import Engine
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SummaryWarning(_Part):
+    """Something that a signing physicist has to know."""
+
+    room: str = Field(description="case, patient, dose, compare or report")
+    code: str = Field(description="stable short name, empty where the room gives none")
+    message: str
+
+
+class AxisRange(_Part):
+    """One axis along a beam: where it starts and stops, how far it goes."""
+
+    start: float
+    stop: float
+    lowest: float
+    highest: float
+
+
+class SummaryBeam(_Part):
+    """One beam as it was simulated. Angles IEC 61217, in degrees; jaws in mm at the isocentre plane."""
+
+    number: int
+    name: str
+    machine_name: str
+    technique: str
+    nominal_energy_mv: float
+    fluence_mode: str
+    meterset: float = Field(description="MU per fraction")
+    control_points: int
+    gantry: AxisRange = Field(description="continuous (unwrapped): a full arc spans 360")
+    collimator: AxisRange
+    couch: AxisRange
+    jaw_x1: AxisRange
+    jaw_x2: AxisRange
+    jaw_y1: AxisRange
+    jaw_y2: AxisRange
+    leaf_pairs: int | None
+    isocentre: tuple[float, float, float] = Field(description="DICOM LPS, mm, at the first control point")
+
+
+class SummaryCalibration(_Part):
+    """How dose per photon became dose per MU."""
+
+    machine: str
+    linac_sha256: str = Field(description="content of the machine model")
+    key_sha256: str
+    nominal_photons_per_mu: float
+    relative_sigma: float = Field(description="common to every voxel; not part of any other sigma given")
+    histories: int
+    reference: dict[str, float | str]
+
+
+class SummaryStructure(_Part):
+    """One structure: its volume, and its dose by Monte Carlo and, where there is one, by the TPS."""
+
+    volume_ml: float
+    interpreted_type: str
+    covered_fraction: float
+    mc: DoseMetrics | None
+    tps: DoseMetrics | None
+    note: str = ""
+
+
+class Summary(HandedOn):
+    """Written as report/summary.json. Doses are in Gy for the whole course; sigma is k = 1."""
+
+    case_id: str
+    plan_label: str = Field(description="empty unless the configuration shows identities")
+    gatecheck: str = Field(description="version that wrote the report; the engine's is in engine")
+    machine: str
+    patient_position: str
+    fractions: int
+    target_prescription_gy: float | None
+    meterset_per_fraction: float
+    beams: tuple[SummaryBeam, ...]
+    histories: int = Field(description="source photons sampled")
+    particles: int = Field(description="phase-space particles handed to GATE")
+    chunks: int = Field(description="independent runs, each with its own seed")
+    batches: int
+    mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    mean_relative_sigma_history: float
+    voxels_above_half_maximum: int
+    maximum_gy: float
+    dose_to: str
+    data_set: str
+    data_set_kind: str
+    clinical: bool = Field(description="False: not for clinical use")
+    physics_list: str
+    engine: Engine
+    calibration: SummaryCalibration
+    seconds_of_chunks: float
+    peak_memory_mb: float
+    has_tps_dose: bool
+    warnings: tuple[SummaryWarning, ...]
+    structures: dict[str, SummaryStructure]
+    inputs_sha256: dict[str, str] = Field(description="role of each file that the report was drawn from: SHA-256")
+
+
+def summarise(inputs: ReportInputs, preferred: Sequence[str] = ()) -> Summary:
+    """Gather the numbers that earlier rooms wrote; nothing is computed but extents of motion.
+
+    Parameters
+    ----------
+    preferred : names of structures that the configuration wants first; those not there are warned of
+    """
+    merge, case, calibration = inputs.merge, inputs.case, inputs.calibration
+    timelines = {beam.number: beam for beam in inputs.delivery.beams}
+    return Summary(
+        case_id=case.case_id,
+        plan_label=case.plan_label,
+        gatecheck=__version__,
+        machine=calibration.machine,
+        patient_position=case.patient_position,
+        fractions=case.fractions,
+        target_prescription_gy=case.target_prescription_gy,
+        meterset_per_fraction=merge.meterset_per_fraction,
+        beams=tuple(_beam(beam, timelines[beam.number]) for beam in case.beams),
+        histories=merge.histories,
+        particles=merge.particles,
+        chunks=len(merge.chunks),
+        batches=merge.batches,
+        mean_relative_sigma=merge.mean_relative_sigma,
+        mean_relative_sigma_history=merge.mean_relative_sigma_history,
+        voxels_above_half_maximum=merge.voxels_above_half_maximum,
+        maximum_gy=merge.maximum_gy,
+        dose_to=merge.dose_to,
+        data_set=merge.engine.data_set,
+        data_set_kind=merge.engine.data_set_kind,
+        clinical=merge.engine.clinical,
+        physics_list=merge.engine.physics_list,
+        engine=merge.engine,
+        calibration=SummaryCalibration(
+            machine=calibration.machine,
+            linac_sha256=calibration.linac_sha256,
+            key_sha256=calibration.key_sha256,
+            nominal_photons_per_mu=merge.nominal_photons_per_mu,
+            relative_sigma=merge.calibration_relative_sigma,
+            histories=calibration.histories,
+            reference=calibration.reference,
+        ),
+        seconds_of_chunks=merge.seconds_of_chunks,
+        peak_memory_mb=merge.peak_memory_mb,
+        has_tps_dose=inputs.has_tps_dose,
+        warnings=_warnings(inputs, preferred),
+        structures={name: _structure(structure) for name, structure in named_structures(inputs)},
+        inputs_sha256=inputs.hashes,
+    )
+
+
+def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Tell equal names apart: the second is "name (2)", unless that is taken too."""
+    given = tuple(names)
+    reserved = set(given)
+    taken: set[str] = set()
+    unique = []
+    for name in given:
+        candidate, count = name, 1
+        while candidate in taken or (count > 1 and candidate in reserved):
+            count += 1
+            candidate = f"{name} ({count})"
+        taken.add(candidate)
+        unique.append(candidate)
+    return tuple(unique)
+
+
+def _beam(beam: Beam, timeline: BeamTimeline) -> SummaryBeam:
+    def axis(values: list[float]) -> AxisRange:
+        return AxisRange(start=values[0], stop=values[-1], lowest=min(values), highest=max(values))
+
+    jaw_x, jaw_y = timeline.jaw_x, timeline.jaw_y
+    x, y, z = (float(value) for value in timeline.isocentre[0])
+    return SummaryBeam(
+        number=beam.number,
+        name=beam.name,
+        machine_name=beam.machine_name,
+        technique=beam.technique,
+        nominal_energy_mv=beam.nominal_energy_mv,
+        fluence_mode=beam.fluence_mode,
+        meterset=beam.meterset,
+        control_points=len(beam.control_points),
+        gantry=axis(timeline.gantry.tolist()),
+        collimator=axis(timeline.collimator.tolist()),
+        couch=axis(timeline.couch.tolist()),
+        jaw_x1=axis(jaw_x[:, 0].tolist()),
+        jaw_x2=axis(jaw_x[:, 1].tolist()),
+        jaw_y1=axis(jaw_y[:, 0].tolist()),
+        jaw_y2=axis(jaw_y[:, 1].tolist()),
+        leaf_pairs=None if timeline.leaf_positions is None else int(timeline.leaf_positions.shape[2]),
+        isocentre=(x, y, z),
+    )
+
+
+def named_structures(inputs: ReportInputs) -> list[tuple[str, StructureComparison]]:
+    """Every structure of the case under a name of its own, those without an evaluated dose last."""
+    compared = list(inputs.comparison.structures) + [_not_compared(structure) for structure in _missing(inputs)]
+    return list(zip(unique_names(structure.name for structure in compared), compared, strict=True))
+
+
+def _structure(structure: StructureComparison) -> SummaryStructure:
+    return SummaryStructure(
+        volume_ml=structure.volume_ml,
+        interpreted_type=structure.interpreted_type,
+        covered_fraction=structure.covered_fraction,
+        mc=structure.mc,
+        tps=structure.tps,
+        note=structure.note,
+    )
+
+
+def _warnings(inputs: ReportInputs, preferred: Sequence[str]) -> tuple[SummaryWarning, ...]:
+    found = [SummaryWarning(room="case", code=w.code, message=w.message) for w in inputs.case.warnings]
+    for room, messages in (
+        ("patient", inputs.patient.warnings),
+        ("dose", inputs.merge.warnings),
+        ("compare", inputs.comparison.warnings),
+    ):
+        found += [SummaryWarning(room=room, code="", message=message) for message in messages]
+    found += _own_warnings(inputs)
+    known = {structure.name for structure in inputs.case.structures}
+    found += [
+        _own("unknown-structure", f"The configuration's report.structures names {name}, which the case does not have.")
+        for name in preferred
+        if name not in known
+    ]
+    return tuple(found)
+
+
+def _own_warnings(inputs: ReportInputs) -> list[SummaryWarning]:
+    found = []
+    for shown, given in named_structures(inputs):
+        if shown != given.name:
+            found.append(
+                _own("duplicate-structure-name", f"Several structures are named {given.name}: one is shown as {shown}.")
+            )
+    found += [
+        _own("structure-not-compared", f"{structure.name}: no dose was evaluated for this structure.")
+        for structure in _missing(inputs)
+    ]
+    return found
+
+
+def _missing(inputs: ReportInputs) -> list[Structure]:
+    """Structures of the case that the comparison does not list, or lists fewer times."""
+    left = [structure.name for structure in inputs.comparison.structures]
+    missing = []
+    for structure in inputs.case.structures:
+        if structure.name in left:
+            left.remove(structure.name)
+        else:
+            missing.append(structure)
+    return missing
+
+
+def _not_compared(structure: Structure) -> StructureComparison:
+    return StructureComparison(
+        name=structure.name,
+        interpreted_type=structure.interpreted_type,
+        volume_ml=structure.volume_ml,
+        covered_fraction=0.0,
+        mc=None,
+        tps=None,
+        mc_dvh=None,
+        tps_dvh=None,
+        note="no dose was evaluated for this structure",
+    )
+
+
+def _own(code: str, message: str) -> SummaryWarning:
+    return SummaryWarning(room="report", code=code, message=message)

@@ -1,0 +1,130 @@
+"""Numbers as a physicist reads them: the filters of the HTML template."""
+
+from __future__ import annotations
+
+import re
+
+from gatecheck.compare.model import Metric
+from gatecheck.report.summary import AxisRange, SummaryBeam
+
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_MINUS = "\N{MINUS SIGN}"
+_STILL = 0.05  # degrees or mm: less than the last digit written
+
+_TECHNIQUES = {
+    "static": "static",
+    "step-and-shoot": "step and shoot",
+    "sliding-window": "sliding window",
+    "conformal-arc": "conformal arc",
+    "vmat": "VMAT",
+}
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number with thin spaces between thousands, and no minus before a zero."""
+    return f"{value:z,.{digits}f}".replace(",", _THIN).replace("-", _MINUS)
+
+
+def gray(metric: Metric) -> str:
+    """A dose with its standard deviation, Gy."""
+    value = number(metric.value, 2)
+    if metric.sigma is None:
+        return value
+    sigma = "<" + _THIN + "0.01" if 0 < metric.sigma < 0.005 else number(metric.sigma, 2)
+    return f"{value}{_NO_BREAK}±{_NO_BREAK}{sigma}"
+
+
+def millilitres(value: float) -> str:
+    """A volume with the digits that a small target needs."""
+    return number(value, 3 if value < 1 else 2 if value < 10 else 1)
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    return f"{number(100 * fraction, digits)}{_THIN}%"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{number(seconds)}{_THIN}s"
+    if seconds < 7200:
+        return f"{number(seconds / 60, 1)}{_THIN}min"
+    return f"{number(seconds / 3600, 1)}{_THIN}h"
+
+
+def technique(name: str) -> str:
+    return _TECHNIQUES.get(name, name)
+
+
+def energy(beam: SummaryBeam) -> str:
+    mode = "" if beam.fluence_mode.upper() == "STANDARD" else f" {beam.fluence_mode}"
+    return f"{beam.nominal_energy_mv:g}{_THIN}MV{mode}"
+
+
+def angle(axis: AxisRange, *, moves_have_direction: bool = False) -> str:
+    """Start, stop, direction and extent of a rotation; one angle where nothing turns."""
+    span = axis.highest - axis.lowest
+    if span < _STILL:
+        return _degrees(axis.start)
+    text = f"{_degrees(axis.start)} → {_degrees(axis.stop)}"
+    turned = axis.stop - axis.start
+    if span - abs(turned) > _STILL:
+        return f"{text}, back and forth over {number(span, 1)}°"
+    sense = ("clockwise" if turned > 0 else "counter-clockwise") + " " if moves_have_direction else ""
+    return f"{text}, {sense}{number(abs(turned), 1)}°"
+
+
+def gantry(axis: AxisRange) -> str:
+    """As `angle`; clockwise as seen from in front of the gantry is towards larger angles (IEC 61217)."""
+    return angle(axis, moves_have_direction=True)
+
+
+def jaw(axis: AxisRange) -> str:
+    """A jaw's position, or the positions between which it moves, mm."""
+    if axis.highest - axis.lowest < _STILL:
+        return number(axis.start, 1)
+    return f"{number(axis.lowest, 1)} to {number(axis.highest, 1)}"
+
+
+def position(point: tuple[float, float, float]) -> str:
+    return ", ".join(number(value, 1) for value in point)
+
+
+def setting_name(key: str) -> str:
+    """A key of the configuration or of a JSON file, as words with its unit."""
+    words = re.sub(r"[_\s]+", " ", key).strip()
+    return re.sub(r" mm$", " (mm)", re.sub(r"\b(mu|ct|tps|mc)\b", lambda found: found[0].upper(), words))
+
+
+def setting_value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}".replace("-", _MINUS)
+
+
+def hash_groups(digest: str) -> str:
+    """A hash with break opportunities, so that it wraps on a narrow screen."""
+    return "\N{ZERO WIDTH SPACE}".join(digest[start : start + 8] for start in range(0, len(digest), 8))
+
+
+def _degrees(value: float) -> str:
+    return f"{number(round(value, 1) % 360, 1)}°"
+
+
+FILTERS = {
+    function.__name__: function
+    for function in (
+        number,
+        gray,
+        millilitres,
+        percent,
+        duration,
+        technique,
+        energy,
+        angle,
+        gantry,
+        jaw,
+        position,
+        setting_name,
+        setting_value,
+        hash_groups,
+    )
+}
