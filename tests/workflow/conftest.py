@@ -19,6 +19,7 @@ from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
 
 # Few photons: these tests look at the walk; what the dose means is tested with physics elsewhere.
 SETTINGS: dict[str, Any] = {
+    "machine": {"model": "truebeam_stx"},
     "patient": {"coarse_voxel_size": 10},
     "transport": {"source_photons": 60_000, "pilot_photons": 5_000, "minimum_chunks": 4},
     "calibration": {"relative_sigma": 0.02},

@@ -81,7 +81,7 @@ class TransportConfig(_Section):
     electron_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
     photon_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
     electron_step_function: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=10)]] = Field(
-        (0.03, 0.03), description="largest fractional energy loss range per step, and final range in mm"
+        (0.02, 0.02), description="largest fractional energy loss range per step, and final range in mm"
     )
     multiple_scattering_step_limit: Literal["UseSafety", "UseSafetyPlus", "UseDistanceToBoundary"] = Field(
         "UseDistanceToBoundary", description="how multiple scattering limits electron steps at boundaries"

@@ -103,6 +103,8 @@ class ChunkResult(HandedOn):
     seed: int
     histories: int
     nominal_photons: float
+    dose_to: str = Field("medium", description="medium or water")
+    linac_sha256: str = Field("", description="content of the machine model; empty: a phase space from elsewhere")
     particles: int = Field(description="phase-space particles handed to GATE")
     boxes: tuple[ScoredBox, ...]
     engine: Engine
@@ -119,6 +121,7 @@ class CalibrationResult(HandedOn):
 
     key_sha256: str
     machine: str
+    linac_sha256: str = Field("", description="content of the machine model")
     engine: Engine
     reference: dict[str, float | str] = Field(description="field, SSD, depth, Gy per MU")
     dose_per_nominal_photon: float = Field(description="Gy at the reference point per nominal photon")

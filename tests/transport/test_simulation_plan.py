@@ -1,0 +1,128 @@
+"""Seeds, hashes and the plan of chunks; no engine runs here."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
+from made_patient import write_patient
+
+from gatecheck.config import TransportConfig
+from gatecheck.errors import SimulationError
+from gatecheck.files import write_image
+from gatecheck.transport.model import ChunkResult, Engine, ScoredBox
+from gatecheck.transport.plan import (
+    PilotEstimate,
+    chunk_seed,
+    estimate_from_pilot,
+    histories_wanted,
+    make_plan,
+    number_of_chunks,
+)
+
+ESTIMATE = PilotEstimate(relative_sigma_of_one=50.0, seconds_per_history=1e-4, seconds_start_up=4.0)
+
+
+@given(index=st.integers(0, 10_000), user_seed=st.integers(0, 2**31))
+def test_a_seed_depends_on_inputs_chunk_and_user_seed_and_is_a_positive_32_bit_integer(
+    index: int, user_seed: int
+) -> None:
+    seed = chunk_seed("a" * 64, "b" * 64, index, user_seed)
+    assert 1 <= seed < 2**31
+    assert seed == chunk_seed("a" * 64, "b" * 64, index, user_seed)
+    assert seed != chunk_seed("a" * 64, "b" * 64, index + 1, user_seed)
+    assert seed != chunk_seed("a" * 64, "b" * 64, index, user_seed + 1)
+    assert seed != chunk_seed("c" * 64, "b" * 64, index, user_seed)
+
+
+def test_photons_wanted_meet_the_target_with_a_reserve() -> None:
+    settings = TransportConfig(target_relative_sigma=0.025)
+    wanted = histories_wanted(settings, ESTIMATE)
+    assert wanted == pytest.approx(1.15 * (50.0 / 0.025) ** 2, rel=1e-6)
+    reached = ESTIMATE.relative_sigma_of_one / np.sqrt(wanted)
+    assert 0.9 * 0.025 < reached < 0.025
+
+
+def test_the_maximum_stops_a_run_before_its_target_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    settings = TransportConfig(target_relative_sigma=0.001, maximum_source_photons=1_000_000)
+    with caplog.at_level(logging.WARNING):
+        assert histories_wanted(settings, ESTIMATE) == 1_000_000
+    assert "transport.maximum_source_photons" in caplog.text
+    assert "5.0 %" in caplog.text
+
+
+def test_photons_asked_for_are_simulated_whatever_sigma_they_give() -> None:
+    settings = TransportConfig(source_photons=123_000)
+    plan = make_plan("a" * 64, list(range(1, 11)), settings, ESTIMATE, 1000)
+    assert sum(chunk.histories for chunk in plan.chunks) == 123_000
+    assert plan.target_relative_sigma is None
+    assert plan.expected_relative_sigma == pytest.approx(50.0 / np.sqrt(123_000))
+
+
+def test_chunks_are_as_long_as_wanted_but_never_fewer_than_the_minimum() -> None:
+    settings = TransportConfig(target_relative_sigma=0.005, chunk_minutes=5, minimum_chunks=10)
+    seconds = histories_wanted(settings, ESTIMATE) * ESTIMATE.seconds_per_history
+    assert number_of_chunks(settings, ESTIMATE) == int(np.ceil(seconds / 300))
+    assert number_of_chunks(TransportConfig(source_photons=1000), ESTIMATE) == 10
+
+
+def test_equal_seeds_are_refused_at_planning() -> None:
+    with pytest.raises(SimulationError, match="same seed"):
+        make_plan("a" * 64, [1, 2, 2], TransportConfig(), ESTIMATE, 1000)
+
+
+def _pilot(folder: Path, patient_folder: Path, hits: np.random.Generator | None, histories: int) -> ChunkResult:
+    """A made pilot: each history gives one voxel of the boxes a dose of 1, all voxels alike in dose."""
+    patient = write_patient(patient_folder)
+    boxes = []
+    for box in patient.boxes:
+        voxels = np.prod(box.spacing) / 40.0**3
+        mean = histories * voxels
+        counts = np.zeros(box.size[::-1]) if hits is None else hits.poisson(mean, box.size[::-1]).astype(float)
+        dose = 1e-9 / np.prod(box.spacing)
+        image = sitk.GetImageFromArray(
+            np.stack([counts * dose, counts * dose**2], -1).astype(np.float32), isVector=True
+        )
+        write_image(folder / f"{box.name}.mha", image)
+        boxes.append(ScoredBox(name=box.name, file=f"{box.name}.mha", sha256=""))
+    return ChunkResult(
+        inputs_sha256="a" * 64,
+        index=0,
+        seed=1,
+        histories=histories,
+        nominal_photons=float(histories),
+        particles=histories,
+        boxes=tuple(boxes),
+        engine=Engine(
+            gatecheck="", opengate="", geant4="", physics_list="", data_set="", data_set_kind="", data_set_sha256="",
+            clinical=False, settings={},
+        ),
+        fates={},
+        energy={},
+        seconds={"head": 1.0, "start_up": 4.0, "transport": 9.0, "writing": 0.1},
+        peak_memory_mb=1.0,
+    )  # fmt: skip
+
+
+def test_a_pilot_of_sparse_hits_foretells_sigma_within_5_percent(tmp_path: Path) -> None:
+    """Counts are Poisson, so sigma of one history is sqrt(1 / p): 31.6 in a coarse, 89.4 in a fine voxel."""
+    (tmp_path / "pilot").mkdir()
+    (tmp_path / "patient").mkdir()
+    result = _pilot(tmp_path / "pilot", tmp_path / "patient", np.random.default_rng(4), 20_000)
+    estimate = estimate_from_pilot(result, tmp_path / "pilot", tmp_path / "patient")
+    expected = (np.sqrt(1000.0) + np.sqrt(8000.0)) / 2
+    assert estimate.relative_sigma_of_one == pytest.approx(expected, rel=0.05)
+    assert estimate.seconds_per_history == pytest.approx(10.0 / 20_000)
+
+
+def test_a_pilot_without_dose_in_the_body_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pilot").mkdir()
+    (tmp_path / "patient").mkdir()
+    result = _pilot(tmp_path / "pilot", tmp_path / "patient", None, 20_000)
+    with pytest.raises(SimulationError, match="no dose in the body"):
+        estimate_from_pilot(result, tmp_path / "pilot", tmp_path / "patient")

@@ -1,0 +1,50 @@
+"""The dose with one batch left out at a time, for the standard deviation of anything computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gatecheck.dose.chunks import read_chunks, read_score
+from gatecheck.dose.joining import Float32Array, empty, put
+from gatecheck.dose.merge import course_factor
+from gatecheck.dose.model import MergeResult
+from gatecheck.errors import ResultError
+from gatecheck.transport.patient_files import read_patient
+
+
+def leave_one_out_doses(transport_folder: Path, patient_folder: Path, merged: MergeResult) -> Iterator[Float32Array]:
+    """Dose of the course on the joined grid with each chunk left out in turn.
+
+    Jackknife: of n such values t_i of any quantity, sigma^2 = (n - 1) / n * sum((t_i - mean(t))^2)
+    (Efron and Stein, Ann. Stat. 9:586, 1981).
+
+    Yields
+    ------
+    ndarray of shape (nz, ny, nx), float32, Gy
+        A new array each time.
+
+    Raises
+    ------
+    ResultError
+        When the chunks are not those that were merged, or are damaged.
+    """
+    results = read_chunks(transport_folder)
+    files = {box.file: box.sha256 for result in results for box in result.boxes}
+    if files != merged.chunk_sha256:
+        raise ResultError("The chunks differ from those in merge.json. Run the merge step again.")
+    patient = read_patient(patient_folder)
+    factor = course_factor(merged)
+    totals = [np.zeros(box.size[::-1]) for box in patient.boxes]
+    for result in results:
+        for index, box in enumerate(patient.boxes):
+            totals[index] += read_score(transport_folder, result, box).dose_zyx
+    for result in results:
+        photons = merged.nominal_photons - result.nominal_photons
+        joined = empty(patient.joined_grid)
+        for box, total in zip(patient.boxes, totals, strict=True):
+            rest = total - read_score(transport_folder, result, box).dose_zyx
+            put(joined, patient.joined_grid, box, np.maximum(rest, 0.0) * (factor / photons))
+        yield joined

@@ -1,0 +1,125 @@
+"""The chunks of a plan, read one at a time and refused unless they belong together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.errors import ResultError
+from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
+from gatecheck.patient.model import VoxelBox
+from gatecheck.transport.chunk import chunk_name, remove_chunk
+from gatecheck.transport.model import ChunkPlan, ChunkResult
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxScore:
+    """One chunk's score in one box: sum of dose (Gy) and of squared dose (Gy²), each indexed [z, y, x]."""
+
+    dose_zyx: FloatArray
+    dose_squared_zyx: FloatArray
+
+
+def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
+    """All chunks of the plan in chunks.json, in its order.
+
+    Raises
+    ------
+    ResultError
+        When chunks are missing, belong to other inputs, or two of them have the same seed.
+    """
+    plan = read_json(transport_folder / "chunks.json", ChunkPlan)
+    missing = [c.index for c in plan.chunks if not (transport_folder / f"{chunk_name(c.index)}.json").exists()]
+    if missing:
+        raise ResultError(
+            f"{len(missing)} of {len(plan.chunks)} chunks are not there, the first is {chunk_name(missing[0])}. "
+            "Run the same command again; the chunks that are there are kept."
+        )
+    results = tuple(
+        read_json(transport_folder / f"{chunk_name(chunk.index)}.json", ChunkResult) for chunk in plan.chunks
+    )
+    _check_inputs(plan, results)
+    check_belong_together(results)
+    return results
+
+
+def _check_inputs(plan: ChunkPlan, results: tuple[ChunkResult, ...]) -> None:
+    for planned, result in zip(plan.chunks, results, strict=True):
+        name = chunk_name(planned.index)
+        if result.inputs_sha256 != plan.inputs_sha256:
+            raise ResultError(
+                f"{name}: simulated from other inputs ({result.inputs_sha256[:8]}) than planned "
+                f"({plan.inputs_sha256[:8]}). Delete {name}.json and run again."
+            )
+        if (result.index, result.seed, result.histories) != (planned.index, planned.seed, planned.histories):
+            raise ResultError(f"{name}: seed or photons differ from chunks.json. Delete {name}.json and run again.")
+
+
+def check_belong_together(results: tuple[ChunkResult, ...]) -> None:
+    """Refuse chunks of different inputs, engines or machines, and equal seeds.
+
+    Raises
+    ------
+    ResultError
+    """
+    if len(results) < 2:
+        raise ResultError(
+            f"{len(results)} chunk found, expected at least 2: the standard deviation comes from their spread. "
+            "Raise transport.minimum_chunks."
+        )
+    seeds = Counter(result.seed for result in results)
+    seed, times = seeds.most_common(1)[0]
+    if times > 1:
+        twins = [chunk_name(result.index) for result in results if result.seed == seed]
+        raise ResultError(
+            f"{' and '.join(twins)} have the same seed: they hold the same photons, and counting them twice would make "
+            "the standard deviation too small. Delete them and run again from plan_chunks."
+        )
+    first = results[0]
+    for other in results[1:]:
+        same = {
+            "inputs": other.inputs_sha256 == first.inputs_sha256,
+            "engine or physics": other.engine == first.engine,
+            "machine model": other.linac_sha256 == first.linac_sha256,
+            "dose quantity": other.dose_to == first.dose_to,
+            "boxes": [box.name for box in other.boxes] == [box.name for box in first.boxes],
+        }
+        for what, equal in same.items():
+            if not equal:
+                raise ResultError(
+                    f"{chunk_name(first.index)} and {chunk_name(other.index)} were simulated with different {what}. "
+                    "Delete the chunks and run again."
+                )
+
+
+def read_score(transport_folder: Path, result: ChunkResult, box: VoxelBox) -> BoxScore:
+    """Read one chunk's score in one box.
+
+    A damaged chunk is removed, so that the next run simulates it again.
+
+    Raises
+    ------
+    ResultError
+        When the image is missing, cut short or changed.
+    """
+    scored = next((part for part in result.boxes if part.name == box.name), None)
+    if scored is None:
+        raise ResultError(f"{chunk_name(result.index)}: no score for box {box.name}. Delete the chunks and run again.")
+    path = transport_folder / scored.file
+    if not path.exists() or sha256_of_file(path) != scored.sha256:
+        found = "missing" if not path.exists() else f"cut short or changed ({path.stat().st_size} bytes)"
+        remove_chunk(transport_folder, result.index)
+        raise ResultError(
+            f"{scored.file}: {found}, so {chunk_name(result.index)} cannot be used and was removed. Run the same "
+            "command again; that chunk alone is simulated anew."
+        )
+    both = array_zyx(read_image(path)).astype(np.float64)
+    if both.shape != (*box.size[::-1], 2):
+        raise ResultError(f"{scored.file}: its grid differs from box {box.name}. Delete the chunks and run again.")
+    return BoxScore(both[..., 0], both[..., 1])

@@ -1,0 +1,175 @@
+"""Chunks to absolute dose with a standard deviation in every voxel."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.delivery.model import Delivery
+from gatecheck.delivery.storage import read_delivery
+from gatecheck.dose.chunks import read_chunks, read_score
+from gatecheck.dose.joining import Float32Array, empty, put
+from gatecheck.dose.model import MergeResult
+from gatecheck.dose.statistics import BatchSums
+from gatecheck.errors import ResultError
+from gatecheck.files import image_from_zyx, write_image, write_json
+from gatecheck.patient.model import Grid, PatientModel
+from gatecheck.transport.model import CalibrationResult, ChunkResult
+from gatecheck.transport.patient_files import read_body, read_patient
+
+logger = logging.getLogger(__name__)
+
+# With fewer batches, sigma itself is known to worse than 25 %.
+_FEW_BATCHES = 10
+# Batches and histories must tell about the same sigma; correlated particles make them differ.
+_LARGEST_DISAGREEMENT = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    dose: Float32Array
+    sigma: Float32Array
+    sigma_by_history: Float32Array
+
+
+def merge(
+    *,
+    transport_folder: Path,
+    patient_folder: Path,
+    delivery_path: Path,
+    calibration: CalibrationResult,
+    out_folder: Path,
+) -> MergeResult:
+    """Merge all chunks into mc_dose.mha and mc_sigma.mha (float32, Gy, whole course) and, last, merge.json.
+
+    Sigma (k = 1) comes from the spread of the chunks. The calibration's own uncertainty is common
+    to all voxels and stated apart.
+
+    Raises
+    ------
+    ResultError
+        When chunks are missing, damaged, of different inputs or of equal seeds, or the calibration
+        was made with another machine model, engine or physics.
+    WriteError
+        When a result cannot be written.
+    """
+    results = read_chunks(transport_folder)
+    _check_calibration(calibration, results[0])
+    patient = read_patient(patient_folder)
+    delivery = read_delivery(delivery_path)
+    joined = _join(transport_folder, results, patient, _gray_per_unit(calibration, delivery))
+    body = read_body(patient_folder, patient)
+    result = _describe(results, joined, body, delivery, calibration)
+    (out_folder / "merge.json").unlink(missing_ok=True)
+    _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
+    _write(out_folder / "mc_sigma.mha", joined.sigma, patient.joined_grid)
+    write_json(out_folder / "merge.json", result)
+    return result
+
+
+def course_factor(result: MergeResult) -> float:
+    """Gy for the whole course per Gy per nominal photon."""
+    return result.nominal_photons_per_mu * result.meterset_per_fraction * result.fractions
+
+
+def per_fraction(course_gray: npt.NDArray[np.floating], result: MergeResult) -> npt.NDArray[np.floating]:
+    """Dose of one fraction from the dose of the course, Gy; sigma likewise."""
+    return course_gray / result.fractions
+
+
+def _gray_per_unit(calibration: CalibrationResult, delivery: Delivery) -> float:
+    return calibration.nominal_photons_per_mu * delivery.total_meterset * delivery.fractions
+
+
+def _check_calibration(calibration: CalibrationResult, chunk: ChunkResult) -> None:
+    if calibration.linac_sha256 != chunk.linac_sha256:
+        raise ResultError(
+            f"calibration.json is of another machine model ({calibration.machine}) than the chunks. "
+            "Run the calibrate step again for this machine."
+        )
+    if calibration.engine != chunk.engine:
+        different = [
+            name for name, value in chunk.engine.model_dump().items() if value != getattr(calibration.engine, name)
+        ]
+        raise ResultError(
+            f"calibration.json was made with another {', '.join(different)} than the chunks. "
+            "Run the calibrate step again with the same configuration."
+        )
+
+
+def _join(transport_folder: Path, results: tuple[ChunkResult, ...], patient: PatientModel, factor: float) -> _Joined:
+    """Box by box and chunk by chunk: never more than one box's sums and one chunk's score in memory."""
+    grid = patient.joined_grid
+    joined = _Joined(empty(grid), empty(grid), empty(grid))
+    for box in patient.boxes:
+        sums = BatchSums(box.size[::-1])
+        for result in results:
+            score = read_score(transport_folder, result, box)
+            sums.add(score.dose_zyx, score.dose_squared_zyx, weight=result.nominal_photons, histories=result.histories)
+        put(joined.dose, grid, box, factor * sums.mean())
+        put(joined.sigma, grid, box, factor * sums.sigma())
+        put(joined.sigma_by_history, grid, box, factor * sums.sigma_by_history())
+    return joined
+
+
+def _describe(
+    results: tuple[ChunkResult, ...],
+    joined: _Joined,
+    body_zyx: npt.NDArray[np.bool_],
+    delivery: Delivery,
+    calibration: CalibrationResult,
+) -> MergeResult:
+    in_body = joined.dose[body_zyx]
+    maximum = float(in_body.max(initial=0.0))
+    if maximum <= 0:
+        raise ResultError("No dose in the body after merging. Check the isocentre against the CT and run again.")
+    high = in_body > maximum / 2
+    by_batch = float(np.mean(joined.sigma[body_zyx][high] / in_body[high], dtype=np.float64))
+    by_history = float(np.mean(joined.sigma_by_history[body_zyx][high] / in_body[high], dtype=np.float64))
+    first = results[0]
+    return MergeResult(
+        inputs_sha256=first.inputs_sha256,
+        chunks=tuple(result.index for result in results),
+        chunk_sha256={box.file: box.sha256 for result in results for box in result.boxes},
+        batches=len(results),
+        histories=sum(result.histories for result in results),
+        particles=sum(result.particles for result in results),
+        nominal_photons=float(sum(result.nominal_photons for result in results)),
+        meterset_per_fraction=delivery.total_meterset,
+        fractions=delivery.fractions,
+        dose_to=first.dose_to,
+        nominal_photons_per_mu=calibration.nominal_photons_per_mu,
+        calibration_relative_sigma=calibration.relative_sigma,
+        calibration_key_sha256=calibration.key_sha256,
+        mean_relative_sigma=by_batch,
+        mean_relative_sigma_history=by_history,
+        voxels_above_half_maximum=int(high.sum()),
+        maximum_gy=maximum,
+        engine=first.engine,
+        seconds_of_chunks=float(sum(sum(result.seconds.values()) for result in results)),
+        peak_memory_mb=max(result.peak_memory_mb for result in results),
+        warnings=tuple(_warnings(results, by_batch, by_history)),
+    )
+
+
+def _warnings(results: tuple[ChunkResult, ...], by_batch: float, by_history: float) -> list[str]:
+    warnings = []
+    engine = results[0].engine
+    if not engine.clinical:
+        warnings.append(f"Not for clinical use: the Geant4 data are {engine.data_set}.")
+    if len(results) < _FEW_BATCHES:
+        warnings.append(f"The standard deviation comes from {len(results)} batches only.")
+    ratio = by_batch / by_history if by_history > 0 else np.inf
+    if not 1 / _LARGEST_DISAGREEMENT < ratio < _LARGEST_DISAGREEMENT:
+        warnings.append(
+            f"Mean relative sigma is {100 * by_batch:.2f} % from batches, {100 * by_history:.2f} % history by history."
+        )
+    return warnings
+
+
+def _write(path: Path, values_zyx: Float32Array, grid: Grid) -> None:
+    write_image(path, image_from_zyx(values_zyx, origin=grid.origin, spacing=grid.spacing))

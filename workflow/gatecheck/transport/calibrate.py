@@ -1,0 +1,182 @@
+"""Absolute dose: the reference field simulated once for each machine model and physics, kept by content hash."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.config import CalibrationConfig, TransportConfig
+from gatecheck.errors import ResultError, SimulationError
+from gatecheck.files import read_json, sha256_of_json, write_json
+from gatecheck.linac.model import LinacModel
+from gatecheck.transport.aim import aimed_at
+from gatecheck.transport.chunk import DoseTo
+from gatecheck.transport.engine import code_sha256, describe_engine
+from gatecheck.transport.fast_head import sample_phase_space
+from gatecheck.transport.gate import run_gate
+from gatecheck.transport.materials import water
+from gatecheck.transport.model import CalibrationResult, Engine
+from gatecheck.transport.plan import chunk_seed
+from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank, thinned
+from gatecheck.transport.volumes import hull
+
+FloatArray = npt.NDArray[np.float64]
+
+logger = logging.getLogger(__name__)
+
+_PROCESSES = 2
+_BATCHES_PER_RUN = 10
+_FIRST_HISTORIES = 100_000
+_MOST_HISTORIES_PER_RUN = 6_000_000  # a run's phase space stays below 1 GB
+_RESERVE = 1.1
+_MOST_ROUNDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRun:
+    """One process' share: dose at the reference point of each batch, Gy per nominal photon."""
+
+    doses: tuple[float, ...]
+    histories: int
+
+
+def calibrate(
+    linac: LinacModel, settings: TransportConfig, calibration: CalibrationConfig, dose_to: DoseTo, out_root: Path
+) -> CalibrationResult:
+    """Dose at the reference point per nominal photon, and so nominal photons per MU.
+
+    Read from out_root/<key>/calibration.json where the same has been simulated before. The reference
+    medium is water, so that dose to medium and dose to water are the same there.
+
+    Raises
+    ------
+    SimulationError
+        When the simulation fails or does not reach the wanted sigma.
+    """
+    engine = describe_engine(settings)
+    key = calibration_key(linac, engine, calibration, settings.seed)
+    path = out_root / key[:16] / "calibration.json"
+    cached = _cached(path, key)
+    if cached is not None:
+        return cached
+    started = time.perf_counter()
+    runs = _simulate(linac, settings, calibration.relative_sigma, key)
+    doses = np.concatenate([run.doses for run in runs])
+    weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
+    mean, relative_sigma = weighted_mean(doses, weights)
+    reference = linac.calibration.reference
+    result = CalibrationResult(
+        key_sha256=key,
+        machine=linac.name,
+        linac_sha256=linac.content_sha256,
+        engine=engine,
+        reference={
+            "field_size_mm": reference.field_size,
+            "source_surface_distance_mm": reference.source_surface_distance,
+            "depth_mm": reference.depth,
+            "gray_per_mu": reference.gray_per_mu,
+            "medium": "water",
+        },
+        dose_per_nominal_photon=mean,
+        relative_sigma=relative_sigma,
+        nominal_photons_per_mu=reference.gray_per_mu / mean,
+        histories=sum(run.histories for run in runs),
+        seconds=time.perf_counter() - started,
+    )
+    write_json(path, result)
+    logger.info(
+        "calibration: %.4g nominal photons per MU, relative sigma %.2f %%, %.0f s",
+        result.nominal_photons_per_mu,
+        100 * relative_sigma,
+        result.seconds,
+    )
+    return result
+
+
+def calibration_key(linac: LinacModel, engine: Engine, calibration: CalibrationConfig, seed: int) -> str:
+    """Hash over machine, beam, reference condition, engine, physics, data, code and precision."""
+    return sha256_of_json(
+        {
+            "linac": linac.content_sha256,
+            "engine": engine.model_dump(),
+            "code": code_sha256(),
+            "relative_sigma": calibration.relative_sigma,
+            "seed": seed,
+        }
+    )
+
+
+def _cached(path: Path, key: str) -> CalibrationResult | None:
+    if not path.exists():
+        return None
+    try:
+        result = read_json(path, CalibrationResult)
+    except ResultError as error:
+        logger.warning("%s Calibrating again.", error)
+        return None
+    return result if result.key_sha256 == key else None
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
+    """Mean of batches of different weight, and its relative sigma from their spread."""
+    mean = float(np.average(values, weights=weights))
+    variance = float((weights * (values - mean) ** 2).sum() / ((len(values) - 1) * weights.sum()))
+    return mean, math.sqrt(variance) / abs(mean)
+
+
+def _simulate(linac: LinacModel, settings: TransportConfig, wanted: float, key: str) -> list[ReferenceRun]:
+    """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
+    runs: list[ReferenceRun] = []
+    histories = _FIRST_HISTORIES
+    for round_number in range(_MOST_ROUNDS):
+        requests = [
+            {
+                "linac": linac,
+                "settings": settings,
+                "histories": histories,
+                "seed": chunk_seed(key, linac.content_sha256, _PROCESSES * round_number + process, settings.seed),
+            }
+            for process in range(_PROCESSES)
+        ]
+        runs += run_in_processes(simulate_reference, requests, processes=_PROCESSES)
+        doses = np.concatenate([run.doses for run in runs])
+        weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
+        sigma = weighted_mean(doses, weights)[1]
+        if sigma <= wanted:
+            return runs
+        done = sum(run.histories for run in runs)
+        missing = _RESERVE * done * (sigma / wanted) ** 2 - done
+        histories = min(max(math.ceil(missing / _PROCESSES), _FIRST_HISTORIES), _MOST_HISTORIES_PER_RUN)
+    raise SimulationError(
+        f"calibration.relative_sigma: {100 * wanted:g} % wanted, {100 * sigma:.2f} % reached with {done} source "
+        "photons. Ask for a larger one."
+    )
+
+
+def simulate_reference(*, linac: LinacModel, settings: TransportConfig, histories: int, seed: int) -> ReferenceRun:
+    """The reference field in the water tank, in this process."""
+    reference = linac.calibration.reference
+    tank = reference_tank(linac)
+    phase_space = sample_phase_space(reference_delivery(linac), linac, histories, seed)
+    aimed = aimed_at(phase_space, *hull([tank]))
+    run = run_gate(
+        volumes=[tank],
+        materials=[water()],
+        phase_space=thinned(aimed, tank, field_size=reference.field_size, seed=seed),
+        settings=settings,
+        seed=seed,
+        batches=_BATCHES_PER_RUN,
+    )
+    estimator = point_estimator(tank, depth=reference.depth, field_size=reference.field_size)
+    batches = run.scores[0].batches
+    if len(batches) < 2:
+        raise SimulationError("The reference field gave no particles. Check the machine model's reference condition.")
+    per_batch = phase_space.nominal_photons / len(batches)
+    return ReferenceRun(tuple(estimator.dose(batch) / per_batch for batch in batches), histories)

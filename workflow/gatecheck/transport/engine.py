@@ -1,0 +1,80 @@
+"""Which engine, physics, data and code make a dose: stated in every result and part of every hash."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from importlib import metadata
+from pathlib import Path
+
+import gatecheck
+from gatecheck.config import TransportConfig
+from gatecheck.files import sha256_of_file, sha256_of_json
+from gatecheck.transport.geant4_data import activate, check_physics_list, resolve
+from gatecheck.transport.model import Engine
+
+# Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
+_ROOMS_OF_TRANSPORT = ("delivery", "linac", "transport")
+_NOT_OF_TRANSPORT = ("geant4_data", "__pycache__")
+
+
+def describe_engine(settings: TransportConfig) -> Engine:
+    """Resolve and activate the Geant4 data, refuse what they cannot serve, and say what will run.
+
+    Raises
+    ------
+    GatecheckError
+        When the data cannot be used, or the physics list needs data that are not there.
+    """
+    data_set = resolve(settings.geant4_data)
+    check_physics_list(settings.physics_list, data_set)
+    activate(data_set)
+    return Engine(
+        gatecheck=gatecheck.__version__,
+        opengate=metadata.version("opengate"),
+        geant4=_geant4_version(),
+        physics_list=settings.physics_list,
+        data_set=data_set.description,
+        data_set_kind=data_set.kind,
+        data_set_sha256=data_set.content_sha256,
+        clinical=data_set.clinical,
+        settings=physics_settings(settings),
+    )
+
+
+def physics_settings(settings: TransportConfig) -> dict[str, str]:
+    """The settings that change a dose, in words."""
+    fraction, final_range = settings.electron_step_function
+    return {
+        "electron_production_cut_mm": f"{settings.electron_production_cut:g}",
+        "photon_production_cut_mm": f"{settings.photon_production_cut:g}",
+        "electron_step_function": f"{fraction:g}, {final_range:g} mm",
+        "multiple_scattering_step_limit": settings.multiple_scattering_step_limit,
+        "general_process": "false, 50 bins per decade",
+        "apply_cuts": "false",
+        "hit_type": "random",
+    }
+
+
+def _geant4_version() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import opengate_core  # noqa: PLC0415 (only after the data are activated)
+
+    name = str(opengate_core.GateInfo.get_G4Version())
+    found = re.search(r"geant4-(\d+)-(\d+)(?:-patch-(\d+))?", name)
+    if found is None:
+        return name
+    return ".".join(str(int(part)) for part in found.groups() if part is not None)
+
+
+def code_sha256() -> str:
+    """Hash over the source of the rooms that decide a chunk's dose."""
+    root = Path(gatecheck.__file__).parent
+    files = sorted(
+        path
+        for room in _ROOMS_OF_TRANSPORT
+        for path in (root / room).rglob("*.py")
+        if not set(_NOT_OF_TRANSPORT) & set(path.relative_to(root).parts)
+    )
+    return sha256_of_json({str(path.relative_to(root).as_posix()): sha256_of_file(path) for path in files})

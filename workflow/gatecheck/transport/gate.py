@@ -1,0 +1,390 @@
+"""One GATE simulation: a phase space into volumes of matter, energy deposited per voxel out.
+
+The only module that imports opengate, and only inside functions: importing it needs the Geant4
+data to be resolved first, and each process may run one simulation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.config import TransportConfig
+from gatecheck.errors import SimulationError
+from gatecheck.patient.model import Material
+from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, resolve
+from gatecheck.transport.materials import is_liquid_water, mean_excitation_energy
+from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.volumes import HomogeneousVolume, Volume, VoxelVolume, centre, hull, overlapping
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[int], None]
+
+# Particles handed to GATE at a time; progress is said after each batch.
+_BATCH = 20_000
+# Air around everything, mm: backscatter beyond it does not come back.
+_WORLD_MARGIN = 50.0
+
+# Stopping-power ratios for dose to water are taken at this energy, MeV: near the mean energy at which
+# electrons of megavoltage photons deposit. The ratio of water to bone varies by 0.5 % from 0.1 to 2 MeV;
+# asking at every step's own energy costs a factor of 15 in time and loses the deposits of photons.
+_STOPPING_POWER_ENERGY = 0.3
+
+_state = {"used": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Energy deposited in one volume's scoring voxels.
+
+    Attributes
+    ----------
+    energy_zyx, energy_squared_zyx : ndarray of shape (nz, ny, nx)
+        Sum over particles of the weighted energy that each one (with its secondaries) deposited in
+        the voxel, MeV, and of its square, MeV².
+    batches : tuple of ndarray of shape (nz, ny, nx)
+        The energy of each batch of particles, where batches were asked for; they sum to energy_zyx.
+    """
+
+    energy_zyx: FloatArray
+    energy_squared_zyx: FloatArray
+    batches: tuple[FloatArray, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateRun:
+    """What one simulation gives."""
+
+    scores: tuple[Score, ...]
+    particles: int
+    seconds_start_up: float
+    seconds_transport: float
+    peak_memory_mb: float
+
+
+def run_gate(
+    *,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    phase_space: PhaseSpace,
+    settings: TransportConfig,
+    seed: int,
+    dose_to: str = "medium",
+    work_folder: Path | None = None,
+    progress: Progress | None = None,
+    batches: int = 1,
+    starts_inside: bool = False,
+) -> GateRun:
+    """Simulate a phase space in volumes surrounded by air, in this process.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        They must not overlap; faces may be shared.
+    dose_to : "medium" or "water"
+        "water": every deposit is multiplied by the ratio of unrestricted linear stopping powers,
+        water to medium, at 0.3 MeV (Siebers et al., Phys. Med. Biol. 45:983, 2000: one ratio per
+        medium suffices), so that the sum divided by voxel volume and the density of water (not of
+        the medium) is dose to water.
+    work_folder : Path, optional
+        Where label images are written for GATE; a temporary folder by default.
+    progress : callable, optional
+        Called with the number of particles handed to GATE so far.
+    batches : int
+        Above 1: score that many equal parts of the phase space apart.
+    starts_inside : bool
+        Particles may start inside the volumes; a phase space below a head's collimators must not.
+
+    Raises
+    ------
+    SimulationError
+        When the volumes overlap, particles start inside them, or GATE fails.
+    """
+    if _state["used"]:
+        raise SimulationError("A second simulation in one process was asked for; GATE runs one per process.")
+    _check_tiling(volumes)
+    if not starts_inside:
+        _check_starts(volumes, phase_space)
+    if len(phase_space) == 0:
+        return _nothing(volumes)
+    _state["used"] = True
+    started = time.perf_counter()
+    activate(resolve(settings.geant4_data))
+    with tempfile.TemporaryDirectory(prefix="gate-", dir=work_folder) as folder:
+        simulation = _new_simulation(settings, seed, Path(folder))
+        _add_world(simulation, volumes, phase_space)
+        names = _add_materials(simulation, materials)
+        actors = [
+            _add_volume(simulation, volume, f"{index}", names=names, dose_to=dose_to, folder=Path(folder))
+            for index, volume in enumerate(volumes)
+        ]
+        feed = _Feed(phase_space, actors if batches > 1 else [], progress, _batch_size(len(phase_space), batches))
+        _add_source(simulation, feed)
+        _run(simulation)
+        scores = tuple(
+            _score(actor, volume, [shot[index] for shot in feed.snapshots])
+            for index, (actor, volume) in enumerate(zip(actors, volumes, strict=True))
+        )
+    ended = time.perf_counter()
+    first = feed.first_batch_at or ended
+    if feed.given != len(phase_space):
+        raise SimulationError(f"GATE took {feed.given} of {len(phase_space)} particles. Run the same command again.")
+    return GateRun(scores, len(phase_space), first - started, ended - first, peak_memory_mb())
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _nothing(volumes: Sequence[Volume]) -> GateRun:
+    zeros = tuple(Score(np.zeros(volume.scoring_size[::-1]), np.zeros(volume.scoring_size[::-1])) for volume in volumes)
+    return GateRun(zeros, 0, 0.0, 0.0, peak_memory_mb())
+
+
+def _check_tiling(volumes: Sequence[Volume]) -> None:
+    pair = overlapping(volumes)
+    if pair is not None:
+        raise SimulationError(f"Volumes {pair[0]} and {pair[1]} overlap. Run the voxelise step again.")
+
+
+def _check_starts(volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
+    for volume in volumes:
+        inside = np.all((phase_space.position > volume.lower) & (phase_space.position < volume.upper), axis=1)
+        if inside.any():
+            raise SimulationError(
+                f"{int(inside.sum())} of {len(phase_space)} particles would start inside volume {volume.name}: patient "
+                "or couch reach up to the collimators. Check the isocentre, patient.couch_structures and "
+                "patient.margin_around_body."
+            )
+
+
+def _new_simulation(settings: TransportConfig, seed: int, folder: Path) -> Any:
+    import opengate  # noqa: PLC0415
+
+    simulation = opengate.Simulation()
+    simulation.output_dir = folder
+    simulation.verbose_level = "NONE"
+    simulation.running_verbose_level = 0
+    simulation.g4_verbose = False
+    simulation.visu = False
+    simulation.progress_bar = False
+    simulation.check_volumes_overlap = False
+    simulation.number_of_threads = 1
+    simulation.random_engine = "MixMaxRng"
+    simulation.random_seed = seed
+    physics = simulation.physics_manager
+    physics.physics_list_name = settings.physics_list
+    physics.apply_cuts = False
+    physics.global_production_cuts.gamma = settings.photon_production_cut
+    physics.global_production_cuts.electron = settings.electron_production_cut
+    physics.global_production_cuts.positron = settings.electron_production_cut
+    physics.global_production_cuts.proton = settings.electron_production_cut
+    simulation.g4_commands_before_init = geant4_commands(settings)
+    return simulation
+
+
+def geant4_commands(settings: TransportConfig) -> list[str]:
+    """Geant4 commands that make cross sections exact and set the electrons' steps."""
+    fraction, final_range = settings.electron_step_function
+    return [
+        *GEANT4_COMMANDS,
+        f"/process/eLoss/StepFunction {fraction} {final_range} mm",
+        f"/process/msc/StepLimit {settings.multiple_scattering_step_limit}",
+    ]
+
+
+def _add_world(simulation: Any, volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
+    """Centre the world on the origin, large enough for volumes and particles' starts."""
+    lower, upper = hull(volumes)
+    reach = np.max(np.abs([lower, upper, phase_space.position.min(axis=0), phase_space.position.max(axis=0)]), axis=0)
+    simulation.world.size = [float(size) for size in 2 * (reach + _WORLD_MARGIN)]
+    simulation.world.material = "G4_AIR"
+
+
+def _add_materials(simulation: Any, materials: Sequence[Material]) -> dict[int, str]:
+    """Register the materials under names of ours and give the name of every label."""
+    import opengate  # noqa: PLC0415
+
+    units = opengate.g4_units
+    names: dict[int, str] = {}
+    for material in materials:
+        if is_liquid_water(material):
+            # Geant4 holds this one with its measured density effect, not only with the general formula.
+            names[material.label] = "G4_WATER"
+            continue
+        name = f"gatecheck_{material.label}"
+        fractions = np.array(list(material.mass_fractions.values()))
+        simulation.volume_manager.material_database.add_material_weights(
+            name,
+            list(material.mass_fractions),
+            [float(value) for value in fractions / fractions.sum()],
+            material.density * units.g / units.cm3,
+        )
+        energy = mean_excitation_energy(material)
+        if energy is not None:
+            simulation.physics_manager.material_ionisation_potential[name] = energy * units.eV
+        names[material.label] = name
+    return names
+
+
+def _add_volume(
+    simulation: Any, volume: Volume, index: str, *, names: dict[int, str], dose_to: str, folder: Path
+) -> Any:
+    name = f"volume_{index}"
+    used = _labels_in(volume)
+    missing = [label for label in used if label not in names]
+    if missing:
+        raise SimulationError(f"Volume {volume.name}: no material for label {missing[0]}. Run voxelise again.")
+    if isinstance(volume, HomogeneousVolume) or len(used) == 1:
+        # Voxels all alike need no faces: the same dose, several times faster.
+        matter = simulation.add_volume("Box", name)
+        matter.size = [high - low for low, high in zip(volume.lower, volume.upper, strict=True)]
+    else:
+        matter = simulation.add_volume("Image", name)
+        matter.image = str(_label_image(volume, folder / f"{name}.mha"))
+        matter.voxel_materials = [[label, label + 1, names[label]] for label in used]
+    matter.material = names[used[0]]
+    matter.mother = "world"
+    matter.translation = list(centre(volume))
+    actor = simulation.add_actor("DoseActor", f"dose_{index}")
+    actor.attached_to = name
+    actor.size = list(volume.scoring_size)
+    actor.spacing = list(volume.spacing)
+    actor.hit_type = "random"
+    actor.output_coordinate_system = "local"
+    if dose_to == "water":
+        actor.score_in = "G4_WATER"
+        actor.fast_SPR_calculation = True
+        actor.reference_energy_SPR = _STOPPING_POWER_ENERGY
+        actor.transition_energy_SPR = 0.0
+    actor.edep_squared.active = True
+    actor.edep.write_to_disk = False
+    actor.edep_squared.write_to_disk = False
+    return actor
+
+
+def _labels_in(volume: Volume) -> list[int]:
+    if isinstance(volume, HomogeneousVolume):
+        return [volume.material_label]
+    return [int(label) for label in np.unique(volume.labels_zyx)]
+
+
+def _label_image(volume: VoxelVolume, path: Path) -> Path:
+    import itk  # type: ignore[import-untyped] # noqa: PLC0415
+
+    image = itk.image_from_array(np.ascontiguousarray(volume.labels_zyx))
+    image.SetSpacing(volume.spacing)
+    itk.imwrite(image, str(path))
+    return path
+
+
+def _batch_size(particles: int, batches: int) -> int:
+    return min(_BATCH, particles) if batches == 1 else math.ceil(particles / batches)
+
+
+class _Feed:
+    """Hands the particles to GATE batch by batch; GATE asks for the next when the last is used up."""
+
+    def __init__(self, phase_space: PhaseSpace, scored: Sequence[Any], progress: Progress | None, size: int) -> None:
+        self._phase_space = phase_space
+        self._scored = scored
+        self._progress = progress
+        self.size = size
+        self.particles = len(phase_space)
+        self.given = 0
+        self.first_batch_at: float | None = None
+        self.snapshots: list[list[FloatArray]] = []
+
+    def next_batch(self, g4_source: Any) -> int:
+        """Set the source's arrays and give their length."""
+        if self.first_batch_at is None:
+            self.first_batch_at = time.perf_counter()
+        else:
+            if self._scored:
+                self.snapshots.append([_array(actor.cpp_edep_image.to_pyarray()) for actor in self._scored])
+            if self._progress is not None:
+                self._progress(self.given)
+        part = slice(self.given, min(self.given + self.size, self.particles))
+        # GATE keeps pointers into these arrays until the next batch.
+        self._arrays = _as_geant4_reads(self._phase_space, part)
+        for name, array in self._arrays.items():
+            getattr(g4_source, f"Set{name}Batch")(array)
+        self.given = part.stop
+        return int(part.stop - part.start)
+
+
+def _add_source(simulation: Any, feed: _Feed) -> None:
+    """A phase-space source that reads from memory: no file of particles between the head and GATE."""
+    from opengate.sources.phspsources import PhaseSpaceSourceGenerator  # noqa: PLC0415
+
+    class MemoryGenerator(PhaseSpaceSourceGenerator):  # type: ignore[misc]
+        """Takes the place of opengate's reader of ROOT files."""
+
+        def read_phsp_and_keys(self) -> None:
+            self.num_entries = feed.particles
+
+        def generate(self, g4_source: Any, pid: int) -> int:
+            return feed.next_batch(g4_source)
+
+    source = simulation.add_source("PhaseSpaceSource", "phase_space")
+    source.attached_to = "world"
+    source.phsp_file = "memory"
+    source.global_flag = True
+    source.particle = ""
+    source.batch_size = feed.size
+    source.n = feed.particles
+    source.entry_start = 0
+    source.particle_generators[0] = MemoryGenerator(0)
+
+
+def _as_geant4_reads(phase_space: PhaseSpace, part: slice) -> dict[str, npt.NDArray[Any]]:
+    position = phase_space.position[part].astype(np.float32)
+    direction = phase_space.direction[part].astype(np.float32)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "Energy": phase_space.energy[part].astype(np.float32),
+        "Weight": phase_space.weight[part].astype(np.float32),
+        "PDGCode": phase_space.pdg_code[part].astype(np.int32),
+    }
+    for axis, name in enumerate("XYZ"):
+        arrays[f"Position{name}"] = np.ascontiguousarray(position[:, axis])
+        arrays[f"Direction{name}"] = np.ascontiguousarray(direction[:, axis])
+    return arrays
+
+
+def _run(simulation: Any) -> None:
+    try:
+        simulation.run(start_new_process=False)
+    except Exception as error:
+        raise SimulationError(f"GATE ended with an error: {' '.join(str(error).split())[:400]}") from error
+
+
+def _score(actor: Any, volume: Volume, snapshots: Sequence[FloatArray]) -> Score:
+    import itk  # noqa: PLC0415
+
+    energy, squared = (_array(itk.array_from_image(part.image)) for part in (actor.edep, actor.edep_squared))
+    if energy.shape != volume.scoring_size[::-1] or not (np.isfinite(energy).all() and np.isfinite(squared).all()):
+        raise SimulationError(f"Volume {volume.name}: GATE gave a score that is not a finite number for every voxel.")
+    cumulative = [np.zeros_like(energy), *snapshots, energy] if snapshots else []
+    batches = tuple(after - before for before, after in itertools.pairwise(cumulative))
+    return Score(energy, squared, batches)
+
+
+def _array(voxels: npt.ArrayLike) -> FloatArray:
+    """A copy in double precision."""
+    return np.array(voxels, dtype=np.float64)

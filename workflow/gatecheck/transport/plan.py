@@ -1,0 +1,229 @@
+"""How many source photons, in how many chunks, so that the wanted sigma is met: a pilot run says."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from gatecheck.config import TransportConfig
+from gatecheck.errors import SimulationError
+from gatecheck.files import array_zyx, read_image, sha256_of_file, sha256_of_json, write_json
+from gatecheck.linac.model import LinacModel
+from gatecheck.patient.model import Grid, VoxelBox
+from gatecheck.transport.chunk import DoseTo, remove_chunk, simulate_chunk
+from gatecheck.transport.engine import code_sha256, describe_engine
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine
+from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
+from gatecheck.transport.process import run_in_process
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+
+PILOT_INDEX = 0
+_RESERVE = 1.15  # more photons than the pilot asks for, since the pilot's estimate has its own noise
+_SMOOTHING = 6.0  # mm, one standard deviation: a pilot's voxels hold few photons each
+_SEED_DIGITS = 8
+_SEED_MASK = 0x7FFFFFFF
+
+
+def inputs_sha256(
+    *, delivery_path: Path, linac_sha256: str, patient_folder: Path, engine: Engine, dose_to: DoseTo
+) -> str:
+    """One hash over all that decides the dose: delivery, machine, patient, engine, physics, data and code."""
+    return sha256_of_json(
+        {
+            "delivery": sha256_of_file(delivery_path),
+            "linac": linac_sha256,
+            "patient": sha256_of_file(patient_folder / "patient.json"),
+            "engine": engine.model_dump(),
+            "dose_to": dose_to,
+            "code": code_sha256(),
+        }
+    )
+
+
+def chunk_seed(inputs: str, linac_sha256: str, index: int, user_seed: int = 0) -> int:
+    """Seed of a chunk, from 1 to 2**31 - 1: a hash of what it simulates, so that it depends on nothing else."""
+    text = f"{inputs}|{linac_sha256}|{index}|{user_seed}"
+    number = int(hashlib.sha256(text.encode("ascii")).hexdigest()[:_SEED_DIGITS], 16)
+    return (number & _SEED_MASK) or 1
+
+
+@dataclass(frozen=True, slots=True)
+class PilotEstimate:
+    """What a pilot run says of the runs to come.
+
+    Attributes
+    ----------
+    relative_sigma_of_one : float
+        Mean relative sigma (k = 1) of voxels above half the maximum if one history were simulated;
+        divided by the square root of the histories it is that of the run.
+    seconds_per_history : float
+        Head and transport, without start-up.
+    seconds_start_up : float
+    """
+
+    relative_sigma_of_one: float
+    seconds_per_history: float
+    seconds_start_up: float
+
+
+def plan_chunks(
+    *,
+    delivery_path: Path,
+    linac: LinacModel,
+    patient_folder: Path,
+    settings: TransportConfig,
+    dose_to: DoseTo,
+    out_folder: Path,
+) -> ChunkPlan:
+    """Run a pilot in a process of its own, plan the chunks and write chunks.json.
+
+    Raises
+    ------
+    SimulationError
+        When the pilot gives no dose in the body.
+    """
+    engine = describe_engine(settings)
+    inputs = inputs_sha256(
+        delivery_path=delivery_path,
+        linac_sha256=linac.content_sha256,
+        patient_folder=patient_folder,
+        engine=engine,
+        dose_to=dose_to,
+    )
+    out_folder.mkdir(parents=True, exist_ok=True)
+    seed = chunk_seed(inputs, linac.content_sha256, PILOT_INDEX, settings.seed)
+    pilot = Chunk(index=PILOT_INDEX, histories=_pilot_histories(settings), seed=seed)
+    with tempfile.TemporaryDirectory(prefix=".partial-pilot-", dir=out_folder) as folder:
+        result: ChunkResult = run_in_process(
+            simulate_chunk,
+            delivery_path=delivery_path,
+            linac=linac,
+            patient_folder=patient_folder,
+            chunk=pilot,
+            inputs_sha256=inputs,
+            settings=settings,
+            dose_to=dose_to,
+            out_folder=Path(folder),
+        )
+        estimate = estimate_from_pilot(result, Path(folder), patient_folder)
+        remove_chunk(Path(folder), PILOT_INDEX)
+    seeds = [
+        chunk_seed(inputs, linac.content_sha256, index, settings.seed)
+        for index in range(1, number_of_chunks(settings, estimate) + 1)
+    ]
+    plan = make_plan(inputs, seeds, settings, estimate, result.histories)
+    write_json(out_folder / "chunks.json", plan)
+    return plan
+
+
+def _pilot_histories(settings: TransportConfig) -> int:
+    limits = [settings.pilot_photons, settings.maximum_source_photons]
+    if settings.source_photons is not None:
+        limits.append(settings.source_photons)
+    return min(limits)
+
+
+def histories_wanted(settings: TransportConfig, estimate: PilotEstimate) -> int:
+    """Source photons for the wanted sigma with a reserve, or as asked for, never above the maximum."""
+    if settings.source_photons is not None:
+        return min(settings.source_photons, settings.maximum_source_photons)
+    ratio = estimate.relative_sigma_of_one / settings.target_relative_sigma
+    wanted = math.ceil(_RESERVE * ratio**2)
+    if wanted > settings.maximum_source_photons:
+        reached = estimate.relative_sigma_of_one / math.sqrt(settings.maximum_source_photons)
+        logger.warning(
+            "transport.maximum_source_photons = %d stops the run at a mean relative sigma of %.1f %%, "
+            "transport.target_relative_sigma = %.1f %% would need %d.",
+            settings.maximum_source_photons,
+            100 * reached,
+            100 * settings.target_relative_sigma,
+            wanted,
+        )
+    return min(wanted, settings.maximum_source_photons)
+
+
+def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate) -> int:
+    """Chunks of about the wanted length, never fewer than the standard deviation needs."""
+    minutes = histories_wanted(settings, estimate) * estimate.seconds_per_history / 60
+    return max(settings.minimum_chunks, math.ceil(minutes / settings.chunk_minutes))
+
+
+def make_plan(
+    inputs: str, seeds: list[int], settings: TransportConfig, estimate: PilotEstimate, pilot_histories: int
+) -> ChunkPlan:
+    """Share the source photons out evenly, one chunk per seed.
+
+    Raises
+    ------
+    SimulationError
+        When two chunks would have equal seeds.
+    """
+    if len(set(seeds)) != len(seeds):
+        raise SimulationError("Two chunks would have the same seed. Set transport.seed to another number.")
+    each = max(1, math.ceil(histories_wanted(settings, estimate) / len(seeds)))
+    return ChunkPlan(
+        inputs_sha256=inputs,
+        chunks=tuple(Chunk(index=index, histories=each, seed=seed) for index, seed in enumerate(seeds, start=1)),
+        target_relative_sigma=None if settings.source_photons is not None else settings.target_relative_sigma,
+        expected_relative_sigma=estimate.relative_sigma_of_one / math.sqrt(each * len(seeds)),
+        seconds_per_history=estimate.seconds_per_history,
+        pilot_histories=pilot_histories,
+    )
+
+
+def estimate_from_pilot(result: ChunkResult, chunk_folder: Path, patient_folder: Path) -> PilotEstimate:
+    """Relative sigma per history where the smoothed pilot dose is above half its maximum, and speed.
+
+    Dose and squared dose are smoothed over 6 mm, box by box: a pilot's voxels hold too few photons
+    for a variance of their own.
+
+    Raises
+    ------
+    SimulationError
+        When no dose reached the body.
+    """
+    patient = read_patient(patient_folder)
+    body = read_body(patient_folder, patient)
+    parts = [
+        _smoothed(chunk_folder / scored.file, box, body, patient.joined_grid)
+        for scored, box in zip(result.boxes, patient.boxes, strict=True)
+    ]
+    maximum = max(float((dose * (in_body > 0)).max()) for dose, _, in_body in parts)
+    if maximum <= 0:
+        raise SimulationError(
+            f"The pilot run of {result.histories} source photons gave no dose in the body ({result.particles} "
+            "particles reached the patient). Check the isocentre against the CT, or raise transport.pilot_photons."
+        )
+    weighted = total = 0.0
+    for dose, squared, in_body in parts:
+        high = (dose > maximum / 2) & (in_body > 0)
+        mean = dose[high] / result.histories
+        variance = np.maximum(squared[high] / result.histories - mean**2, 0.0)
+        weighted += float((in_body[high] * np.sqrt(variance) / mean).sum())
+        total += float(in_body[high].sum())
+    seconds = result.seconds["head"] + result.seconds["transport"]
+    return PilotEstimate(weighted / total, seconds / result.histories, result.seconds["start_up"])
+
+
+def _smoothed(
+    path: Path, box: VoxelBox, body_zyx: npt.NDArray[np.bool_], grid: Grid
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Smoothed dose and squared dose of a box, and the number of joined voxels in the body per voxel."""
+    both = array_zyx(read_image(path)).astype(np.float64)
+    width = [_SMOOTHING / step for step in reversed(box.spacing)]
+    return (
+        ndimage.gaussian_filter(both[..., 0], width),
+        ndimage.gaussian_filter(both[..., 1], width),
+        body_voxels_per_box_voxel(box, body_zyx, grid),
+    )

@@ -1,0 +1,46 @@
+"""A process of its own for each simulation: GATE runs one simulation per process."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from gatecheck.errors import SimulationError
+
+ResultT = TypeVar("ResultT")
+
+
+def run_in_processes(
+    function: Callable[..., ResultT], arguments: Sequence[dict[str, Any]], *, processes: int = 1
+) -> list[ResultT]:
+    """Call a function once per set of keyword arguments, each call in a fresh process.
+
+    Function, arguments and results must be picklable. At most `processes` run at a time.
+
+    Raises
+    ------
+    SimulationError
+        When a process dies (killed, out of memory, a fatal exception of Geant4).
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=processes, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = [pool.submit(_called, function, keywords) for keywords in arguments]
+        try:
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise SimulationError(
+                "A simulation process ended without a result: it was killed, ran out of memory or Geant4 stopped it. "
+                "Its messages are above; run the same command again."
+            ) from error
+
+
+def _called(function: Callable[..., ResultT], keywords: dict[str, Any]) -> ResultT:
+    return function(**keywords)
+
+
+def run_in_process(function: Callable[..., ResultT], **keywords: Any) -> ResultT:
+    """Call a function in a fresh process and give its result."""
+    return run_in_processes(function, [keywords])[0]
