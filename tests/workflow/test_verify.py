@@ -120,7 +120,11 @@ def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, ve
     with image.open("r+b") as file:
         file.seek(-20, os.SEEK_END)
         file.write(b"\x00" * 20)
-    for made_from_it in (layout.dose / "merge.json", layout.compare / "comparison.json", layout.report / "summary.json"):
+    for made_from_it in (
+        layout.dose / "merge.json",
+        layout.compare / "comparison.json",
+        layout.report / "summary.json",
+    ):
         made_from_it.unlink()
     assert "chunk-0002" in _one_line_refusal(bench.verify(water_plan, verified))
     result = bench.verify(water_plan, verified)

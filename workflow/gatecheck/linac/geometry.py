@@ -267,11 +267,12 @@ def leaf_intervals(  # noqa: PLR0917 - compiled code knows arguments by place
     while pair < pairs and side_position[pair] < highest:
         position_1 = (1.0 - share) * leaves[node, 0, pair] + share * leaves[node + 1, 0, pair] - 0.5 * gap_offset
         position_2 = (1.0 - share) * leaves[node, 1, pair] + share * leaves[node + 1, 1, pair] + 0.5 * gap_offset
-        centre_1 = tip_centre(position_1, -1.0, leaf_centre, tip_radius, axis_distance)
-        centre_2 = tip_centre(position_2, 1.0, leaf_centre, tip_radius, axis_distance)
-        in_1 = x_low < centre_1 + tip_radius
-        in_2 = x_high > centre_2 - tip_radius
+        # At its centre's plane a tip never reaches past its planned ray: a cheap first look.
+        in_1 = x_low < leaf_centre * position_1 / axis_distance
+        in_2 = x_high > leaf_centre * position_2 / axis_distance
         if in_1 or in_2:
+            centre_1 = tip_centre(position_1, -1.0, leaf_centre, tip_radius, axis_distance)
+            centre_2 = tip_centre(position_2, 1.0, leaf_centre, tip_radius, axis_distance)
             first_step = min(side_step[pair], side_step[pair + 1])
             last_step = max(side_step[pair], side_step[pair + 1])
             for part in range(3):

@@ -425,6 +425,12 @@ def sample_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it 
             # Only what interacts deep can come out: places even in depth keep the weights alike.
             reached = uniform(state) * depth
             scattered = weight * depth * math.exp(-reached)
+            # Behind two collimators even that is lost: roulette before the work, not after it.
+            worth = max(SMALLEST_WORTH, scattered * math.exp(0.7 * (reached - depth)) / target)
+            if worth < 1.0:
+                if uniform(state) >= worth:
+                    continue
+                scattered /= worth
         jaw_rate = jaw_depth / jaw_range if jaw_range > 0.0 else 1.0
         leaf_rate = leaf_depth / leaf_range if leaf_range > 0.0 else 1.0
         s_i, in_leaf = _place_at_depth(intervals, in_jaws, count, reached, jaw_rate, leaf_rate)
