@@ -39,19 +39,19 @@ class Bench:
     def layout(self, name: str) -> CaseLayout:
         return CaseLayout(self.results / name)
 
-    def command(self, dicom: Path, name: str) -> list[str]:
+    def command(self, dicom: Path, name: str, *options: str) -> list[str]:
         config = self.folder / "settings.yaml"
         config.write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
         words = ["verify", str(dicom), "--config", str(config), "--results", str(self.results), "--name", name]
-        return [sys.executable, "-m", "gatecheck.cli.main", *words, "--cores", "2"]
+        return [sys.executable, "-m", "gatecheck.cli.main", *words, "--cores", "2", *options]
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         return os.environ | {"PYTHONPATH": str(project_folder() / "workflow"), "PATH": path}
 
-    def verify(self, dicom: Path, name: str) -> subprocess.CompletedProcess[str]:
+    def verify(self, dicom: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(dicom, name),
+            self.command(dicom, name, *options),
             env=self.environment(),
             cwd=self.folder,
             capture_output=True,

@@ -132,19 +132,36 @@ def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, ve
     assert sha256_of_file(layout.dose / "mc_dose.mha") == undisturbed
 
 
-def test_a_second_run_on_the_same_case_is_refused(bench: Bench, verified: str, water_plan: Path) -> None:
+def test_a_second_run_on_the_same_case_is_refused_and_changes_nothing(
+    bench: Bench, verified: str, water_plan: Path
+) -> None:
     layout = bench.layout(verified)
     (layout.report / "report.html").unlink()
+    log = layout.logs / "snakemake.log"
+    log_before = log.stat().st_mtime_ns
     first = bench.start(water_plan, verified)
+    _wait_until_changed(log, log_before, first)
+    first.send_signal(signal.SIGSTOP)  # it keeps the lock however fast its workflow ends
     try:
-        deadline = time.monotonic() + 60
-        while not list(layout.folder.glob(".snakemake/log/*")) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        second = bench.verify(water_plan, verified)
+        before = layout.config.read_bytes()
+        second = bench.verify(water_plan, verified, "--coarse-voxel", "8")
+        assert layout.config.read_bytes() == before
     finally:
+        first.send_signal(signal.SIGCONT)
         first.communicate(timeout=300)
     assert "another gatecheck works on this case" in _one_line_refusal(second)
     assert first.returncode == 0
+    assert (layout.report / "report.html").exists()
+
+
+def _wait_until_changed(log: Path, before: int, process: subprocess.Popen[str]) -> None:
+    """The workflow's log is begun anew once the case is locked."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the first run never began its workflow")
 
 
 @pytest.mark.parametrize("content", [None, b"not DICOM"])

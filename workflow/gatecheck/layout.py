@@ -99,6 +99,26 @@ def linac_results_folder(results_folder: Path) -> Path:
     return results_folder / "linac"
 
 
+def locate_case(config: Config) -> CaseLayout:
+    """The case's folder, made when it is not there; nothing in it is touched.
+
+    Raises
+    ------
+    InputError
+        When the DICOM folder is not a folder.
+    """
+    layout = CaseLayout(config.results_folder / _name_of(config))
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    return layout
+
+
+def _name_of(config: Config) -> str:
+    source = config.case.dicom_folder
+    if source is not None and not source.is_dir():
+        raise InputError("case.dicom_folder: not a folder. Give the folder that holds the exported DICOM files.")
+    return config.case.name or (pseudonym_of(source) if source is not None else config.case.phantom)
+
+
 def prepare_case(config: Config) -> PreparedCase:
     """Make results/<case> with its configuration and, for a given folder, a link to the DICOM files.
 
@@ -111,11 +131,8 @@ def prepare_case(config: Config) -> PreparedCase:
         When the DICOM folder is not a folder, or the case folder belongs to another DICOM folder.
     """
     source = config.case.dicom_folder
-    if source is not None and not source.is_dir():
-        raise InputError("case.dicom_folder: not a folder. Give the folder that holds the exported DICOM files.")
-    name = config.case.name or (pseudonym_of(source) if source is not None else config.case.phantom)
-    layout = CaseLayout(config.results_folder / name)
-    layout.folder.mkdir(parents=True, exist_ok=True)
+    layout = locate_case(config)
+    name = layout.folder.name
     layout.logs.mkdir(exist_ok=True)
     if source is None:
         signature = f"phantom:{config.case.phantom}"

@@ -19,7 +19,7 @@ from typing import Any
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
 from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError, InputError, SimulationError
-from gatecheck.layout import CaseLayout, prepare_case
+from gatecheck.layout import CaseLayout, locate_case, prepare_case
 
 _POLL_SECONDS = 0.5
 
@@ -52,10 +52,12 @@ def run_verification(options: VerifyOptions) -> Path:
         With the message of the step that refused or failed.
     """
     config = effective_config(options)
-    prepared = prepare_case(config)
-    with _only_one(prepared.layout) as lock:
-        _run_snakemake(prepared.layout, options.cores, lock)
-    return prepared.layout.report / "report.html"
+    layout = locate_case(config)
+    with _only_one(layout) as lock:
+        # Only now: a refused second run must not change the configuration that the first one works with.
+        prepare_case(config)
+        _run_snakemake(layout, options.cores, lock)
+    return layout.report / "report.html"
 
 
 def effective_config(options: VerifyOptions) -> Config:
