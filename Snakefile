@@ -1,10 +1,11 @@
 # The front door: validates the configuration, includes one file of rules per room, says what `all` is.
+import sys
+
 from snakemake.utils import min_version
 
-from gatecheck import __version__
 from gatecheck.config import validate_config
 from gatecheck.errors import GatecheckError
-from gatecheck.layout import prepare_case
+from gatecheck.front_door import enter
 
 min_version("9.5")
 
@@ -14,15 +15,11 @@ configfile: "config.yaml"
 
 try:
     settings = validate_config(config, source="configuration")
-    prepared = prepare_case(settings)
+    CASE, DEPENDS_ON = enter(settings, sys.argv)
 except GatecheckError as error:
     raise WorkflowError(str(error)) from None
 
-CASE = prepared.layout
-FOLDER = CASE.folder.as_posix()
-ROOM = settings.model_dump(
-    mode="json"
-)  # each rule lists the sections it depends on as params
+FOLDER = CASE.folder.as_posix().replace("{", "{{").replace("}", "}}")
 
 
 wildcard_constraints:

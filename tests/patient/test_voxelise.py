@@ -72,16 +72,28 @@ def test_mass_of_the_model_is_that_of_the_ct_within_a_tenth_of_a_per_cent(
     assert len(model.materials) < 120
 
 
-def test_mass_is_kept_for_a_ct_of_1_27_by_4_mm_and_fractions_at_the_skin(make_case: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("against_the_skin", ["air", "a couch"])
+def test_mass_is_kept_for_a_ct_of_1_27_by_4_mm_and_fractions_at_the_skin(
+    make_case: Any, tmp_path: Path, against_the_skin: str
+) -> None:
+    """30 % of the rim's voxels are tissue: their CT number is that of the mixture, or of a couch that touches."""
     generator = np.random.default_rng(3)
     ct = generator.integers(-200, 1200, (12, 60, 50)).astype(np.int16)
+    ct[:, 4:7] = 40
+    tissue = float(schneider_2000().density(np.array([40]))[0])
+    numbers = np.arange(-1000, 41)
+    mixture = AIR_DENSITY + 0.3 * (tissue - AIR_DENSITY)
+    if against_the_skin == "air":
+        ct[:, 5] = numbers[np.argmin(np.abs(schneider_2000().density(numbers) - mixture))]
     made = make_case(ct, spacing=(1.26953125, 1.26953125, 4.0), origin=(3.3, -7.7, 11.1))
     inside = np.zeros(ct.shape)
     inside[2:10, 5:55, 5:45] = 1.0
     inside[2:10, 5, 5:45] = 0.3
     made.add("BODY", inside, "EXTERNAL")
     model = voxelise(made.write(), tmp_path / "out", PatientConfig(coarse_voxel_size=5.0))
-    exact = _mass(AIR_DENSITY + inside * (schneider_2000().density(ct) - AIR_DENSITY), made.spacing)
+    true_density = schneider_2000().density(ct)
+    true_density[:, 5] = tissue
+    exact = _mass(AIR_DENSITY + inside * (true_density - AIR_DENSITY), made.spacing)
     density = _on_joined_grid(tmp_path / "out", model)
     assert _mass(density, model.joined_grid.spacing) == pytest.approx(exact, rel=1e-4)
 

@@ -114,7 +114,7 @@ BONE_AIR = Geometry(
         _slab("air", 2, 20.0, 32.0, 1),
         _slab("water behind", 0, 32.0, 52.0, 8),
     ),
-    1_400_000,
+    1_800_000,
     {
         "bone before the step": (1, slice(2, 4)),
         "air": (2, slice(0, 1)),

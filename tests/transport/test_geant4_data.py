@@ -41,6 +41,10 @@ def cached(own_cache: Path, built: Path) -> Path:
     return embedded.default_folder()
 
 
+# Together as many as a whole G4EMLOW has at the least.
+FILES_OF_A_FOLDER = 130
+
+
 def official_like(root: Path) -> Path:
     """The folders that a complete official installation has, with a file in each that is looked at."""
     for variable, prefix in folders.FOLDER_PREFIXES.items():
@@ -48,7 +52,8 @@ def official_like(root: Path) -> Path:
         names = folders.FULL_FOLDERS if variable == folders.LOW_ENERGY else ("data",)
         for name in names:
             (folder / name).mkdir(parents=True)
-            (folder / name / "file").write_text("1")
+            for number in range(FILES_OF_A_FOLDER if variable == folders.LOW_ENERGY else 1):
+                (folder / name / f"file-{number}").write_text("1")
     return root
 
 
@@ -120,6 +125,20 @@ def test_a_reduced_configured_folder_is_not_clinical_and_a_complete_one_is(tmp_p
     assert (reduced.clinical, reduced.complete) == (False, False)
     assert "NOT for clinical use" in reduced.description
     assert reduced.content_sha256 != complete.content_sha256
+
+
+def test_a_set_that_was_cut_off_while_unpacking_is_not_complete(tmp_path: Path) -> None:
+    root = official_like(tmp_path / "cut off")
+    low_energy = root / "G4EMLOW1.0"
+    for path in sorted((low_energy / "penelope").iterdir())[1:]:
+        path.unlink()
+    assert not geant4_data.resolve(root).clinical
+    sets = official.OfficialSets(root, folders.set_folders(root), {}, lambda *_: None)
+    assert sets.missing() == [folders.LOW_ENERGY]
+    for path in sorted((low_energy / "brem_SB").iterdir())[50:]:
+        path.unlink()
+    with pytest.raises(GatecheckError, match=r"lacks G4EMLOW1\.0/brem_SB"):
+        geant4_data.resolve(root)
 
 
 def test_no_description_holds_a_path(cached: Path, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
 """Environment variable with the file in which a step leaves its message for `gatecheck verify`."""
 
+PREPARED_VARIABLE = "GATECHECK_CASE_PREPARED"
+"""Environment variable that tells the workflow's processes that one of them has prepared and locked the case."""
+
 
 class GatecheckError(Exception):
     """A refusal with one clear message; the command line prints it and ends with exit code 2.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from gatecheck.config import Config
-from gatecheck.errors import InputError
+from gatecheck.errors import GatecheckError, InputError
 from gatecheck.files import sha256_of_file, sha256_of_json, write_atomically
 
 DIGITS_OF_PSEUDONYM = 8
@@ -26,6 +28,19 @@ class CaseLayout:
     def config(self) -> Path:
         """The configuration that this case was made with."""
         return self.folder / "config.yaml"
+
+    @property
+    def inputs(self) -> Path:
+        """What each room's result depends on; see `gatecheck.provenance`."""
+        return self.folder / "inputs"
+
+    def inputs_of(self, room: str) -> Path:
+        return self.inputs / f"{room}.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one run that works on the case; holds its process number."""
+        return self.folder / ".lock"
 
     @property
     def dicom(self) -> Path:
@@ -86,7 +101,7 @@ class PreparedCase:
     name : str
     layout : CaseLayout
     source_signature : str
-        Changes when a file of the DICOM folder does; "phantom:<name>" for a made case.
+        Changes when the content of the DICOM folder does; "phantom:<name>" for a made case.
     """
 
     name: str
@@ -116,7 +131,42 @@ def _name_of(config: Config) -> str:
     source = config.case.dicom_folder
     if source is not None and not source.is_dir():
         raise InputError("case.dicom_folder: not a folder. Give the folder that holds the exported DICOM files.")
-    return config.case.name or (pseudonym_of(source) if source is not None else config.case.phantom)
+    return config.case.name or (
+        pseudonym_of(source, config.results_folder) if source is not None else config.case.phantom
+    )
+
+
+def lock_case(layout: CaseLayout) -> int:
+    """Take the case for this process until the descriptor is closed; a process that inherits it keeps it too.
+
+    Raises
+    ------
+    GatecheckError
+        When another process has it, which is named.
+    """
+    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 20).decode("ascii", errors="replace").strip()
+        os.close(descriptor)
+        raise GatecheckError(
+            f"{layout.folder.name}: another gatecheck works on this case"
+            f"{f' (process {holder})' if holder else ''}. Wait for it to end, or stop it first."
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+    return descriptor
+
+
+@contextlib.contextmanager
+def locked(layout: CaseLayout) -> Iterator[int]:
+    """`lock_case` for the length of a block."""
+    descriptor = lock_case(layout)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def prepare_case(config: Config) -> PreparedCase:
@@ -134,34 +184,57 @@ def prepare_case(config: Config) -> PreparedCase:
     layout = locate_case(config)
     name = layout.folder.name
     layout.logs.mkdir(exist_ok=True)
-    if source is None:
-        signature = f"phantom:{config.case.phantom}"
-        if layout.dicom.is_symlink():
-            raise InputError(f"case.name: {name} holds a verified DICOM folder. Choose another name for the phantom.")
-    else:
+    if source is not None:
         _link(layout.dicom, source, name)
-        signature = _signature_of(source)
+    elif layout.dicom.is_symlink():
+        raise InputError(f"case.name: {name} holds a verified DICOM folder. Choose another name for the phantom.")
     _write_config(layout.config, config, name)
-    return PreparedCase(name, layout, signature)
+    return PreparedCase(name, layout, signature_of(config))
 
 
-def pseudonym_of(dicom_folder: Path) -> str:
-    """case- and the first digits of a hash over the content of all files, whatever they are called."""
-    digests = sorted(sha256_of_file(path) for path in _files_below(dicom_folder))
+def signature_of(config: Config) -> str:
+    """Changes when the DICOM files do, by name or content; "phantom:<name>" for a made case."""
+    source = config.case.dicom_folder
+    if source is None:
+        return f"phantom:{config.case.phantom}"
+    return _signature_of(source, config.results_folder)
+
+
+def pseudonym_of(dicom_folder: Path, results_folder: Path | None = None) -> str:
+    """case- and the first digits of a hash over the content of all files, whatever they are called.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read.
+    """
+    digests = sorted(_sha256_of_input(path) for path in _files_below(dicom_folder, without=results_folder))
     return f"case-{sha256_of_json(digests)[:DIGITS_OF_PSEUDONYM]}"
 
 
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
+def _files_below(folder: Path, *, without: Path | None) -> list[Path]:
+    """Regular files, those that ingest looks at; results that lie inside the folder are none of its input."""
+    left_out = without.resolve() if without is not None else None
+    found: list[Path] = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if (Path(root) / name).resolve() != left_out]
+        found += [path for name in names if (path := Path(root) / name).is_file()]
+    return sorted(found)
 
 
-def _signature_of(folder: Path) -> str:
-    """Quick to make, since every job of the workflow makes it: places, sizes and times, not content."""
-    digest = hashlib.sha256()
-    for path in _files_below(folder):
-        status = path.stat()
-        digest.update(f"{path.relative_to(folder)}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def _signature_of(folder: Path, results_folder: Path) -> str:
+    """Names and content of the files."""
+    files = _files_below(folder, without=results_folder)
+    return sha256_of_json([[path.relative_to(folder).as_posix(), _sha256_of_input(path)] for path in files])
+
+
+def _sha256_of_input(path: Path) -> str:
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        raise InputError(
+            f"case.dicom_folder: a file in it cannot be read ({error.strerror or error}). Check the permissions."
+        ) from error
 
 
 def _link(link: Path, source: Path, name: str) -> None:

@@ -3,6 +3,8 @@
 if settings.case.dicom_folder is None:
 
     rule phantom:
+        input:
+            depends_on=CASE.inputs_of("case").as_posix(),
         output:
             directory(f"{FOLDER}/dicom"),
         log:
@@ -11,17 +13,18 @@ if settings.case.dicom_folder is None:
         resources:
             mem_mb=1500,
         params:
+            depends_on=DEPENDS_ON["case"],
             name=settings.case.phantom,
-            version=__version__,
         message:
             "phantom: making the DICOM set {params.name}"
         shell:
-            "gatecheck phantom {params.name} --out {output} > {log} 2>&1"
+            "gatecheck phantom {params.name} --out {output:q} > {log:q} 2>&1"
 
 
 rule ingest:
     input:
-        f"{FOLDER}/dicom",
+        dicom=f"{FOLDER}/dicom",
+        depends_on=CASE.inputs_of("case").as_posix(),
     output:
         case=f"{FOLDER}/case/case.json",
         ct=f"{FOLDER}/case/ct.mha",
@@ -33,11 +36,10 @@ rule ingest:
     resources:
         mem_mb=3000,
     params:
-        source=prepared.source_signature,
+        depends_on=DEPENDS_ON["case"],
         show_identity="--show-identity" if settings.case.show_identity else "",
         out=subpath(output[0], parent=True),
-        version=__version__,
     message:
         "ingest: reading and checking the DICOM files"
     shell:
-        "gatecheck ingest {input} --out {params.out} {params.show_identity} > {log} 2>&1"
+        "gatecheck ingest {input.dicom:q} --out {params.out:q} {params.show_identity} > {log:q} 2>&1"

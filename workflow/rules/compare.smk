@@ -5,6 +5,7 @@ rule compare:
     input:
         case=rules.ingest.output.case,
         merge=rules.merge.output.merge,
+        depends_on=CASE.inputs_of("compare").as_posix(),
     output:
         f"{FOLDER}/compare/comparison.json",
     log:
@@ -15,9 +16,9 @@ rule compare:
     resources:
         mem_mb=3000,
     params:
+        depends_on=DEPENDS_ON["compare"],
         folder=subpath(output[0], ancestor=2),
-        version=__version__,
     message:
         "compare: dose-volume histograms"
     shell:
-        "gatecheck compare {params.folder} > {log} 2>&1"
+        "gatecheck compare {params.folder:q} > {log:q} 2>&1"

@@ -4,6 +4,7 @@
 rule deliver:
     input:
         rules.ingest.output.case,
+        depends_on=CASE.inputs_of("delivery").as_posix(),
     output:
         f"{FOLDER}/delivery/timeline.parquet",
     log:
@@ -14,10 +15,9 @@ rule deliver:
     resources:
         mem_mb=500,
     params:
+        depends_on=DEPENDS_ON["delivery"],
         folder=subpath(output[0], ancestor=2),
-        machine=ROOM["machine"],
-        version=__version__,
     message:
         "deliver: timeline of machine states against meterset"
     shell:
-        "gatecheck deliver {params.folder} > {log} 2>&1"
+        "gatecheck deliver {params.folder:q} > {log:q} 2>&1"

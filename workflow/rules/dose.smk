@@ -6,6 +6,7 @@ rule merge:
         chunks=chunk_results,
         calibration=rules.calibrate.output,
         patient=rules.voxelise.output,
+        depends_on=CASE.inputs_of("dose").as_posix(),
     output:
         dose=f"{FOLDER}/dose/mc_dose.mha",
         sigma=f"{FOLDER}/dose/mc_sigma.mha",
@@ -18,9 +19,9 @@ rule merge:
     resources:
         mem_mb=3000,
     params:
+        depends_on=DEPENDS_ON["dose"],
         folder=subpath(output[0], ancestor=2),
-        version=__version__,
     message:
         "merge: dose and standard deviation"
     shell:
-        "gatecheck merge {params.folder} > {log} 2>&1"
+        "gatecheck merge {params.folder:q} > {log:q} 2>&1"

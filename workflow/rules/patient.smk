@@ -5,6 +5,7 @@ rule voxelise:
     input:
         case=rules.ingest.output.case,
         ct=rules.ingest.output.ct,
+        depends_on=CASE.inputs_of("patient").as_posix(),
     output:
         f"{FOLDER}/patient/patient.json",
     log:
@@ -15,10 +16,9 @@ rule voxelise:
     resources:
         mem_mb=4000,
     params:
+        depends_on=DEPENDS_ON["patient"],
         folder=subpath(output[0], ancestor=2),
-        patient=ROOM["patient"],
-        version=__version__,
     message:
         "voxelise: materials and densities, fine and coarse"
     shell:
-        "gatecheck voxelise {params.folder} > {log} 2>&1"
+        "gatecheck voxelise {params.folder:q} > {log:q} 2>&1"

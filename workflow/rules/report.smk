@@ -5,6 +5,7 @@ rule report:
     input:
         rules.compare.output,
         merge=rules.merge.output.merge,
+        depends_on=CASE.inputs_of("report").as_posix(),
     output:
         html=f"{FOLDER}/report/report.html",
         summary=f"{FOLDER}/report/summary.json",
@@ -16,10 +17,9 @@ rule report:
     resources:
         mem_mb=3000,
     params:
+        depends_on=DEPENDS_ON["report"],
         folder=subpath(output[0], ancestor=2),
-        report=ROOM["report"],
-        version=__version__,
     message:
         "report: report.html and summary.json"
     shell:
-        "gatecheck report {params.folder} > {log} 2>&1"
+        "gatecheck report {params.folder:q} > {log:q} 2>&1"

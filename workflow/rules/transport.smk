@@ -4,6 +4,7 @@
 rule calibrate:
     input:
         rules.deliver.output,
+        depends_on=CASE.inputs_of("calibration").as_posix(),
     output:
         f"{FOLDER}/transport/calibration.json",
     log:
@@ -14,26 +15,12 @@ rule calibrate:
     resources:
         mem_mb=3000,
     params:
+        depends_on=DEPENDS_ON["calibration"],
         folder=subpath(output[0], ancestor=2),
-        machine=ROOM["machine"],
-        transport={
-            key: ROOM["transport"][key]
-            for key in (
-                "physics_list",
-                "geant4_data",
-                "electron_production_cut",
-                "photon_production_cut",
-                "electron_step_function",
-                "multiple_scattering_step_limit",
-            )
-        },
-        calibration=ROOM["calibration"],
-        dose=ROOM["dose"],
-        version=__version__,
     message:
         "calibrate: the reference field in water (kept for all cases of this machine)"
     shell:
-        "gatecheck calibrate {params.folder} > {log} 2>&1"
+        "gatecheck calibrate {params.folder:q} > {log:q} 2>&1"
 
 
 checkpoint plan_chunks:
@@ -41,7 +28,8 @@ checkpoint plan_chunks:
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
         # not read, but the calibration may refuse the machine or the data before an hour is spent
-        calibration=rules.calibrate.output,
+        calibration=ancient(rules.calibrate.output),
+        depends_on=CASE.inputs_of("transport").as_posix(),
     output:
         f"{FOLDER}/transport/chunks.json",
     log:
@@ -52,15 +40,12 @@ checkpoint plan_chunks:
     resources:
         mem_mb=3000,
     params:
+        depends_on=DEPENDS_ON["transport"],
         folder=subpath(output[0], ancestor=2),
-        machine=ROOM["machine"],
-        transport=ROOM["transport"],
-        dose=ROOM["dose"],
-        version=__version__,
     message:
         "plan_chunks: a pilot run says how many photons are needed"
     shell:
-        "gatecheck plan-chunks {params.folder} > {log} 2>&1"
+        "gatecheck plan-chunks {params.folder:q} > {log:q} 2>&1"
 
 
 rule simulate:
@@ -79,8 +64,7 @@ rule simulate:
         mem_mb=3000,
     params:
         folder=subpath(output[0], ancestor=2),
-        version=__version__,
     message:
         "simulate: chunk {wildcards.chunk}"
     shell:
-        "gatecheck simulate {params.folder} --chunk {wildcards.chunk} > {log} 2>&1"
+        "gatecheck simulate {params.folder:q} --chunk {wildcards.chunk} > {log:q} 2>&1"

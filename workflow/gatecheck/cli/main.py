@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -192,15 +193,25 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
     from gatecheck.files import read_json
     from gatecheck.transport.chunk import simulate_chunk
     from gatecheck.transport.model import ChunkPlan
+    from gatecheck.transport.plan import check_plan
 
     layout, config = _case(case_folder)
     plan = read_json(layout.chunk_plan, ChunkPlan)
     wanted = {share.index: share for share in plan.chunks}.get(chunk)
     if wanted is None:
         raise GatecheckError(f"--chunk {chunk}: the plan has chunks {plan.chunks[0].index} to {plan.chunks[-1].index}.")
+    linac = _linac(layout, config)
+    check_plan(
+        plan,
+        delivery_path=layout.delivery,
+        linac=linac,
+        patient_folder=layout.patient,
+        settings=config.transport,
+        dose_to=config.dose.dose_to,
+    )
     simulate_chunk(
         delivery_path=layout.delivery,
-        linac=_linac(layout, config),
+        linac=linac,
         patient_folder=layout.patient,
         chunk=wanted,
         inputs_sha256=plan.inputs_sha256,
@@ -218,14 +229,27 @@ def merge(case_folder: CaseFolder) -> None:
     """dose: add the chunks up to Gy with a standard deviation in every voxel."""
     from gatecheck.dose.merge import merge as merge_chunks
     from gatecheck.files import read_json
-    from gatecheck.transport.model import CalibrationResult
+    from gatecheck.transport.calibrate import check_calibration
+    from gatecheck.transport.model import CalibrationResult, ChunkPlan
+    from gatecheck.transport.plan import check_plan
 
-    layout, _ = _case(case_folder)
+    layout, config = _case(case_folder)
+    linac = _linac(layout, config)
+    calibration = read_json(layout.calibration, CalibrationResult)
+    check_calibration(calibration, linac, config.transport, config.calibration)
+    check_plan(
+        read_json(layout.chunk_plan, ChunkPlan),
+        delivery_path=layout.delivery,
+        linac=linac,
+        patient_folder=layout.patient,
+        settings=config.transport,
+        dose_to=config.dose.dose_to,
+    )
     result = merge_chunks(
         transport_folder=layout.transport,
         patient_folder=layout.patient,
         delivery_path=layout.delivery,
-        calibration=read_json(layout.calibration, CalibrationResult),
+        calibration=calibration,
         out_folder=layout.dose,
     )
     for warning in result.warnings:
@@ -270,7 +294,8 @@ def config_command(
 
 def _case(case_folder: Path) -> tuple[CaseLayout, Config]:
     layout = CaseLayout(case_folder)
-    return layout, load_config(layout.config)
+    # Steps need none of the inputs' folders: results may have been moved, and the export be gone.
+    return layout, load_config(layout.config, check_inputs=False)
 
 
 def _linac(layout: CaseLayout, config: Config) -> LinacModel:
@@ -296,7 +321,9 @@ def _record(message: str) -> None:
     """Leave the message where `verify` looks for it, since a rule's stderr goes to its log."""
     target = os.environ.get(ERROR_FILE_VARIABLE)
     if target:
-        Path(target).write_text(json.dumps({"message": message}), encoding="utf-8")
+        # On a full disk the message stays on stderr alone, and so in the step's log if that has room.
+        with contextlib.suppress(OSError):
+            Path(target).write_text(json.dumps({"message": message}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -18,8 +17,9 @@ from typing import Any
 
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
-from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError, InputError, SimulationError
-from gatecheck.layout import CaseLayout, locate_case, prepare_case
+from gatecheck.errors import ERROR_FILE_VARIABLE, PREPARED_VARIABLE, GatecheckError, InputError, SimulationError
+from gatecheck.layout import CaseLayout, locate_case, locked, prepare_case
+from gatecheck.provenance import write_inputs
 
 _POLL_SECONDS = 0.5
 
@@ -53,9 +53,10 @@ def run_verification(options: VerifyOptions) -> Path:
     """
     config = effective_config(options)
     layout = locate_case(config)
-    with _only_one(layout) as lock:
+    with locked(layout) as lock:
         # Only now: a refused second run must not change the configuration that the first one works with.
-        prepare_case(config)
+        prepared = prepare_case(config)
+        write_inputs(layout.inputs, config, prepared.source_signature)
         _run_snakemake(layout, options.cores, lock)
     return layout.report / "report.html"
 
@@ -97,22 +98,6 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
     return validate_config(content, source="configuration")
 
 
-@contextlib.contextmanager
-def _only_one(layout: CaseLayout) -> Iterator[int]:
-    """Refuse a second run on the same case; Snakemake inherits the lock, so an orphan keeps it too."""
-    descriptor = os.open(layout.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GatecheckError(
-                f"{layout.folder.name}: another gatecheck works on this case. Wait for it to end, or stop it first."
-            ) from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _run_snakemake(layout: CaseLayout, cores: int, lock: int) -> None:
     error_file = layout.logs / "error.json"
     error_file.unlink(missing_ok=True)
@@ -146,6 +131,7 @@ def _snakemake_command(layout: CaseLayout, cores: int) -> list[str]:
 def _environment(error_file: Path) -> dict[str, str]:
     environment = dict(os.environ)
     environment[ERROR_FILE_VARIABLE] = str(error_file.resolve())
+    environment[PREPARED_VARIABLE] = "1"
     # The rules call `gatecheck` by name: find the one beside this Python.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     return environment
@@ -172,7 +158,7 @@ def _signals_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
             f"stopped by signal {number}. What was finished is kept: run the same command again to go on."
         )
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
@@ -181,9 +167,17 @@ def _signals_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _left_message(error_file: Path) -> str:
+    """What a step said before it ended; empty when it said nothing, or the disk was too full for it."""
+    try:
+        return str(json.loads(error_file.read_text(encoding="utf-8"))["message"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def _explained(error_file: Path, log_file: Path) -> GatecheckError:
-    if error_file.exists():
-        message = json.loads(error_file.read_text(encoding="utf-8"))["message"]
+    message = _left_message(error_file)
+    if message:
         return GatecheckError(message)
     log = log_file.read_text(encoding="utf-8", errors="replace")
     refused = re.search(r"^WorkflowError in .*\n(.+)$", log, re.MULTILINE)
@@ -195,7 +189,7 @@ def _explained(error_file: Path, log_file: Path) -> GatecheckError:
     step = failed.group(1) + (f" (chunk {chunk.group(1)})" if failed.group(1) == "simulate" and chunk else "")
     return SimulationError(
         f"The step {step} ended without a result and without a message: its process was killed or crashed (out of "
-        "memory?). Nothing half-written was kept; run the same command again and it goes on where it stood. "
+        "memory, disk full?). Nothing half-written was kept; run the same command again and it goes on where it stood. "
         f"See logs/{failed.group(1)}{'-' + chunk.group(1) if chunk and failed.group(1) == 'simulate' else ''}.log "
         "in the case's folder."
     )

@@ -16,15 +16,17 @@ from gatecheck.dose.joining import Float32Array, empty, put
 from gatecheck.dose.model import MergeResult
 from gatecheck.dose.statistics import BatchSums
 from gatecheck.errors import ResultError
-from gatecheck.files import image_from_zyx, write_image, write_json
+from gatecheck.files import image_from_zyx, read_json, write_image, write_json
 from gatecheck.patient.model import Grid, PatientModel
-from gatecheck.transport.model import CalibrationResult, ChunkResult
+from gatecheck.transport.model import CalibrationResult, ChunkPlan, ChunkResult
 from gatecheck.transport.patient_files import read_body, read_patient
 
 logger = logging.getLogger(__name__)
 
 # With fewer batches, sigma itself is known to worse than 25 %.
 _FEW_BATCHES = 10
+# A pilot's estimate of the photons needed has its own noise.
+_REACHED = 1.05
 # Batches and histories must tell about the same sigma; correlated particles make them differ.
 _LARGEST_DISAGREEMENT = 1.2
 
@@ -58,12 +60,13 @@ def merge(
         When a result cannot be written.
     """
     results = read_chunks(transport_folder)
+    target = read_json(transport_folder / "chunks.json", ChunkPlan).target_relative_sigma
     _check_calibration(calibration, results[0])
     patient = read_patient(patient_folder)
     delivery = read_delivery(delivery_path)
     joined = _join(transport_folder, results, patient, _gray_per_unit(calibration, delivery))
     body = read_body(patient_folder, patient)
-    result = _describe(results, joined, body, delivery, calibration)
+    result = _describe(results, joined, body, delivery, calibration, target=target)
     (out_folder / "merge.json").unlink(missing_ok=True)
     _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
     _write(out_folder / "mc_sigma.mha", joined.sigma, patient.joined_grid)
@@ -122,6 +125,8 @@ def _describe(
     body_zyx: npt.NDArray[np.bool_],
     delivery: Delivery,
     calibration: CalibrationResult,
+    *,
+    target: float | None,
 ) -> MergeResult:
     in_body = joined.dose[body_zyx]
     maximum = float(in_body.max(initial=0.0))
@@ -146,23 +151,29 @@ def _describe(
         calibration_relative_sigma=calibration.relative_sigma,
         calibration_key_sha256=calibration.key_sha256,
         mean_relative_sigma=by_batch,
+        target_relative_sigma=target,
         mean_relative_sigma_history=by_history,
         voxels_above_half_maximum=int(high.sum()),
         maximum_gy=maximum,
         engine=first.engine,
         seconds_of_chunks=float(sum(sum(result.seconds.values()) for result in results)),
         peak_memory_mb=max(result.peak_memory_mb for result in results),
-        warnings=tuple(_warnings(results, by_batch, by_history)),
+        warnings=tuple(_warnings(results, by_batch, by_history, target)),
     )
 
 
-def _warnings(results: tuple[ChunkResult, ...], by_batch: float, by_history: float) -> list[str]:
+def _warnings(results: tuple[ChunkResult, ...], by_batch: float, by_history: float, target: float | None) -> list[str]:
     warnings = []
     engine = results[0].engine
     if not engine.clinical:
         warnings.append(f"Not for clinical use: the Geant4 data are {engine.data_set}.")
     if len(results) < _FEW_BATCHES:
         warnings.append(f"The standard deviation comes from {len(results)} batches only.")
+    if target is not None and by_batch > _REACHED * target:
+        warnings.append(
+            f"A mean relative sigma of {100 * target:.2g} % was asked for, {100 * by_batch:.2f} % was reached. Raise "
+            "transport.maximum_source_photons if that is what stopped the run."
+        )
     ratio = by_batch / by_history if by_history > 0 else np.inf
     if not 1 / _LARGEST_DISAGREEMENT < ratio < _LARGEST_DISAGREEMENT:
         warnings.append(

@@ -25,6 +25,9 @@ class MergeResult(HandedOn):
     calibration_relative_sigma: float = Field(description="common to all voxels; not part of mc_sigma")
     calibration_key_sha256: str
     mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    target_relative_sigma: float | None = Field(
+        None, description="what mean_relative_sigma was to be; None when a number of photons was asked for"
+    )
     mean_relative_sigma_history: float = Field(description="the same from squared doses, history by history")
     voxels_above_half_maximum: int
     maximum_gy: float

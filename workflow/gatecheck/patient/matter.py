@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from gatecheck.patient.boxes import VoxelGrid
 from gatecheck.patient.calibration import AIR_CT_NUMBER, AIR_DENSITY, Calibration
@@ -17,6 +18,8 @@ FloatImage = npt.NDArray[np.float32]
 
 # CT numbers are whole; keeps rounding from moving one that begins a bin of compositions into the bin below.
 _ROUNDING = 0.05
+# Part of a voxel inside the patient from which on it is no surface voxel.
+_WHOLE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,33 @@ def matter_on_ct(
     overrides : tuple of Override
         In this order, later ones over earlier ones, whether kept or not.
     """
-    excess = np.empty(ct_zyx.shape, dtype=np.float32)
-    moment = np.empty(ct_zyx.shape, dtype=np.float32)
+    scanned = np.empty(ct_zyx.shape, dtype=np.float32)
+    number = np.empty(ct_zyx.shape, dtype=np.float32)
     for z, plane in enumerate(ct_zyx):
         density = calibration.density(plane)
-        number = calibration.composition_number(plane, density)
-        excess[z] = kept[z] * (density - AIR_DENSITY)
-        moment[z] = kept[z] * density * (number - AIR_CT_NUMBER)
+        scanned[z] = density - AIR_DENSITY
+        number[z] = calibration.composition_number(plane, density)
+    excess = _of_the_patient(scanned, kept)
+    moment = np.where(kept > 0, (excess + AIR_DENSITY) * (number - AIR_CT_NUMBER), 0).astype(np.float32)
     for override in overrides:
         prescribed = float(composition_number_of_density(override.density))
         excess += override.inside * (override.density - AIR_DENSITY - excess)
         moment += override.inside * (override.density * (prescribed - AIR_CT_NUMBER) - moment)
     return MatterOnCt(excess, moment, grid)
+
+
+def _of_the_patient(scanned: FloatImage, kept: FloatImage) -> FloatImage:
+    """Excess density of the patient's part of every voxel.
+
+    The CT number of a voxel at the surface already is that of tissue and air together: its density counts
+    in full, but not for more than its part of the patient filled as densely as the patient beside it,
+    which leaves out a couch or a mask that lies against the skin.
+    """
+    inner = np.where(kept >= _WHOLE, scanned, 0)
+    beside = ndimage.maximum_filter(inner, size=3, mode="nearest")
+    rim = (kept > 0) & (kept < _WHOLE)
+    filled = np.where(beside > 0, np.minimum(scanned, kept * beside), kept * scanned)
+    return np.where(rim, filled, kept * scanned).astype(np.float32)
 
 
 def average_matter(matter: MatterOnCt, target: VoxelGrid) -> Matter:

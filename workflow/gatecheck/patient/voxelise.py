@@ -69,7 +69,7 @@ def voxelise(case_folder: Path, out_folder: Path, settings: PatientConfig) -> Pa
     cut = scan.cut_to(tiling.joined)
     body = outline.on(cut)
     kept = _kept(cut, case, body, settings)
-    warnings = [*outline.warnings, *_warn_of_metal(cut, kept, calibration)]
+    warnings = [*outline.warnings, *_warn_of_settings(settings), *_warn_of_metal(cut, kept, calibration)]
     labelled = _labelled(cut, kept, calibration, tiling)
     logger.info("%d boxes, %d materials", len(tiling.boxes), len(labelled.materials))
     # Label images of this model beside the description of an earlier one must not be taken for a model.
@@ -93,6 +93,17 @@ def voxelise(case_folder: Path, out_folder: Path, settings: PatientConfig) -> Pa
     for warning in warnings:
         logger.warning(warning)
     return model
+
+
+def _warn_of_settings(settings: PatientConfig) -> list[str]:
+    """What the configuration changes of the CT: whoever signs has to know."""
+    warnings = [
+        f"Density override: {name} is {density:g} g/cm3 by the configuration, whatever the CT shows."
+        for name, density in settings.density_overrides.items()
+    ]
+    if settings.couch_structures:
+        warnings.append(f"Kept outside of the body by the configuration: {', '.join(settings.couch_structures)}.")
+    return warnings
 
 
 def read_patient(patient_folder: Path) -> PatientModel:

@@ -94,10 +94,11 @@ class Summary(HandedOn):
     meterset_per_fraction: float
     beams: tuple[SummaryBeam, ...]
     histories: int = Field(description="source photons sampled")
-    particles: int = Field(description="phase-space particles handed to GATE")
+    particles: int = Field(description="phase-space particles aimed at the patient")
     chunks: int = Field(description="independent runs, each with its own seed")
     batches: int
     mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    target_relative_sigma: float | None = Field(description="what was asked for; None: a number of photons was")
     mean_relative_sigma_history: float
     voxels_above_half_maximum: int
     maximum_gy: float
@@ -140,6 +141,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = ()) -> Summary:
         chunks=len(merge.chunks),
         batches=merge.batches,
         mean_relative_sigma=merge.mean_relative_sigma,
+        target_relative_sigma=merge.target_relative_sigma,
         mean_relative_sigma_history=merge.mean_relative_sigma_history,
         voxels_above_half_maximum=merge.voxels_above_half_maximum,
         maximum_gy=merge.maximum_gy,

@@ -19,12 +19,12 @@ from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.chunk import DoseTo
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.fast_head import sample_phase_space
-from gatecheck.transport.gate import run_gate
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult, Engine
 from gatecheck.transport.plan import chunk_seed
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank, thinned
+from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import hull
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 _PROCESSES = 2
 _BATCHES_PER_RUN = 10
 _FIRST_HISTORIES = 100_000
-_MOST_HISTORIES_PER_RUN = 6_000_000  # a run's phase space stays below 1 GB
+_MOST_HISTORIES_PER_RUN = 1_500_000  # a run's charged particles stay below 1 GB
 _RESERVE = 1.1
 _MOST_ROUNDS = 12
 
@@ -113,6 +113,22 @@ def calibration_key(linac: LinacModel, engine: Engine, calibration: CalibrationC
     )
 
 
+def check_calibration(
+    result: CalibrationResult, linac: LinacModel, settings: TransportConfig, calibration: CalibrationConfig
+) -> None:
+    """Refuse a calibration of another machine, physics, Geant4 data set, precision or version of the code.
+
+    Raises
+    ------
+    ResultError
+    """
+    if result.key_sha256 != calibration_key(linac, describe_engine(settings), calibration, settings.seed):
+        raise ResultError(
+            "calibration.json was made for another machine model, physics, Geant4 data set, precision or version of "
+            "gatecheck than are here now. Run gatecheck verify, or calibrate, again."
+        )
+
+
 def _cached(path: Path, key: str) -> CalibrationResult | None:
     if not path.exists():
         return None
@@ -166,7 +182,7 @@ def simulate_reference(*, linac: LinacModel, settings: TransportConfig, historie
     tank = reference_tank(linac)
     phase_space = sample_phase_space(reference_delivery(linac), linac, histories, seed)
     aimed = aimed_at(phase_space, *hull([tank]))
-    run = run_gate(
+    run = run_transport(
         volumes=[tank],
         materials=[water()],
         phase_space=thinned(aimed, tank, field_size=reference.field_size, seed=seed),

@@ -23,10 +23,11 @@ from gatecheck.patient.model import Material, VoxelBox
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.fast_head import sample_phase_space
-from gatecheck.transport.gate import GateRun, Score, run_gate
+from gatecheck.transport.gate import GateRun, Score
 from gatecheck.transport.model import Chunk, ChunkResult, PhaseSpace, ScoredBox
 from gatecheck.transport.patient_files import read_box, read_patient
 from gatecheck.transport.progress import progress_file, write_progress
+from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def simulate_phase_space(
         write_progress(out_folder, chunk.index, chunk.histories * particles // max(len(aimed), 1))
 
     with tempfile.TemporaryDirectory(prefix=f".partial-{name}-", dir=out_folder) as partial:
-        run = run_gate(
+        run = run_transport(
             volumes=volumes,
             materials=patient.materials,
             phase_space=aimed,

@@ -10,12 +10,13 @@ from pathlib import Path
 import gatecheck
 from gatecheck.config import TransportConfig
 from gatecheck.files import sha256_of_file, sha256_of_json
-from gatecheck.transport.geant4_data import activate, check_physics_list, resolve
+from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, check_physics_list, resolve
 from gatecheck.transport.model import Engine
 
 # Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
 _ROOMS_OF_TRANSPORT = ("delivery", "linac", "transport")
 _NOT_OF_TRANSPORT = ("geant4_data", "__pycache__")
+_OF_TRANSPORT_ALL_THE_SAME = ("transport/geant4_data/photons.py",)  # tracked photons take cross sections from it
 
 
 def describe_engine(settings: TransportConfig) -> Engine:
@@ -50,10 +51,29 @@ def physics_settings(settings: TransportConfig) -> dict[str, str]:
         "photon_production_cut_mm": f"{settings.photon_production_cut:g}",
         "electron_step_function": f"{fraction:g}, {final_range:g} mm",
         "multiple_scattering_step_limit": settings.multiple_scattering_step_limit,
-        "general_process": "false, 50 bins per decade",
+        "geant4_commands": "; ".join(geant4_commands(settings)),
         "apply_cuts": "false",
         "hit_type": "random",
+        "photon_transport": f"tracked by gatecheck, each {settings.photon_splitting} times"
+        if settings.tracks_photons
+        else "GATE",
+        "photon_cross_sections": "Compton and pair: Geant4's parametrisations; photoelectric and Rayleigh: "
+        f"xraylib {metadata.version('xraylib')}"
+        if settings.tracks_photons
+        else "Geant4's, from the data set",
     }
+
+
+def geant4_commands(settings: TransportConfig) -> list[str]:
+    """Geant4 commands that make cross sections exact and set the electrons' steps."""
+    fraction, final_range = settings.electron_step_function
+    return [
+        *GEANT4_COMMANDS,
+        # Tracked photons need no fine photon tables, and building them takes a third of a chunk's start.
+        *(["/process/em/binsPerDecade 20"] if settings.tracks_photons else []),
+        f"/process/eLoss/StepFunction {fraction} {final_range} mm",
+        f"/process/msc/StepLimit {settings.multiple_scattering_step_limit}",
+    ]
 
 
 def _geant4_version() -> str:
@@ -76,5 +96,6 @@ def code_sha256() -> str:
         for room in _ROOMS_OF_TRANSPORT
         for path in (root / room).rglob("*.py")
         if not set(_NOT_OF_TRANSPORT) & set(path.relative_to(root).parts)
+        or path.relative_to(root).as_posix() in _OF_TRANSPORT_ALL_THE_SAME
     )
     return sha256_of_json({str(path.relative_to(root).as_posix()): sha256_of_file(path) for path in files})

@@ -24,7 +24,8 @@ import numpy.typing as npt
 from gatecheck.config import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
-from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, resolve
+from gatecheck.transport.engine import geant4_commands
+from gatecheck.transport.geant4_data import activate, resolve
 from gatecheck.transport.materials import is_liquid_water, mean_excitation_energy
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.volumes import HomogeneousVolume, Volume, VoxelVolume, centre, hull, overlapping
@@ -86,7 +87,7 @@ def run_gate(
     dose_to: str = "medium",
     work_folder: Path | None = None,
     progress: Progress | None = None,
-    batches: int = 1,
+    batches: int | Sequence[int] = 1,
     starts_inside: bool = False,
 ) -> GateRun:
     """Simulate a phase space in volumes surrounded by air, in this process.
@@ -104,8 +105,8 @@ def run_gate(
         Where label images are written for GATE; a temporary folder by default.
     progress : callable, optional
         Called with the number of particles handed to GATE so far.
-    batches : int
-        Above 1: score that many equal parts of the phase space apart.
+    batches : int or sequence of int
+        Above 1: score that many equal parts of the phase space apart; or the particles of each part.
     starts_inside : bool
         Particles may start inside the volumes; a phase space below a head's collimators must not.
 
@@ -116,11 +117,12 @@ def run_gate(
     """
     if _state["used"]:
         raise SimulationError("A second simulation in one process was asked for; GATE runs one per process.")
-    _check_tiling(volumes)
+    check_tiling(volumes)
     if not starts_inside:
-        _check_starts(volumes, phase_space)
+        check_starts(volumes, phase_space)
+    ends = _batch_ends(len(phase_space), batches)
     if len(phase_space) == 0:
-        return _nothing(volumes)
+        return _nothing(volumes, len(ends))
     _state["used"] = True
     started = time.perf_counter()
     activate(resolve(settings.geant4_data))
@@ -132,11 +134,11 @@ def run_gate(
             _add_volume(simulation, volume, f"{index}", names=names, dose_to=dose_to, folder=Path(folder))
             for index, volume in enumerate(volumes)
         ]
-        feed = _Feed(phase_space, actors if batches > 1 else [], progress, _batch_size(len(phase_space), batches))
+        feed = _Feed(phase_space, actors if len(ends) > 1 else [], progress, ends)
         _add_source(simulation, feed)
         _run(simulation)
         scores = tuple(
-            _score(actor, volume, [shot[index] for shot in feed.snapshots])
+            _score(actor, volume, feed.snapshots_of(index, volume.scoring_size[::-1]) if len(ends) > 1 else [])
             for index, (actor, volume) in enumerate(zip(actors, volumes, strict=True))
         )
     ended = time.perf_counter()
@@ -152,18 +154,24 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _nothing(volumes: Sequence[Volume]) -> GateRun:
-    zeros = tuple(Score(np.zeros(volume.scoring_size[::-1]), np.zeros(volume.scoring_size[::-1])) for volume in volumes)
+def _nothing(volumes: Sequence[Volume], batches: int) -> GateRun:
+    shapes = [volume.scoring_size[::-1] for volume in volumes]
+    empty = batches if batches > 1 else 0
+    zeros = tuple(
+        Score(np.zeros(shape), np.zeros(shape), tuple(np.zeros(shape) for _ in range(empty))) for shape in shapes
+    )
     return GateRun(zeros, 0, 0.0, 0.0, peak_memory_mb())
 
 
-def _check_tiling(volumes: Sequence[Volume]) -> None:
+def check_tiling(volumes: Sequence[Volume]) -> None:
+    """Raise SimulationError when volumes overlap."""
     pair = overlapping(volumes)
     if pair is not None:
         raise SimulationError(f"Volumes {pair[0]} and {pair[1]} overlap. Run the voxelise step again.")
 
 
-def _check_starts(volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
+def check_starts(volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
+    """Raise SimulationError when a particle that comes from the head would start inside a volume."""
     for volume in volumes:
         inside = np.all((phase_space.position > volume.lower) & (phase_space.position < volume.upper), axis=1)
         if inside.any():
@@ -197,16 +205,6 @@ def _new_simulation(settings: TransportConfig, seed: int, folder: Path) -> Any:
     physics.global_production_cuts.proton = settings.electron_production_cut
     simulation.g4_commands_before_init = geant4_commands(settings)
     return simulation
-
-
-def geant4_commands(settings: TransportConfig) -> list[str]:
-    """Geant4 commands that make cross sections exact and set the electrons' steps."""
-    fraction, final_range = settings.electron_step_function
-    return [
-        *GEANT4_COMMANDS,
-        f"/process/eLoss/StepFunction {fraction} {final_range} mm",
-        f"/process/msc/StepLimit {settings.multiple_scattering_step_limit}",
-    ]
 
 
 def _add_world(simulation: Any, volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
@@ -294,39 +292,59 @@ def _label_image(volume: VoxelVolume, path: Path) -> Path:
     return path
 
 
-def _batch_size(particles: int, batches: int) -> int:
-    return min(_BATCH, particles) if batches == 1 else math.ceil(particles / batches)
+def _batch_ends(particles: int, batches: int | Sequence[int]) -> list[int]:
+    """Where the parts that are scored apart end, in particles."""
+    if isinstance(batches, int):
+        size = math.ceil(particles / batches)
+        return [min(size * (index + 1), particles) for index in range(batches)]
+    ends = [int(end) for end in np.cumsum(batches)]
+    if ends[-1] != particles:
+        raise ValueError(f"batches of {ends[-1]} particles in all, {particles} are there")
+    return ends
 
 
 class _Feed:
-    """Hands the particles to GATE batch by batch; GATE asks for the next when the last is used up."""
+    """Hands the particles to GATE piece by piece; GATE asks for the next when the last is used up.
 
-    def __init__(self, phase_space: PhaseSpace, scored: Sequence[Any], progress: Progress | None, size: int) -> None:
+    A piece never crosses the end of a batch, so that the scores between two pieces are a batch's.
+    """
+
+    def __init__(
+        self, phase_space: PhaseSpace, scored: Sequence[Any], progress: Progress | None, batch_ends: Sequence[int]
+    ) -> None:
         self._phase_space = phase_space
         self._scored = scored
         self._progress = progress
-        self.size = size
         self.particles = len(phase_space)
+        self.size = min(_BATCH, self.particles)
         self.given = 0
         self.first_batch_at: float | None = None
-        self.snapshots: list[list[FloatArray]] = []
+        self._batch_ends = list(batch_ends)
+        self._snapshots: dict[int, list[FloatArray]] = {}
 
     def next_batch(self, g4_source: Any) -> int:
         """Set the source's arrays and give their length."""
         if self.first_batch_at is None:
             self.first_batch_at = time.perf_counter()
         else:
-            if self._scored:
-                self.snapshots.append([_array(actor.cpp_edep_image.to_pyarray()) for actor in self._scored])
+            if self._scored and self.given in self._batch_ends[:-1]:
+                self._snapshots[self.given] = [_array(actor.cpp_edep_image.to_pyarray()) for actor in self._scored]
             if self._progress is not None:
                 self._progress(self.given)
-        part = slice(self.given, min(self.given + self.size, self.particles))
+        end = next(end for end in self._batch_ends if end > self.given)
+        part = slice(self.given, min(self.given + self.size, end))
         # GATE keeps pointers into these arrays until the next batch.
         self._arrays = _as_geant4_reads(self._phase_space, part)
         for name, array in self._arrays.items():
             getattr(g4_source, f"Set{name}Batch")(array)
         self.given = part.stop
         return int(part.stop - part.start)
+
+    def snapshots_of(self, actor: int, shape: tuple[int, int, int]) -> list[FloatArray]:
+        """An actor's cumulated score at the end of every batch but the last; an empty batch repeats it."""
+        return [
+            self._snapshots[end][actor] if end in self._snapshots else np.zeros(shape) for end in self._batch_ends[:-1]
+        ]
 
 
 def _add_source(simulation: Any, feed: _Feed) -> None:

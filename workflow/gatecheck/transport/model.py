@@ -105,7 +105,7 @@ class ChunkResult(HandedOn):
     nominal_photons: float
     dose_to: str = Field("medium", description="medium or water")
     linac_sha256: str = Field("", description="content of the machine model; empty: a phase space from elsewhere")
-    particles: int = Field(description="phase-space particles handed to GATE")
+    particles: int = Field(description="phase-space particles aimed at the patient")
     boxes: tuple[ScoredBox, ...]
     engine: Engine
     fates: dict[str, float]

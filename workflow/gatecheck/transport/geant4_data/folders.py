@@ -59,11 +59,24 @@ def _is_version(name: str, prefix: str) -> bool:
     return rest.replace(".", "").isdigit()
 
 
+# Elements for which each folder of G4EmStandardPhysics must hold a file: hydrogen to uranium.
+_ELEMENTS = 92
+# Files that the whole of G4EMLOW has at the least; a set that was cut off while unpacking has fewer.
+_FULL_LOW_ENERGY_FILES = 1000
+
+
 def holds_full_data(folders: Mapping[str, Path]) -> bool:
     """Whether option 3 and option 4 can run: all twelve sets, with every low-energy model's files."""
     if set(folders) != set(FOLDER_PREFIXES):
         return False
-    return all(_has_files(folders[LOW_ENERGY] / name) for name in FULL_FOLDERS)
+    return not missing_requirements(folders) and low_energy_is_whole(folders[LOW_ENERGY])
+
+
+def low_energy_is_whole(folder: Path) -> bool:
+    """Whether a G4EMLOW holds every model's files, as far as their number tells."""
+    if not all(_has_files(folder / name) for name in FULL_FOLDERS):
+        return False
+    return sum(path.is_file() for path in folder.rglob("*")) >= _FULL_LOW_ENERGY_FILES
 
 
 def missing_requirements(folders: Mapping[str, Path]) -> list[str]:
@@ -72,8 +85,15 @@ def missing_requirements(folders: Mapping[str, Path]) -> list[str]:
     missing = [f"{FOLDER_PREFIXES[variable]}..." for variable in needed if variable not in folders]
     if LOW_ENERGY in folders:
         low_energy = folders[LOW_ENERGY]
-        missing += [f"{low_energy.name}/{name}" for name in REQUIRED_FOLDERS if not _has_files(low_energy / name)]
+        missing += [
+            f"{low_energy.name}/{name}" for name in REQUIRED_FOLDERS if not _has_all_elements(low_energy / name)
+        ]
     return missing
+
+
+def _has_all_elements(folder: Path) -> bool:
+    """Whether there are as many files with content as elements; one file may hold one element's or more."""
+    return folder.is_dir() and sum(path.stat().st_size > 0 for path in folder.iterdir() if path.is_file()) >= _ELEMENTS
 
 
 def _has_files(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gatecheck.errors import GatecheckError
-from gatecheck.transport.geant4_data.folders import set_folders
+from gatecheck.transport.geant4_data.folders import LOW_ENERGY, low_energy_is_whole, set_folders
 
 Progress = Callable[[str], None]
 """Called with one line of text."""
@@ -38,8 +38,14 @@ class OfficialSets:
     download_one: Callable[[int, str, int], object]
 
     def missing(self) -> list[str]:
-        """Variables whose folder is not there (or empty)."""
-        return [name for name, folder in self.folders.items() if not folder.is_dir() or not any(folder.iterdir())]
+        """Variables whose folder is not there, is empty or was cut off while it was unpacked."""
+        return [name for name, folder in self.folders.items() if not self._is_there(name, folder)]
+
+    @staticmethod
+    def _is_there(name: str, folder: Path) -> bool:
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return False
+        return name != LOW_ENERGY or low_energy_is_whole(folder)
 
 
 def official_sets() -> OfficialSets:

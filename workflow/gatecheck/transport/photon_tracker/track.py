@@ -1,0 +1,287 @@
+"""Photons of a phase space to the electrons and positrons that they set free in the patient."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.errors import SimulationError
+from gatecheck.patient.model import Material
+from gatecheck.transport.fast_head import compton, random
+from gatecheck.transport.materials import air
+from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.photon_tracker import cross_sections, interactions, kernel
+from gatecheck.transport.photon_tracker.kernel import (
+    CHARGED,
+    COLUMNS,
+    ENERGY,
+    ENTERED,
+    ESCAPED,
+    LOCAL,
+    MASS,
+    MOST_PER_PHOTON,
+    OVERFLOW,
+    PDG,
+    PHOTON_PDG,
+    TALLIES,
+    WEIGHT,
+    Boxes,
+    Scores,
+    U,
+    X,
+)
+from gatecheck.transport.volumes import HomogeneousVolume, Volume, hull
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+
+_ENERGY_TOLERANCE = 1e-6
+_BLOCK = 400_000  # particles that the compiled code gives at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDeposits:
+    """Energy of electrons that could not leave their voxel, in one volume's scoring voxels, indexed [z, y, x].
+
+    Attributes
+    ----------
+    energy_zyx : MeV, weighted
+    energy_squared_zyx : sum of the squares of the single deposits, MeV²
+    """
+
+    energy_zyx: FloatArray
+    energy_squared_zyx: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPhotons:
+    """What photons leave behind in the patient.
+
+    Attributes
+    ----------
+    charged : PhaseSpace
+        Electrons and positrons where they were set free, and the phase space's own electrons where they
+        were. In the order of the photons, so that parts of the photons are parts of it.
+    deposits : tuple of tuple of LocalDeposits
+        For each batch of photons, for each volume.
+    batch_sizes : tuple of int
+        Particles in `charged` of each batch.
+    escaped, deposited, charged_energy : float
+        Weighted MeV that left the patient, stayed where it was set free, and was given to charged particles.
+    """
+
+    charged: PhaseSpace
+    deposits: tuple[tuple[LocalDeposits, ...], ...]
+    batch_sizes: tuple[int, ...]
+    escaped: float
+    deposited: float
+    charged_energy: float
+
+
+def track_photons(
+    phase_space: PhaseSpace,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    *,
+    seed: int,
+    score_on_the_spot: bool = True,
+    copies: int = 1,
+    batches: int = 1,
+) -> TrackedPhotons:
+    """Follow every photon until it is absorbed or leaves, through boxes of voxels and the air around.
+
+    Parameters
+    ----------
+    phase_space : PhaseSpace
+        Photons outside of the volumes; its electrons are passed on.
+    score_on_the_spot : bool
+        Whether electrons that cannot leave their scoring voxel are deposited in it; otherwise all are passed on.
+    copies : int
+        Each photon is followed that many times, independently, with its weight shared.
+    batches : int
+        Equal parts of the phase space, in its order, that are scored apart.
+
+    Raises
+    ------
+    SimulationError
+        When a volume holds a label that no material has.
+    """
+    by_label = {material.label: row for row, material in enumerate(materials)}
+    boxes = _boxes(volumes, by_label, air_row=len(materials))
+    matter = cross_sections.matter_of([*materials, air()])
+    if not score_on_the_spot:
+        # No electron stays in an infinitely thin medium.
+        matter = matter._replace(density=np.zeros_like(matter.density))
+    particles = _as_rows(phase_space)
+    stream = np.uint64(int.from_bytes(hashlib.sha256(f"photons {seed}".encode()).digest()[:8], "little"))
+    ends = np.linspace(0, len(particles), batches + 1).round().astype(int)
+    voxels = int(boxes.first[-1] + boxes.size[-1].prod())
+    parts: list[FloatArray] = []
+    deposits, sizes = [], []
+    tally = np.zeros(TALLIES)
+    for first, last in itertools.pairwise(ends):
+        scores = Scores(np.zeros(voxels), np.zeros(voxels), tally)
+        part = _follow_batch(int(first), int(last), particles, copies, boxes, matter, stream, scores)
+        parts.append(part)
+        sizes.append(len(part))
+        deposits.append(tuple(_deposits(scores, boxes, volumes)))
+    if tally[OVERFLOW] > 0:
+        raise SimulationError(
+            f"A photon set more than {MOST_PER_PHOTON} electrons free. Please report this with the configuration."
+        )
+    missing = tally[ENTERED] - tally[ESCAPED] - tally[LOCAL] - tally[CHARGED] - tally[MASS]
+    if abs(missing) > _ENERGY_TOLERANCE * tally[ENTERED]:
+        raise SimulationError(
+            f"{missing:.4g} of {tally[ENTERED]:.6g} MeV of photons are not accounted for. Please report this with the "
+            "configuration."
+        )
+    rows = np.concatenate(parts) if parts else np.empty((0, COLUMNS))
+    logger.info("%d particles set %d electrons and positrons free", len(particles), len(rows))
+    return TrackedPhotons(
+        charged=_as_phase_space(rows, phase_space),
+        deposits=tuple(deposits),
+        batch_sizes=tuple(sizes),
+        escaped=float(tally[ESCAPED]),
+        deposited=float(tally[LOCAL]),
+        charged_energy=float(tally[CHARGED]),
+    )
+
+
+def _follow_batch(
+    first: int,
+    last: int,
+    particles: FloatArray,
+    copies: int,
+    boxes: Boxes,
+    matter: cross_sections.Matter,
+    stream: np.uint64,
+    scores: Scores,
+) -> FloatArray:
+    """Charged particles of one batch; the phase space's own come first, in the order of the rest at random."""
+    run = _compiled()
+    is_photon = particles[first:last, PDG] == PHOTON_PDG
+    electrons = particles[first:last][~is_photon]
+    out = np.empty((_BLOCK + copies * MOST_PER_PHOTON, COLUMNS))
+    state = np.zeros(1, dtype=np.uint64)
+    parts = [electrons]
+    # The compiled code numbers photons by their place in the phase space, and skips what is none.
+    photon = first
+    while photon < last:
+        kept, photon = run(photon, last, particles, copies, boxes, matter, stream, out, scores, state)
+        parts.append(out[:kept].copy())
+    return np.concatenate(parts)
+
+
+def _boxes(volumes: Sequence[Volume], by_label: dict[int, int], *, air_row: int) -> Boxes:
+    sizes = np.array([volume.scoring_size for volume in volumes], dtype=np.int64)
+    counts = sizes.prod(axis=1)
+    rows, first_label, single, filled = [], [], [], 0
+    for volume in volumes:
+        if isinstance(volume, HomogeneousVolume):
+            first_label.append(-1)
+            single.append(_row_of(volume.material_label, volume.name, by_label))
+            continue
+        first_label.append(filled)
+        single.append(-1)
+        rows.append(_rows_of(volume.labels_zyx, volume.name, by_label).ravel())
+        filled += len(rows[-1])
+    lower, upper = hull(volumes)
+    return Boxes(
+        lower=np.array([volume.lower for volume in volumes], dtype=float),
+        spacing=np.array([volume.spacing for volume in volumes], dtype=float),
+        size=sizes,
+        first=np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64),
+        first_label=np.array(first_label, dtype=np.int64),
+        row=np.array(single, dtype=np.int64),
+        rows=np.concatenate(rows) if rows else np.zeros(1, np.uint16),
+        hull_lower=lower.astype(float),
+        hull_upper=upper.astype(float),
+        air=air_row,
+    )
+
+
+def _row_of(label: int, name: str, by_label: dict[int, int]) -> int:
+    if label not in by_label:
+        raise SimulationError(f"Volume {name}: no material for label {label}. Run voxelise again.")
+    return by_label[label]
+
+
+def _rows_of(labels: npt.NDArray[np.uint16], name: str, by_label: dict[int, int]) -> npt.NDArray[np.uint16]:
+    present = np.unique(labels)
+    table = np.zeros(int(present.max()) + 1, dtype=np.uint16)
+    for label in present:
+        table[label] = _row_of(int(label), name, by_label)
+    return np.asarray(table[labels])
+
+
+def _as_rows(phase_space: PhaseSpace) -> FloatArray:
+    rows = np.empty((len(phase_space), COLUMNS))
+    rows[:, ENERGY] = phase_space.energy
+    rows[:, X : X + 3] = phase_space.position
+    rows[:, U : U + 3] = phase_space.direction
+    rows[:, WEIGHT] = phase_space.weight
+    rows[:, PDG] = phase_space.pdg_code
+    return rows
+
+
+def _as_phase_space(rows: FloatArray, phase_space: PhaseSpace) -> PhaseSpace:
+    return replace(
+        phase_space,
+        pdg_code=rows[:, PDG].astype(np.int32),
+        energy=rows[:, ENERGY].copy(),
+        position=rows[:, X : X + 3].copy(),
+        direction=rows[:, U : U + 3].copy(),
+        weight=rows[:, WEIGHT].copy(),
+        beam_number=np.zeros(len(rows), dtype=np.int32),
+    )
+
+
+def _deposits(scores: Scores, boxes: Boxes, volumes: Sequence[Volume]) -> list[LocalDeposits]:
+    result = []
+    for volume, first in zip(volumes, boxes.first, strict=True):
+        shape = volume.scoring_size[::-1]
+        place = slice(int(first), int(first + np.prod(shape)))
+        result.append(LocalDeposits(scores.energy[place].reshape(shape), scores.squared[place].reshape(shape)))
+    return result
+
+
+@functools.cache
+def _compiled() -> Callable[..., Any]:
+    """The compiled kernel, kept on disk under a key that changes with any source it was made from."""
+    modules = (compton, random, cross_sections, interactions, kernel)
+    digest = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).hexdigest()
+    return _cached_kernel(int(digest[:15], 16))
+
+
+def _cached_kernel(digest_of_sources: int) -> Callable[..., Any]:
+    @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+    def run(
+        first: int,
+        last: int,
+        particles: FloatArray,
+        copies: int,
+        boxes: Boxes,
+        matter: cross_sections.Matter,
+        seed: np.uint64,
+        out: FloatArray,
+        scores: Scores,
+        state: random.State,
+    ) -> tuple[int, int]:
+        # Captured, and so a part of numba's cache key.
+        if digest_of_sources < 0:
+            return 0, 0
+        return kernel.follow_range(first, last, particles, copies, boxes, matter, seed, out, scores, state)
+
+    kernel_function: Callable[..., Any] = run
+    return kernel_function
