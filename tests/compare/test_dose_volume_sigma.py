@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gatecheck.compare import sampling
-from gatecheck.compare.dvh import METRICS, distribution, dose_metrics, jackknife_sigma
+from gatecheck.compare.dvh import METRICS, distribution, dose_metrics, jackknife_sigma, without_bias
 from gatecheck.compare.sampling import VoxelGrid, place, points_of
 from gatecheck.files import array_zyx
 
@@ -81,3 +81,32 @@ def test_sigma_of_a_maximum_that_stands_alone_is_that_of_its_voxel(sphere: Any, 
     ]
     maximum = dose_metrics(distribution(placed, clean))[METRICS.index("max_gy")]
     assert jackknife_sigma(left_out) / maximum == pytest.approx(batches.std(ddof=1) / BATCHES**0.5, rel=1e-6)
+
+
+def test_noise_hardly_moves_d95_and_d2_once_they_are_corrected(
+    sphere: Any, dose_image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.5 % of noise on a dose that varies by 8 % over the structure, 60 times.
+
+    Without the correction the means of D95 and D2 lie more than 2 of one run's sigma off; with it, within 1
+    (their own sigma is 0.13 of it). Flatter doses and more noise leave more: the correction is of first order.
+    """
+    monkeypatch.setattr(sampling, "AIMED_POINTS", 5_000)
+    dose = dose_image(lambda x, y, z: 40.0 * np.exp(-(x**2 + y**2 + z**2) / (2 * 63.0**2)), half=36.0, spacing=4.0)
+    placed = place(points_of(sphere(26.0, (4.0, 4.0, 4.0)), largest_step=2.0), VoxelGrid.of(dose))
+    clean = array_zyx(dose).astype(np.float64)
+    true = dose_metrics(distribution(placed, clean))
+    generator = np.random.default_rng(11)
+    raw, corrected, sigmas = [], [], []
+    for _ in range(60):
+        batches = clean * (1 + 0.015 * BATCHES**0.5 * generator.normal(size=(BATCHES, *clean.shape)))
+        total = batches.sum(axis=0)
+        left_out = [dose_metrics(distribution(placed, (total - batch) / (BATCHES - 1))) for batch in batches]
+        raw.append(dose_metrics(distribution(placed, total / BATCHES)))
+        corrected.append(without_bias(raw[-1], left_out))
+        sigmas.append(jackknife_sigma(left_out))
+    sigma = np.mean(sigmas, axis=0)
+    for name in ("d95_gy", "d2_gy"):
+        index = METRICS.index(name)
+        assert abs(np.mean(raw, axis=0)[index] - true[index]) > 2 * sigma[index], name
+        assert abs(np.mean(corrected, axis=0)[index] - true[index]) < sigma[index], name

@@ -20,10 +20,10 @@ import pytest
 from gatecheck.config import TransportConfig
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.fast_head import sample_phase_space
-from gatecheck.transport.gate import run_gate
 from gatecheck.transport.materials import water
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.reference_field import reference_delivery
+from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import HomogeneousVolume
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
@@ -52,7 +52,7 @@ def simulated(*, seed: int) -> Array:
     """Energy of each batch in the voxels near the axis, shape (BATCHES, n_depths, n_voxels)."""
     linac = load_linac_model(MODELS / "truebeam_stx")
     phase_space = sample_phase_space(reference_delivery(linac), linac, HISTORIES, seed)
-    run = run_gate(
+    run = run_transport(
         volumes=[TANK],
         materials=[water()],
         phase_space=phase_space,

@@ -11,10 +11,11 @@ import pytest
 from gatecheck.config import TransportConfig
 from gatecheck.dose.statistics import BatchSums
 from gatecheck.patient.model import Material
-from gatecheck.transport.gate import Score, run_gate
+from gatecheck.transport.gate import Score
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.process import run_in_process
+from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import VoxelVolume
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
@@ -55,7 +56,7 @@ def _run() -> Score:
     labels = np.zeros((15, 15, 15), np.uint16)
     labels[:, 6:8, :] = 1
     volume = VoxelVolume("water with bone", labels, (STEP,) * 3, (-28.0, -28.0, -28.0))
-    run = run_gate(
+    run = run_transport(
         volumes=[volume],
         materials=[water(), BONE],
         phase_space=_phase_space(),

@@ -12,10 +12,11 @@ from gatecheck.config import TransportConfig
 from gatecheck.patient.boxes import Extent, tile
 from gatecheck.patient.model import Material
 from gatecheck.transport.chunk import dose_from_energy
-from gatecheck.transport.gate import Score, run_gate
+from gatecheck.transport.gate import Score
 from gatecheck.transport.materials import air, water
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.process import run_in_process
+from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import VoxelVolume
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
@@ -77,7 +78,7 @@ def _phase_space(seed: int) -> PhaseSpace:
 def _energy_on_coarse_voxels(fine: Extent | None, seed: int) -> FloatArray:
     """Energy per coarse voxel and batch, shape (batches, 20, 20, 20)."""
     volumes = _volumes(fine)
-    run = run_gate(
+    run = run_transport(
         volumes=volumes,
         materials=MATERIALS,
         phase_space=_phase_space(seed),

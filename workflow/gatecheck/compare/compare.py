@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Case, Structure
 from gatecheck.case.storage import read_case, read_mask
-from gatecheck.compare.dvh import METRICS, DoseDistribution, distribution, dose_metrics, jackknife_sigma
+from gatecheck.compare.dvh import METRICS, DoseDistribution, distribution, dose_metrics, jackknife_sigma, without_bias
 from gatecheck.compare.model import Comparison, DoseMetrics, DvhCurve, Metric, StructureComparison
 from gatecheck.compare.sampling import PlacedPoints, VoxelGrid, place, points_of
 from gatecheck.dose.batches import leave_one_out_doses
@@ -216,11 +216,14 @@ def _sample_batches(
 def _described(one: _Sampled, dose_axis: FloatArray, *, has_tps: bool) -> StructureComparison:
     mc = mc_dvh = tps = tps_dvh = None
     if one.merged is not None:
-        mc = _metrics(dose_metrics(one.merged), jackknife_sigma(one.metrics_left_out))
-        mc_dvh = _curve(one.merged, dose_axis, jackknife_sigma(one.curves_left_out))
+        values = without_bias(dose_metrics(one.merged), one.metrics_left_out)
+        mc = _metrics(values, jackknife_sigma(one.metrics_left_out))
+        volume = without_bias(one.merged.volume_receiving(dose_axis), one.curves_left_out)
+        falling = np.minimum.accumulate(np.clip(volume, 0.0, 1.0))
+        mc_dvh = _curve(falling, dose_axis, jackknife_sigma(one.curves_left_out))
     if one.tps is not None:
         tps = _metrics(dose_metrics(one.tps), None)
-        tps_dvh = _curve(one.tps, dose_axis, None)
+        tps_dvh = _curve(one.tps.volume_receiving(dose_axis), dose_axis, None)
     return StructureComparison(
         name=one.structure.name,
         interpreted_type=one.structure.interpreted_type,
@@ -276,10 +279,10 @@ def _metrics(values: FloatArray, sigmas: FloatArray | None) -> DoseMetrics:
     )
 
 
-def _curve(found: DoseDistribution, dose_axis: FloatArray, sigma: FloatArray | None) -> DvhCurve:
+def _curve(volume_fraction: FloatArray, dose_axis: FloatArray, sigma: FloatArray | None) -> DvhCurve:
     return DvhCurve(
         dose_gy=_rounded(dose_axis),
-        volume_fraction=_rounded(found.volume_receiving(dose_axis)),
+        volume_fraction=_rounded(volume_fraction),
         volume_fraction_sigma=None if sigma is None else _rounded(sigma),
     )
 

@@ -76,6 +76,27 @@ def dose_metrics(found: DoseDistribution) -> FloatArray:
     )
 
 
+def without_bias(value: npt.ArrayLike, left_out: npt.ArrayLike) -> FloatArray:
+    """A quantity without the part of its expectation that noise adds in proportion to the variance.
+
+    Noise makes a dose-volume histogram wider: D95 falls and D2 rises by more than their own sigma where
+    the dose in a structure is flatter than the noise. Quenouille's correction n t - (n - 1) mean(t_i)
+    takes the term in 1/n away (Biometrika 43 (1956) 353). For a maximum, which is not smooth, it takes
+    only a part away.
+
+    Parameters
+    ----------
+    value : array of shape (...)
+        From all batches.
+    left_out : array of shape (n, ...)
+        From all batches but one, n at least two.
+    """
+    values = np.asarray(left_out, dtype=np.float64)
+    n = len(values)
+    corrected: FloatArray = n * np.asarray(value, dtype=np.float64) - (n - 1) * values.mean(axis=0)
+    return corrected
+
+
 def jackknife_sigma(left_out: npt.ArrayLike) -> FloatArray:
     """Standard deviation (k = 1) of a quantity from its values with one batch left out at a time.
 

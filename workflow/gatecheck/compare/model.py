@@ -19,7 +19,10 @@ class Metric(_Part):
 
 
 class DoseMetrics(_Part):
-    """Dose of one structure, Gy, whole course."""
+    """Dose of one structure, Gy, whole course; a Monte Carlo's without the bias that noise gives it.
+
+    Sigma is that of the noise; the calibration's, common to all, is not part of it.
+    """
 
     mean_gy: Metric
     d95_gy: Metric

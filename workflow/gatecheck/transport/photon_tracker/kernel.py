@@ -34,8 +34,9 @@ _LOWEST = LOWEST_ENERGY
 # Columns of a particle.
 ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, COLUMNS = range(10)
 # Places in the tally, MeV: energy that left, that was deposited on the spot, that charged particles took,
-# that became mass of pairs, that entered, and that found no room (never).
-ESCAPED, LOCAL, CHARGED, MASS, ENTERED, OVERFLOW, TALLIES = range(7)
+# that became mass of pairs, that entered, and that found no room (never); the last is the weight of photons
+# that leave without an interaction.
+ESCAPED, LOCAL, CHARGED, MASS, ENTERED, OVERFLOW, UNTOUCHED, TALLIES = range(8)
 
 # An electron of more energy goes to GATE: its bremsstrahlung would count. Up to here it takes less than 0.1 % of
 # the energy in water and 0.2 % in bone (NIST's ESTAR), and such electrons carry a tenth of a 6 MV beam's dose.
@@ -264,12 +265,16 @@ def _follow(
     """One photon to its end; how many charged particles are in `out` after it."""
     limit = kept + MOST_PER_PHOTON
     scores.tally[ENTERED] += weight * energy
+    interactions = 0
     while True:
         row, voxel = _flight(energy, position, direction, boxes, matter, state)
         if row < 0:
             scores.tally[ESCAPED] += weight * energy
+            if interactions == 0:
+                scores.tally[UNTOUCHED] += weight
             return kept
         place = (math.log(energy) - matter.log_lowest) * matter.inverse_step
+        interactions += 1
         u = (direction[0], direction[1], direction[2])
         choice = uniform(state)
         if choice < _at(matter.compton[row], place):

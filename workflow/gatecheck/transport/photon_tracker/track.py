@@ -34,6 +34,7 @@ from gatecheck.transport.photon_tracker.kernel import (
     PDG,
     PHOTON_PDG,
     TALLIES,
+    UNTOUCHED,
     WEIGHT,
     Boxes,
     Scores,
@@ -79,6 +80,8 @@ class TrackedPhotons:
         Particles in `charged` of each batch.
     escaped, deposited, charged_energy : float
         Weighted MeV that left the patient, stayed where it was set free, and was given to charged particles.
+    untouched : float
+        Weight of the photons that left without an interaction.
     """
 
     charged: PhaseSpace
@@ -87,6 +90,7 @@ class TrackedPhotons:
     escaped: float
     deposited: float
     charged_energy: float
+    untouched: float
 
 
 def track_photons(
@@ -155,6 +159,7 @@ def track_photons(
         escaped=float(tally[ESCAPED]),
         deposited=float(tally[LOCAL]),
         charged_energy=float(tally[CHARGED]),
+        untouched=float(tally[UNTOUCHED]),
     )
 
 
