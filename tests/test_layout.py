@@ -68,3 +68,28 @@ def test_a_changed_file_changes_the_signature(tmp_path: Path) -> None:
     (source / "dose.dcm").write_bytes(b"dose")
     config = _config(tmp_path / "results", dicom_folder=str(source), name=before.name)
     assert prepare_case(config).source_signature != before.source_signature
+
+
+def test_results_inside_of_the_dicom_folder_do_not_change_the_case(tmp_path: Path) -> None:
+    source = _dicom_folder(tmp_path, "export")
+    config = _config(source / "results", dicom_folder=str(source))
+    first = prepare_case(config)
+    (first.layout.folder / "case.json").write_text("{}", encoding="utf-8")
+    second = prepare_case(config)
+    assert (second.name, second.source_signature) == (first.name, first.source_signature)
+
+
+def test_a_dangling_link_in_the_dicom_folder_is_passed_over(tmp_path: Path) -> None:
+    source = _dicom_folder(tmp_path, "export")
+    (source / "gone.dcm").symlink_to(tmp_path / "nowhere")
+    assert prepare_case(_config(tmp_path / "results", dicom_folder=str(source))).name.startswith("case-")
+
+
+def test_a_file_that_was_touched_is_the_same_and_a_renamed_one_is_not(tmp_path: Path) -> None:
+    source = _dicom_folder(tmp_path, "export")
+    config = _config(tmp_path / "results", dicom_folder=str(source), name="head1")
+    before = prepare_case(config).source_signature
+    (source / "DOE_JANE_plan.dcm").touch()
+    assert prepare_case(config).source_signature == before
+    (source / "DOE_JANE_plan.dcm").rename(source / "plan.dcm")
+    assert prepare_case(config).source_signature != before

@@ -70,6 +70,21 @@ class Bench:
             text=True,
         )
 
+    def dry_run(self, config: Path, name: str) -> str:
+        """What Snakemake would do with another configuration of a case."""
+        words = ["-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), "--configfile", str(config)]
+        result = subprocess.run(
+            [sys.executable, *words, "--directory", str(self.layout(name).folder), "--cores", "1", "--nolock", "-n"],
+            env=self.environment(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout + result.stderr
+
     def summary(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.layout(name).report / "summary.json").read_text(encoding="utf-8"))
         return content
@@ -77,7 +92,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("verify"))
+    return Bench(tmp_path_factory.mktemp("verify in a folder with spaces"))
 
 
 @pytest.fixture(scope="session")

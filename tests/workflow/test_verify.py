@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from gatecheck.files import array_zyx, read_image, sha256_of_file
 
@@ -162,6 +164,28 @@ def _wait_until_changed(log: Path, before: int, process: subprocess.Popen[str]) 
             return
         time.sleep(0.02)
     raise AssertionError("the first run never began its workflow")
+
+
+def test_nothing_stale_is_taken_for_current_and_a_dry_run_changes_nothing(
+    bench: Bench, verified: str, tmp_path: Path
+) -> None:
+    """A machine file edited in place, with Snakemake's own notes there and gone."""
+    layout = bench.layout(verified)
+    content = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
+    models = tmp_path / "models"
+    shutil.copytree(content["machine"]["models_folder"], models)
+    content["machine"]["models_folder"] = str(models)
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    before = {path: path.read_bytes() for path in (layout.config, *layout.inputs.glob("*.json"))}
+    assert "Nothing to be done" in bench.dry_run(config, verified)
+    beam = models / "truebeam_stx" / "beam_6x.yaml"
+    beam.write_text(beam.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    planned = bench.dry_run(config, verified)
+    for step in ("deliver", "calibrate", "plan_chunks"):
+        assert f"{step}: " in planned, planned
+    assert "voxelise: " not in planned
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @pytest.mark.parametrize("content", [None, b"not DICOM"])

@@ -34,9 +34,6 @@ class CaseLayout:
         """What each room's result depends on; see `gatecheck.provenance`."""
         return self.folder / "inputs"
 
-    def inputs_of(self, room: str) -> Path:
-        return self.inputs / f"{room}.json"
-
     @property
     def lock(self) -> Path:
         """Held by the one run that works on the case; holds its process number."""

@@ -4,7 +4,7 @@ if settings.case.dicom_folder is None:
 
     rule phantom:
         input:
-            depends_on=CASE.inputs_of("case").as_posix(),
+            depends_on=inputs_of("case"),
         output:
             directory(f"{FOLDER}/dicom"),
         log:
@@ -24,7 +24,7 @@ if settings.case.dicom_folder is None:
 rule ingest:
     input:
         dicom=f"{FOLDER}/dicom",
-        depends_on=CASE.inputs_of("case").as_posix(),
+        depends_on=inputs_of("case"),
     output:
         case=f"{FOLDER}/case/case.json",
         ct=f"{FOLDER}/case/ct.mha",

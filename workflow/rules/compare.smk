@@ -5,7 +5,7 @@ rule compare:
     input:
         case=rules.ingest.output.case,
         merge=rules.merge.output.merge,
-        depends_on=CASE.inputs_of("compare").as_posix(),
+        depends_on=inputs_of("compare"),
     output:
         f"{FOLDER}/compare/comparison.json",
     log:

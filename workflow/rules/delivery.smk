@@ -4,7 +4,7 @@
 rule deliver:
     input:
         rules.ingest.output.case,
-        depends_on=CASE.inputs_of("delivery").as_posix(),
+        depends_on=inputs_of("delivery"),
     output:
         f"{FOLDER}/delivery/timeline.parquet",
     log:

@@ -6,7 +6,7 @@ rule merge:
         chunks=chunk_results,
         calibration=rules.calibrate.output,
         patient=rules.voxelise.output,
-        depends_on=CASE.inputs_of("dose").as_posix(),
+        depends_on=inputs_of("dose"),
     output:
         dose=f"{FOLDER}/dose/mc_dose.mha",
         sigma=f"{FOLDER}/dose/mc_sigma.mha",

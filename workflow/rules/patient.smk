@@ -5,7 +5,7 @@ rule voxelise:
     input:
         case=rules.ingest.output.case,
         ct=rules.ingest.output.ct,
-        depends_on=CASE.inputs_of("patient").as_posix(),
+        depends_on=inputs_of("patient"),
     output:
         f"{FOLDER}/patient/patient.json",
     log:

@@ -5,7 +5,7 @@ rule report:
     input:
         rules.compare.output,
         merge=rules.merge.output.merge,
-        depends_on=CASE.inputs_of("report").as_posix(),
+        depends_on=inputs_of("report"),
     output:
         html=f"{FOLDER}/report/report.html",
         summary=f"{FOLDER}/report/summary.json",

@@ -4,7 +4,7 @@
 rule calibrate:
     input:
         rules.deliver.output,
-        depends_on=CASE.inputs_of("calibration").as_posix(),
+        depends_on=inputs_of("calibration"),
     output:
         f"{FOLDER}/transport/calibration.json",
     log:
@@ -29,7 +29,7 @@ checkpoint plan_chunks:
         patient=rules.voxelise.output,
         # not read, but the calibration may refuse the machine or the data before an hour is spent
         calibration=ancient(rules.calibrate.output),
-        depends_on=CASE.inputs_of("transport").as_posix(),
+        depends_on=inputs_of("transport"),
     output:
         f"{FOLDER}/transport/chunks.json",
     log:
