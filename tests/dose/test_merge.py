@@ -63,13 +63,15 @@ def test_dose_is_the_sum_over_photons_times_photons_of_the_course(tmp_path: Path
     assert result.nominal_photons == nominal
     assert course_factor(result) == FACTOR
     assert result.maximum_gy == pytest.approx(expected.max(), rel=1e-5)
+    assert result.maximum_gy_per_fraction == pytest.approx(result.maximum_gy / result.fractions)
+    assert 0 < result.maximum_sigma_gy < result.maximum_gy
 
 
 def test_dose_of_a_fraction_is_that_of_the_course_by_the_fractions(tmp_path: Path) -> None:
     write_case(tmp_path)
     result = _merge(tmp_path)
     assert (result.meterset_per_fraction, result.fractions) == (METERSET, FRACTIONS)
-    np.testing.assert_allclose(per_fraction(np.array([10.0]), result), [2.0])
+    np.testing.assert_allclose(per_fraction(np.array([10.0]), result.fractions), [2.0])
 
 
 def test_sigma_of_equal_chunks_is_the_standard_error_of_their_mean(tmp_path: Path) -> None:

@@ -344,6 +344,8 @@ def _make_dose(layout: CaseLayout, wanted: Wanted, case: Case, dose: _Lattice) -
             mean_relative_sigma_history=0.0247,
             voxels_above_half_maximum=4312,
             maximum_gy=float(noisy.max()),
+            maximum_sigma_gy=0.8,
+            maximum_gy_per_fraction=float(noisy.max()) / 25,
             engine=engine(wanted),
             seconds_of_chunks=2500.0,
             peak_memory_mb=1400.0,

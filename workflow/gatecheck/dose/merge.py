@@ -79,9 +79,9 @@ def course_factor(result: MergeResult) -> float:
     return result.nominal_photons_per_mu * result.meterset_per_fraction * result.fractions
 
 
-def per_fraction(course_gray: npt.NDArray[np.floating], result: MergeResult) -> npt.NDArray[np.floating]:
+def per_fraction(course_gray: npt.NDArray[np.floating], fractions: int) -> npt.NDArray[np.floating]:
     """Dose of one fraction from the dose of the course, Gy; sigma likewise."""
-    return course_gray / result.fractions
+    return course_gray / fractions
 
 
 def _gray_per_unit(calibration: CalibrationResult, delivery: Delivery) -> float:
@@ -155,6 +155,8 @@ def _describe(
         mean_relative_sigma_history=by_history,
         voxels_above_half_maximum=int(high.sum()),
         maximum_gy=maximum,
+        maximum_sigma_gy=float(joined.sigma[body_zyx][np.argmax(in_body)]),
+        maximum_gy_per_fraction=float(per_fraction(np.array(maximum), delivery.fractions)),
         engine=first.engine,
         seconds_of_chunks=float(sum(sum(result.seconds.values()) for result in results)),
         peak_memory_mb=max(result.peak_memory_mb for result in results),

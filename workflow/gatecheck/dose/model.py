@@ -30,7 +30,9 @@ class MergeResult(HandedOn):
     )
     mean_relative_sigma_history: float = Field(description="the same from squared doses, history by history")
     voxels_above_half_maximum: int
-    maximum_gy: float
+    maximum_gy: float = Field(description="of a voxel of the body; noise picks the highest of many and so raises it")
+    maximum_sigma_gy: float = Field(0.0, description="sigma (k = 1) of the voxel with the maximum")
+    maximum_gy_per_fraction: float = 0.0
     engine: Engine
     seconds_of_chunks: float
     peak_memory_mb: float

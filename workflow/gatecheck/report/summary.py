@@ -102,6 +102,8 @@ class Summary(HandedOn):
     mean_relative_sigma_history: float
     voxels_above_half_maximum: int
     maximum_gy: float
+    maximum_sigma_gy: float = Field(description="sigma (k = 1) of the voxel with the maximum")
+    maximum_gy_per_fraction: float
     dose_to: str
     data_set: str
     data_set_kind: str
@@ -145,6 +147,8 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = ()) -> Summary:
         mean_relative_sigma_history=merge.mean_relative_sigma_history,
         voxels_above_half_maximum=merge.voxels_above_half_maximum,
         maximum_gy=merge.maximum_gy,
+        maximum_sigma_gy=merge.maximum_sigma_gy,
+        maximum_gy_per_fraction=merge.maximum_gy_per_fraction,
         dose_to=merge.dose_to,
         data_set=merge.engine.data_set,
         data_set_kind=merge.engine.data_set_kind,
