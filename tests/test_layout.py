@@ -44,11 +44,12 @@ def test_no_path_of_the_site_gets_into_the_case_folder(tmp_path: Path) -> None:
     assert "DOE" not in written
 
 
-def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:
+def test_preparing_twice_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _dicom_folder(tmp_path, "export")
     config = _config(tmp_path / "results", dicom_folder=str(source), name="head1")
     first = prepare_case(config)
     stamp = first.layout.config.stat().st_mtime_ns
+    monkeypatch.chdir(first.layout.folder)
     second = prepare_case(load_config(first.layout.config))
     assert first.source_signature == second.source_signature
     assert second.layout.config.stat().st_mtime_ns == stamp

@@ -74,9 +74,9 @@ class Bench:
         """What Snakemake would do with another configuration of a case."""
         words = ["-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), "--configfile", str(config)]
         result = subprocess.run(
-            [sys.executable, *words, "--directory", str(self.layout(name).folder), "--cores", "1", "--nolock", "-n"],
+            [sys.executable, *words, "--cores", "1", "--nolock", "-n"],
             env=self.environment(),
-            cwd=self.folder,
+            cwd=self.layout(name).folder,
             capture_output=True,
             text=True,
             check=False,

@@ -67,6 +67,7 @@ def test_no_name_of_the_patient_or_of_the_folder_gets_into_results(bench: Bench,
     layout = bench.layout(verified)
     for path in layout.folder.rglob("*"):
         if path.is_file() and path.suffix in {".json", ".yaml", ".log", ".html", ".tsv"}:
+            assert "DOE^JANE" not in path.name
             text = path.read_text(encoding="utf-8", errors="replace")
             assert "DOE^JANE" not in text, path.name
             assert "GATECHECK^WATER" not in text, path.name

@@ -247,10 +247,14 @@ def _link(link: Path, source: Path, name: str) -> None:
 
 
 def _write_config(path: Path, config: Config, name: str) -> None:
-    """Keep what the steps are called with, without the site's own paths; untouched when nothing changed."""
+    """Keep what the steps are called with, without the site's own paths; untouched when nothing changed.
+
+    Folders of the case are named from where the workflow runs, which is the case's folder.
+    """
     content = config.model_dump(mode="json")
     content["case"]["name"] = name
-    content["case"]["dicom_folder"] = str(path.parent / "dicom") if config.case.dicom_folder is not None else None
+    content["case"]["dicom_folder"] = "dicom" if config.case.dicom_folder is not None else None
+    content["results_folder"] = ".."
     text = yaml.safe_dump(content, sort_keys=False)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return

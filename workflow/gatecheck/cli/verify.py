@@ -109,6 +109,7 @@ def _run_snakemake(layout: CaseLayout, cores: int, lock: int) -> None:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env=_environment(error_file),
+            cwd=layout.folder,  # Snakemake logs where it was started, and that is the site's business
             pass_fds=(lock,),
             start_new_session=True,
         )
@@ -122,7 +123,6 @@ def _snakemake_command(layout: CaseLayout, cores: int) -> list[str]:
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(project_folder() / "Snakefile")),
         *("--configfile", str(layout.config.resolve())),
-        *("--directory", str(layout.folder.resolve())),
         *("--cores", str(cores)),
         *("--nolock", "--rerun-incomplete", "--nocolor"),
     ]

@@ -31,7 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 PILOT_INDEX = 0
 # More photons than the pilot asks for: its estimate has its own noise, and takes the electrons that one photon
 # sets free for independent, which makes sigma 3 to 5 % too small.
-_RESERVE = 1.2
+_RESERVE = 1.15
 _SMOOTHING = 6.0  # mm, one standard deviation: a pilot's voxels hold few photons each
 _SEED_DIGITS = 8
 _SEED_MASK = 0x7FFFFFFF
