@@ -36,7 +36,7 @@ MODELS = Path(__file__).resolve().parents[2] / "linac_models"
 DEPTH = np.array([15.0, 20.0, 30.0, 50.0, 80.0, 100.0, 150.0, 200.0, 250.0, 300.0])
 MEASURED = np.array([100.0, 98.7, 94.5, 86.1, 73.9, 66.4, 50.4, 38.1, 28.9, 22.0])
 
-HISTORIES = 10_000_000
+HISTORIES = 2_500_000
 BATCHES = 10
 RADIUS = 32.0
 TANK = HomogeneousVolume(

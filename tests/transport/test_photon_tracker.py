@@ -104,6 +104,15 @@ def test_copies_share_the_weight_and_are_not_the_same() -> None:
     assert taken[0] == pytest.approx(taken[1], abs=4 * 0.25 * math.sqrt(3_000 * 1.2))
 
 
+def test_the_phase_spaces_own_electrons_are_passed_on_with_their_weight_shared() -> None:
+    beam = parallel_beam(100, energy=2.0, start=-50.0)
+    beam.pdg_code[:40] = 11
+    run = track_photons(beam, [LARGE], [water()], seed=1, copies=4)
+    own = run.charged.position[:, 1] == -50.0
+    assert np.count_nonzero(own) == 160
+    assert run.charged.weight[own].sum() == pytest.approx(40.0)
+
+
 def test_boxes_side_by_side_are_one(tmp_path: object) -> None:
     """The same seed gives the same electrons, however the water is divided."""
     half = [

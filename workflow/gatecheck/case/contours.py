@@ -1,20 +1,30 @@
-"""Reads an RTSTRUCT: each structure as closed contours in axial planes."""
+"""Reads an RTSTRUCT: each structure as closed contours in axial planes.
+
+Contours of a plane combine by even-odd, which makes holes of inner contours. Two that are not nested would
+cancel each other where they overlap, so contours stored twice count once and crossing ones are united.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import shapely
 from pydicom.dataset import Dataset
 
 from gatecheck.case.attributes import FloatArray, Notes, code, items, numbers, required_integer, text
 from gatecheck.errors import InputError
 
-# CLOSEDPLANAR_XOR says that contours of a plane combine by even-odd; so they do here always.
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
-_PLANE_TOLERANCE = 0.01  # mm
+PLANE_TOLERANCE = 0.06  # mm between z that mean one plane: rounding to one decimal, and a little
+# CLOSEDPLANAR_XOR says that contours of a plane combine by even-odd, also where they cross.
+_XOR = ("CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
+_CLOSED = ("CLOSED_PLANAR", *_XOR)
+_COPY_TOLERANCE = 0.01  # mm between the outlines of one contour stored twice
+_SLIVER = 0.1  # mm: a strip as narrow as this is the rounding of an outline that two contours share
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _PLACE = "RTSTRUCT"
 
 
@@ -26,10 +36,13 @@ class Plane:
     ----------
     contours : tuple of ndarray of shape (n_points, 2)
         x and y, LPS mm; closed without repeating the first point; combined by even-odd.
+    is_xor : bool
+        Whether the RTSTRUCT says itself that the contours combine by even-odd, also where they cross.
     """
 
     z: float
     contours: tuple[FloatArray, ...]
+    is_xor: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,8 +94,8 @@ def read_structures(dataset: Dataset, frame_of_reference: str, notes: Notes) -> 
                 f"Structure {name} is drawn in another frame of reference than the CT's and was left out.",
             )
             continue
-        observation = observations.get(number, Dataset())
-        drawn = items(contours.get(number, Dataset()), "ContourSequence", _PLACE)
+        observation = observations.get(number, [Dataset()])[0]
+        drawn = [contour for item in contours.get(number, []) for contour in items(item, "ContourSequence", _PLACE)]
         planes = _planes(drawn, name, notes)
         structures.append(
             DrawnStructure(
@@ -96,17 +109,17 @@ def read_structures(dataset: Dataset, frame_of_reference: str, notes: Notes) -> 
     return tuple(structures)
 
 
-def _by_roi(sequence: Sequence[Dataset]) -> dict[int, Dataset]:
-    by_number: dict[int, Dataset] = {}
+def _by_roi(sequence: Sequence[Dataset]) -> dict[int, list[Dataset]]:
+    """The items of each ROI number: some systems spread one structure over several."""
+    by_number: dict[int, list[Dataset]] = {}
     for item in sequence:
-        number = required_integer(item, "ReferencedROINumber", _PLACE)
-        by_number.setdefault(number, item)
+        by_number.setdefault(required_integer(item, "ReferencedROINumber", _PLACE), []).append(item)
     return by_number
 
 
 def _unique_names(rois: Sequence[Dataset], notes: Notes) -> list[str]:
-    """Names as given; a name used twice, or no name, gets the ROI number with it."""
-    given = [text(roi, "ROIName") for roi in rois]
+    """Names on one line, else as given; a name used twice, or no name, gets the ROI number with it."""
+    given = [_CONTROL_CHARACTERS.sub(" ", text(roi, "ROIName")).strip() for roi in rois]
     count = Counter(given)
     names = []
     for roi, name in zip(rois, given, strict=True):
@@ -122,20 +135,22 @@ def _unique_names(rois: Sequence[Dataset], notes: Notes) -> list[str]:
 
 
 def _planes(drawn: Sequence[Dataset], name: str, notes: Notes) -> tuple[Plane, ...]:
-    closed: list[tuple[float, FloatArray]] = []
+    closed: list[Plane] = []
     not_closed = too_short = 0
     for index, item in enumerate(drawn):
-        if code(item, "ContourGeometricType") not in _CLOSED:
+        kind = code(item, "ContourGeometricType")
+        if kind not in _CLOSED:
             not_closed += 1
             continue
         points = _points(item, f"Structure {name}, contour {index + 1} of {len(drawn)}")
         if len(points) < 3:
             too_short += 1
             continue
-        if np.ptp(points[:, 2]) > _PLANE_TOLERANCE:
+        z = float(points[:, 2].mean())
+        if np.abs(points[:, 2] - z).max() > PLANE_TOLERANCE:
             notes.add("structure-not-axial", f"Structure {name} has contours that are not axial and was left out.")
             return ()
-        closed.append((float(points[:, 2].mean()), points[:, :2]))
+        closed.append(Plane(z, (points[:, :2],), is_xor=kind in _XOR))
     if not_closed:
         notes.add(
             "contours-not-closed",
@@ -143,7 +158,7 @@ def _planes(drawn: Sequence[Dataset], name: str, notes: Notes) -> tuple[Plane, .
         )
     if too_short:
         notes.add("contours-too-short", f"Structure {name}: {too_short} contours of one or two points were left out.")
-    return _grouped(closed)
+    return grouped(closed)
 
 
 def _points(item: Dataset, place: str) -> FloatArray:
@@ -157,19 +172,132 @@ def _points(item: Dataset, place: str) -> FloatArray:
     return data.reshape(-1, 3)
 
 
-def _grouped(closed: list[tuple[float, FloatArray]]) -> tuple[Plane, ...]:
-    planes: list[tuple[float, list[FloatArray]]] = []
-    for z, points in sorted(closed, key=lambda entry: entry[0]):
-        if planes and z - planes[-1][0] <= _PLANE_TOLERANCE:
-            planes[-1][1].append(points)
-        else:
-            planes.append((z, [points]))
-    return tuple(Plane(z, tuple(contours)) for z, contours in planes)
-
-
 def _image_uids(drawn: Sequence[Dataset]) -> frozenset[str]:
     return frozenset(
         text(image, "ReferencedSOPInstanceUID")
         for item in drawn
         for image in items(item, "ContourImageSequence", _PLACE)
+    )
+
+
+def grouped(planes: Iterable[Plane]) -> tuple[Plane, ...]:
+    """Planes by increasing z, those no further apart than the tolerance made one."""
+    groups: list[list[Plane]] = []
+    for plane in sorted(planes, key=lambda plane: plane.z):
+        if groups and plane.z - groups[-1][0].z <= PLANE_TOLERANCE:
+            groups[-1].append(plane)
+        else:
+            groups.append([plane])
+    return tuple(_one_plane(group) for group in groups)
+
+
+def _one_plane(planes: Sequence[Plane]) -> Plane:
+    return Plane(
+        z=float(np.mean([plane.z for plane in planes])),
+        contours=tuple(contour for plane in planes for contour in plane.contours),
+        is_xor=any(plane.is_xor for plane in planes),
+    )
+
+
+def without_cancelling(planes: Sequence[Plane], name: str, notes: Notes) -> tuple[Plane, ...]:
+    """Planes of a structure without copies of contours, and with contours that cross each other united.
+
+    Nested contours stay as they are, and so do crossing ones where the RTSTRUCT says that they combine by even-odd.
+    """
+    single = [_without_copies(plane) for plane in planes]
+    copies = sum(len(before.contours) - len(after.contours) for before, after in zip(planes, single, strict=True))
+    if copies:
+        notes.add(
+            "contours-stored-twice",
+            f"Structure {name}: {copies} contours are stored again in the same plane; each was used once.",
+        )
+    united = tuple(_united(plane) for plane in single)
+    crossing = sum(after is not before for before, after in zip(single, united, strict=True))
+    if crossing:
+        notes.add(
+            "contours-cross",
+            f"Structure {name}: contours cross each other in {crossing} planes and were united there. "
+            "Check the structure's volume.",
+        )
+    return united
+
+
+def _without_copies(plane: Plane) -> Plane:
+    shapes = _shapes(plane)
+    copies = {later for earlier, later in _meeting(shapes) if _are_same(shapes[earlier], shapes[later])}
+    if not copies:
+        return plane
+    kept = tuple(contour for index, contour in enumerate(plane.contours) if index not in copies)
+    return replace(plane, contours=kept)
+
+
+def _united(plane: Plane) -> Plane:
+    if plane.is_xor:
+        return plane
+    shapes = _shapes(plane)
+    if not any(_cross(shapes[one], shapes[other]) for one, other in _meeting(shapes)):
+        return plane
+    return replace(plane, contours=_outlines(_region(shapes)))
+
+
+def _shapes(plane: Plane) -> list[shapely.Geometry]:
+    """What each contour of several encloses by even-odd; none for a contour alone, which meets no other."""
+    if len(plane.contours) < 2:
+        return []
+    # Valid polygons keep a keyhole's channel as a line; no buffer leaves areas only.
+    return [shapely.buffer(shapely.make_valid(shapely.Polygon(contour)), 0.0) for contour in plane.contours]
+
+
+def _meeting(shapes: Sequence[shapely.Geometry]) -> Iterator[tuple[int, int]]:
+    """Places of two shapes that touch or overlap, each two once."""
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    return ((int(one), int(other)) for one, other in zip(first, second, strict=True) if one < other)
+
+
+def _are_same(one: shapely.Geometry, other: shapely.Geometry) -> bool:
+    """Whether outlines agree, whichever point they begin with and way they run."""
+    return bool(np.allclose(one.bounds, other.bounds, rtol=0.0, atol=_COPY_TOLERANCE)) and not _is_wider(
+        shapely.symmetric_difference(one, other), 2.0 * _COPY_TOLERANCE
+    )
+
+
+def _cross(one: shapely.Geometry, other: shapely.Geometry) -> bool:
+    """Whether shapes overlap and neither lies inside the other; strips from rounding do not count.
+
+    Outlines that cross while both shapes lie inside the other, but for such strips, are one drawn twice.
+    """
+    return (
+        bool(shapely.overlaps(one, other))
+        and _reaches_beyond(one, other) == _reaches_beyond(other, one)
+        and _is_wider(shapely.intersection(one, other), _SLIVER)
+    )
+
+
+def _reaches_beyond(shape: shapely.Geometry, other: shapely.Geometry) -> bool:
+    return _is_wider(shapely.difference(shape, other), _SLIVER)
+
+
+def _is_wider(shape: shapely.Geometry, width: float) -> bool:
+    """Whether something is left of a shape when half a width is taken off its edge."""
+    return not shapely.is_empty(shapely.buffer(shape, -0.5 * width))
+
+
+def _region(shapes: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    """Outer shapes united, each without the region of the shapes inside it."""
+    left = sorted(shapes, key=shapely.area, reverse=True)
+    regions = []
+    while left:
+        outer, *left = left
+        inner = [shape for shape in left if not (_reaches_beyond(shape, outer) or _cross(shape, outer))]
+        left = [shape for shape in left if not any(shape is other for other in inner)]
+        regions.append(shapely.difference(outer, _region(inner)) if inner else outer)
+    return shapely.union_all(regions)
+
+
+def _outlines(region: shapely.Geometry) -> tuple[FloatArray, ...]:
+    """All rings of a region as contours: by even-odd they enclose it."""
+    return tuple(
+        shapely.get_coordinates(ring)[:-1]
+        for polygon in shapely.get_parts(region)
+        for ring in (polygon.exterior, *polygon.interiors)
     )

@@ -8,7 +8,8 @@ Between planes, each plane stands for a slab of constant cross-section, from hal
 before to half-way to the plane after; the first and last plane end half a contour spacing outwards.
 This is what planning systems take as the volume of contours. No shape is invented between planes, so
 the volume does not depend on the CT's slices: contours that lie between slices or skip them fill the
-slices by the part of the slab in each.
+slices by the part of the slab in each. Only planes that are too far apart and too few to show a spacing
+of their own are islands, each as thick as a CT slice.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.case.attributes import FloatArray, Notes
-from gatecheck.case.contours import DrawnStructure, Plane
+from gatecheck.case.contours import PLANE_TOLERANCE, DrawnStructure, Plane, grouped, without_cancelling
 from gatecheck.case.grid import Grid, commonest_gap
 
 _LINE_SPACING = 0.05  # mm between the lines of one pixel row, at most
 _FEWEST_LINES = 8
-_SNAP = 0.05  # mm: a contour this near to a CT slice was drawn on it
+# Contours further apart than both are believed to be drawn at that spacing only when it shows often enough.
+_NEAR_SLICES = 3.01  # CT slice spacings
+_NEAR = 5.01  # mm
+_FEWEST_FAR_GAPS = 3  # between 4 planes
 _FILLED_GAP = 2.01  # contour spacings: one plane left out is filled by its neighbours, more is a gap
 _BEYOND = 0.05  # mm outside the CT that is rounding
 _NOTHING = 1e-6
@@ -143,10 +147,41 @@ def _crossings(
 
 
 def _slabs(structure: DrawnStructure, ct: Grid, notes: Notes) -> list[_Slab]:
-    z = [_snapped(plane.z, ct) for plane in structure.planes]
-    gaps = np.diff(z)
-    usual = commonest_gap(gaps) if len(gaps) else ct.spacing[2]
-    is_filled = gaps <= _FILLED_GAP * usual
+    on_slices = grouped(Plane(_snapped(plane.z, ct), plane.contours, plane.is_xor) for plane in structure.planes)
+    planes = without_cancelling(on_slices, structure.name, notes)
+    gaps = np.diff([plane.z for plane in planes])
+    usual = _usual_gap(gaps, ct)
+    thickness = ct.spacing[2] if usual is None else usual
+    is_filled = gaps <= _FILLED_GAP * thickness
+    if usual is not None:
+        _say_gaps(structure, gaps, is_filled, usual, notes)
+    elif len(gaps):
+        notes.add(
+            "contours-far-apart",
+            f"Structure {structure.name} has contours in {len(planes)} planes, {gaps.min():g} mm or more apart on CT "
+            f"slices of {ct.spacing[2]:g} mm; each was taken to be one slice thick. Check the structure's volume.",
+        )
+    half = 0.5 * thickness
+    below = [half, *np.where(is_filled, 0.5 * gaps, half)]
+    above = [*np.where(is_filled, 0.5 * gaps, half), half]
+    return [
+        _Slab(plane.z - low, plane.z + high, plane) for plane, low, high in zip(planes, below, above, strict=True)
+    ]
+
+
+def _usual_gap(gaps: FloatArray, ct: Grid) -> float | None:
+    """The spacing that contours are drawn at; None when they show none, being alone or few and far apart."""
+    near = gaps[gaps <= max(_NEAR_SLICES * ct.spacing[2], _NEAR)]
+    if len(gaps) > len(near):
+        usual = commonest_gap(gaps)
+        if int((np.abs(gaps - usual) <= PLANE_TOLERANCE).sum()) >= _FEWEST_FAR_GAPS:
+            return usual
+    return commonest_gap(near) if len(near) else None
+
+
+def _say_gaps(
+    structure: DrawnStructure, gaps: FloatArray, is_filled: npt.NDArray[np.bool_], usual: float, notes: Notes
+) -> None:
     skipped = int((is_filled & (gaps > 1.5 * usual)).sum())
     if skipped:
         notes.add(
@@ -160,18 +195,12 @@ def _slabs(structure: DrawnStructure, ct: Grid, notes: Notes) -> list[_Slab]:
             f"Structure {structure.name} has {int((~is_filled).sum())} gaps between contours that are usually "
             f"{usual:g} mm apart; nothing was filled in there.",
         )
-    half = 0.5 * usual
-    below = [half, *np.where(is_filled, 0.5 * gaps, half)]
-    above = [*np.where(is_filled, 0.5 * gaps, half), half]
-    return [
-        _Slab(position - low, position + high, plane)
-        for position, low, high, plane in zip(z, below, above, structure.planes, strict=True)
-    ]
 
 
 def _snapped(z: float, ct: Grid) -> float:
+    """A contour's z; that of the CT slice that it was drawn on, when it is this near to one."""
     nearest = ct.origin[2] + round((z - ct.origin[2]) / ct.spacing[2]) * ct.spacing[2]
-    return nearest if abs(z - nearest) <= _SNAP else z
+    return nearest if abs(z - nearest) <= PLANE_TOLERANCE else z
 
 
 def _crop(slabs: Sequence[_Slab], ct: Grid) -> Grid:

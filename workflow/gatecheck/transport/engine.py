@@ -13,6 +13,9 @@ from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, check_physics_list, resolve
 from gatecheck.transport.model import Engine
 
+# Tracked photons need no fine tables of cross sections, and building them takes half of a chunk's start.
+_COMMANDS_FOR_ELECTRONS = ("/process/em/UseGeneralProcess false", "/process/em/binsPerDecade 20")
+
 # Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
 _ROOMS_OF_TRANSPORT = ("delivery", "linac", "transport")
 _NOT_OF_TRANSPORT = ("geant4_data", "__pycache__")
@@ -68,9 +71,7 @@ def geant4_commands(settings: TransportConfig) -> list[str]:
     """Geant4 commands that make cross sections exact and set the electrons' steps."""
     fraction, final_range = settings.electron_step_function
     return [
-        *GEANT4_COMMANDS,
-        # Tracked photons need no fine photon tables, and building them takes a third of a chunk's start.
-        *(["/process/em/binsPerDecade 20"] if settings.tracks_photons else []),
+        *(_COMMANDS_FOR_ELECTRONS if settings.tracks_photons else GEANT4_COMMANDS),
         f"/process/eLoss/StepFunction {fraction} {final_range} mm",
         f"/process/msc/StepLimit {settings.multiple_scattering_step_limit}",
     ]

@@ -176,7 +176,9 @@ def _follow_batch(
     """Charged particles of one batch; the phase space's own come first, in the order of the rest at random."""
     run = _compiled()
     is_photon = particles[first:last, PDG] == PHOTON_PDG
-    electrons = particles[first:last][~is_photon]
+    # The head's own electrons are divided too: one of full weight among shared ones would be seen as a streak.
+    electrons = np.repeat(particles[first:last][~is_photon], copies, axis=0)
+    electrons[:, WEIGHT] /= copies
     out = np.empty((_BLOCK + copies * MOST_PER_PHOTON, COLUMNS))
     state = np.zeros(1, dtype=np.uint64)
     parts = [electrons]
