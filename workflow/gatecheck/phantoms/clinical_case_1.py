@@ -31,7 +31,7 @@ PATIENT_POSITION: PatientPosition = "HFS"
 ISOCENTRE = neck.CORD_CENTRE
 
 # MU per fraction, both arcs: makes the tumour's D95 37 Gy in the Monte Carlo dose.
-TOTAL_METERSET = 600.0
+TOTAL_METERSET = 507.0
 
 # From the tumour's projection to the leaves, mm: makes the maximum about 1.25 times D95.
 APERTURE_MARGIN = 0.6
