@@ -11,6 +11,7 @@ from gatecheck.case.grid import Grid
 from gatecheck.case.masks import Mask, make_mask, plane_coverage
 
 CT = Grid(size=(60, 50, 40), spacing=(1.27, 1.27, 1.0), origin=(-37.0, -31.0, -20.0))
+LONG_CT = Grid(size=(60, 50, 110), spacing=(1.27, 1.27, 1.0), origin=(-37.0, -31.0, 0.0))
 TUMOUR_ML = 0.3
 
 
@@ -176,6 +177,58 @@ def test_contours_on_thick_slices_keep_their_volume() -> None:
 
 def test_a_single_contour_is_one_slice_thick() -> None:
     assert masked(drawn((0.0, [circle(5.0)]))).volume_ml == pytest.approx(np.pi * 25 / 1000, rel=1e-3)
+
+
+@pytest.mark.parametrize("planes", [(30.0, 90.0), (20.0, 50.0, 80.0), (30.3, 90.3), (20.0, 30.0, 40.0)])
+def test_few_contours_far_apart_are_one_slice_thick_each_and_that_is_said(planes: tuple[float, ...]) -> None:
+    notes = Notes()
+    mask = make_mask(drawn(*[(z, [circle(4.0)]) for z in planes]), LONG_CT, notes)
+    assert mask is not None
+    assert mask.volume_ml == pytest.approx(len(planes) * np.pi * 16 / 1000, rel=1e-3)
+    (warning,) = notes.warnings
+    assert warning.code == "contours-far-apart"
+    assert f"contours in {len(planes)} planes, {planes[1] - planes[0]:g} mm or more apart" in warning.message
+    assert "on CT slices of 1 mm; each was taken to be one slice thick" in warning.message
+
+
+def test_four_planes_show_that_contours_are_drawn_every_10_mm() -> None:
+    notes = Notes()
+    mask = make_mask(drawn(*[(z, [circle(4.0)]) for z in (20.0, 30.0, 40.0, 50.0)]), LONG_CT, notes)
+    assert mask is not None
+    assert mask.volume_ml == pytest.approx(np.pi * 16 * 40 / 1000, rel=1e-3)
+    assert not notes.warnings
+
+
+@pytest.mark.parametrize(("slice_spacing", "gap"), [(1.0, 5.0), (2.0, 6.0), (4.0, 12.0)])
+def test_two_contours_three_slices_or_5_mm_apart_fill_what_lies_between(slice_spacing: float, gap: float) -> None:
+    ct = Grid((60, 50, 40), (1.27, 1.27, slice_spacing), (-37.0, -31.0, 0.0))
+    notes = Notes()
+    mask = make_mask(drawn(*[(z, [circle(4.0)]) for z in (24.0, 24.0 + gap)]), ct, notes)
+    assert mask is not None
+    assert mask.volume_ml == pytest.approx(np.pi * 16 * 2 * gap / 1000, rel=1e-3)
+    assert not notes.warnings
+
+
+def test_islands_far_apart_do_not_set_the_spacing_of_contours_near_each_other() -> None:
+    notes = Notes()
+    mask = make_mask(drawn(*[(z, [circle(4.0)]) for z in (10.0, 12.0, 42.0, 72.0)]), LONG_CT, notes)
+    assert mask is not None
+    assert mask.volume_ml == pytest.approx(np.pi * 16 * 4 * 2 / 1000, rel=1e-3)
+    assert [warning.code for warning in notes.warnings] == ["structure-in-parts"]
+    assert "2 gaps between contours that are usually 2 mm apart" in notes.warnings[0].message
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.4])
+@pytest.mark.parametrize("shift", [-0.05, -0.02, 0.02, 0.05])
+def test_holes_and_islands_written_beside_their_plane_belong_to_it(phase: float, shift: float) -> None:
+    """On slices and between them."""
+    notes = Notes()
+    outer = [(z + phase, [circle(6.0)]) for z in np.arange(-3.0, 3.0)]
+    inner = [(z + phase + shift, [circle(3.0), circle(1.0)]) for z in np.arange(-3.0, 3.0)]
+    mask = make_mask(drawn(*sorted(outer + inner, key=lambda plane: plane[0])), CT, notes)
+    assert mask is not None
+    assert mask.volume_ml == pytest.approx(6 * np.pi * (36 - 9 + 1) / 1000, rel=2e-3)
+    assert not notes.warnings
 
 
 def test_a_plane_left_out_is_filled_and_a_wide_gap_is_not_and_both_are_said() -> None:

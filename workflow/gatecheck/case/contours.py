@@ -223,6 +223,8 @@ def without_cancelling(planes: Sequence[Plane], name: str, notes: Notes) -> tupl
 
 
 def _without_copies(plane: Plane) -> Plane:
+    if len(plane.contours) == 1:
+        return plane
     shapes = _shapes(plane)
     copies = {later for earlier, later in _meeting(shapes) if _are_same(shapes[earlier], shapes[later])}
     if not copies:
@@ -232,7 +234,7 @@ def _without_copies(plane: Plane) -> Plane:
 
 
 def _united(plane: Plane) -> Plane:
-    if plane.is_xor:
+    if plane.is_xor or len(plane.contours) == 1:
         return plane
     shapes = _shapes(plane)
     if not any(_cross(shapes[one], shapes[other]) for one, other in _meeting(shapes)):
@@ -241,10 +243,8 @@ def _united(plane: Plane) -> Plane:
 
 
 def _shapes(plane: Plane) -> list[shapely.Geometry]:
-    """What each contour of several encloses by even-odd; none for a contour alone, which meets no other."""
-    if len(plane.contours) < 2:
-        return []
-    # Valid polygons keep a keyhole's channel as a line; no buffer leaves areas only.
+    """What each contour encloses by even-odd."""
+    # Made valid, a keyhole keeps its channel as a line; a buffer of nothing leaves areas only.
     return [shapely.buffer(shapely.make_valid(shapely.Polygon(contour)), 0.0) for contour in plane.contours]
 
 
@@ -273,6 +273,10 @@ def _cross(one: shapely.Geometry, other: shapely.Geometry) -> bool:
     )
 
 
+def _lies_in(shape: shapely.Geometry, outer: shapely.Geometry) -> bool:
+    return bool(shapely.intersects(shape, outer)) and not (_reaches_beyond(shape, outer) or _cross(shape, outer))
+
+
 def _reaches_beyond(shape: shapely.Geometry, other: shapely.Geometry) -> bool:
     return _is_wider(shapely.difference(shape, other), _SLIVER)
 
@@ -284,14 +288,13 @@ def _is_wider(shape: shapely.Geometry, width: float) -> bool:
 
 def _region(shapes: Sequence[shapely.Geometry]) -> shapely.Geometry:
     """Outer shapes united, each without the region of the shapes inside it."""
-    left = sorted(shapes, key=shapely.area, reverse=True)
-    regions = []
-    while left:
-        outer, *left = left
-        inner = [shape for shape in left if not (_reaches_beyond(shape, outer) or _cross(shape, outer))]
-        left = [shape for shape in left if not any(shape is other for other in inner)]
-        regions.append(shapely.difference(outer, _region(inner)) if inner else outer)
-    return shapely.union_all(regions)
+    outer: list[shapely.Geometry] = []
+    inner: list[shapely.Geometry] = []
+    for shape in sorted(shapes, key=shapely.area, reverse=True):
+        (inner if any(_lies_in(shape, larger) for larger in outer) else outer).append(shape)
+    return shapely.union_all(
+        [shapely.difference(larger, _region([shape for shape in inner if _lies_in(shape, larger)])) for larger in outer]
+    )
 
 
 def _outlines(region: shapely.Geometry) -> tuple[FloatArray, ...]:

@@ -164,9 +164,7 @@ def _slabs(structure: DrawnStructure, ct: Grid, notes: Notes) -> list[_Slab]:
     half = 0.5 * thickness
     below = [half, *np.where(is_filled, 0.5 * gaps, half)]
     above = [*np.where(is_filled, 0.5 * gaps, half), half]
-    return [
-        _Slab(plane.z - low, plane.z + high, plane) for plane, low, high in zip(planes, below, above, strict=True)
-    ]
+    return [_Slab(plane.z - low, plane.z + high, plane) for plane, low, high in zip(planes, below, above, strict=True)]
 
 
 def _usual_gap(gaps: FloatArray, ct: Grid) -> float | None:
