@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ def _phase_space() -> PhaseSpace:
     return replace(phase_space, weight=random.choice([0.5, 1.0, 3.0], number))
 
 
-def _run() -> Score:
+def _run(photon_transport: str) -> Score:
     labels = np.zeros((15, 15, 15), np.uint16)
     labels[:, 6:8, :] = 1
     volume = VoxelVolume("water with bone", labels, (STEP,) * 3, (-28.0, -28.0, -28.0))
@@ -60,16 +60,29 @@ def _run() -> Score:
         volumes=[volume],
         materials=[water(), BONE],
         phase_space=_phase_space(),
-        settings=TransportConfig(),
+        settings=TransportConfig.model_validate({"photon_transport": photon_transport}),
         seed=77,
         batches=REPETITIONS * BATCHES,
     )
     return run.scores[0]
 
 
-@pytest.fixture(scope="module")
-def score() -> Score:
-    return run_in_process(_run)
+@dataclass(frozen=True)
+class Transported:
+    """A score, and who followed its photons."""
+
+    photon_transport: str
+    score: Score
+
+
+@pytest.fixture(scope="module", params=["tracked", "gate"])
+def transported(request: pytest.FixtureRequest) -> Transported:
+    return Transported(request.param, run_in_process(_run, photon_transport=request.param))
+
+
+@pytest.fixture
+def score(transported: Transported) -> Score:
+    return transported.score
 
 
 def _runs(score: Score) -> list[BatchSums]:
@@ -101,8 +114,13 @@ def test_the_spread_of_repeated_runs_agrees_with_sigma_within_10_percent(score: 
     assert stated == pytest.approx(spread, rel=0.10)
 
 
-def test_sigma_history_by_history_agrees_with_the_batches_within_10_percent(score: Score) -> None:
-    """GATE's squared energy per event against the spread of 300 batches, whose own sigma is below 1 %."""
+def test_sigma_history_by_history_agrees_with_the_batches_within_10_percent(transported: Transported) -> None:
+    """The squared energy per event against the spread of 300 batches, whose own sigma is below 1 %.
+
+    An event of GATE is a photon with all that it sets free: the same within 5 %. With tracked photons it is an
+    electron, and the electrons of one photon, followed five times, share voxels: 3 to 5 % less, never more.
+    """
+    score = transported.score
     number = REPETITIONS * BATCHES * PHOTONS
     whole = BatchSums(score.energy_zyx.shape)
     for batch in score.batches:
@@ -111,4 +129,7 @@ def test_sigma_history_by_history_agrees_with_the_batches_within_10_percent(scor
     by_history.add(score.energy_zyx, score.energy_squared_zyx, weight=float(number), histories=number)
     high = _high(whole.mean())
     ratio = np.sqrt(np.mean(by_history.sigma_by_history()[high] ** 2) / np.mean(whole.sigma()[high] ** 2))
-    assert ratio == pytest.approx(1.0, abs=0.05)
+    if transported.photon_transport == "gate":
+        assert ratio == pytest.approx(1.0, abs=0.05)
+    else:
+        assert 0.90 < ratio < 1.02
