@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatecheck.case.beams import WEIGHT_TOLERANCE
 from gatecheck.delivery.timeline import deliver, delivering_segments, state_at, states_at, timeline_of
 from gatecheck.errors import InputError, UnsupportedPlanError
 
@@ -97,9 +98,40 @@ def test_static_beam_with_a_direction_is_refused_and_not_turned(plans):
         timeline_of(plans.arc([5, 5], "CW", technique="static"))
 
 
+def test_sliding_window_of_two_control_points_with_a_direction_is_refused_and_not_turned(plans):
+    beam = plans.beam([plans.control_point(0, gantry_rotation_direction="CW"), plans.control_point(1, jaw_x=(-10, 50))])
+    with pytest.raises(UnsupportedPlanError, match=r"move, as a sliding window\. Expected NONE"):
+        timeline_of(beam)
+
+
+@pytest.mark.parametrize(
+    ("angles", "unwrapped"),
+    [
+        ([0, 10, 10, 20], [0, 10, 10, 20]),
+        # Against the direction by no more than the rounding of an angle.
+        ([0, 10, 9.98, 20], [0, 10, 9.98, 20]),
+        ([5, 5, 5], [5, 5, 5]),
+        ([181, 181, 270, 90, 179, 179], [181, 181, 270, 450, 539, 539]),
+    ],
+)
+def test_gantry_that_stays_with_a_direction_among_several_control_points_stands_still(plans, caplog, angles, unwrapped):
+    np.testing.assert_allclose(timeline_of(plans.arc(angles, "CW")).gantry, unwrapped, atol=1e-9)
+    mirrored = timeline_of(plans.arc([-angle % 360 for angle in angles], "CC")).gantry
+    np.testing.assert_allclose(mirrored - mirrored[0], unwrapped[0] - np.array(unwrapped), atol=1e-9)
+    assert "the gantry stands still after" in caplog.text
+
+
+@pytest.mark.parametrize("direction", ["CW", "CC"])
+@pytest.mark.parametrize("axis", ["collimator", "couch"])
+def test_collimator_and_couch_that_stay_with_a_direction_stand_still(plans, axis, direction):
+    changes = {f"{axis}_angle": 30, f"{axis}_rotation_direction": direction}
+    beam = plans.beam([plans.control_point(weight, **changes) for weight in (0, 1)])
+    np.testing.assert_array_equal(getattr(timeline_of(beam), axis), [30, 30])
+
+
 def test_arc_that_would_turn_by_more_than_a_full_turn_is_refused(plans):
-    with pytest.raises(UnsupportedPlanError, match=r"turns by 3\d\d\.\d degrees in the beam|turns by 4"):
-        timeline_of(plans.arc([0, 10, 10, 20], "CW"))
+    with pytest.raises(UnsupportedPlanError, match=r"turns by 370\.0 degrees in the beam"):
+        timeline_of(plans.arc([0, 10, 0, 10], "CW"))
 
 
 def test_meterset_comes_from_weights_of_any_scale(plans):
@@ -109,6 +141,24 @@ def test_meterset_comes_from_weights_of_any_scale(plans):
         final_cumulative_meterset_weight=80.0,
     )
     np.testing.assert_allclose(timeline_of(beam).meterset, [0, 60, 240])
+
+
+@pytest.mark.parametrize("final", [1.0, 80.0])
+def test_weights_that_end_within_the_tolerance_of_the_final_one_deliver_the_whole_meterset(plans, final):
+    weights = np.array([0.2 * WEIGHT_TOLERANCE, 0.5, 1 - 0.8 * WEIGHT_TOLERANCE]) * final
+    beam = plans.beam(
+        [plans.control_point(weight) for weight in weights], final_cumulative_meterset_weight=final, meterset=200.0
+    )
+    meterset = timeline_of(beam).meterset
+    assert (meterset[0], meterset[-1]) == (0.0, 200.0)
+    assert meterset[1] == pytest.approx(100.0, rel=2 * WEIGHT_TOLERANCE)
+
+
+def test_jump_at_the_end_of_weights_that_end_early_delivers_nothing(plans):
+    weights = (0.0, 1 - 0.5 * WEIGHT_TOLERANCE, 1 - 0.5 * WEIGHT_TOLERANCE)
+    timeline = timeline_of(plans.beam([plans.control_point(weight) for weight in weights]))
+    np.testing.assert_array_equal(delivering_segments(timeline), [0])
+    assert timeline.meterset[1] == timeline.total_meterset == 100.0
 
 
 @pytest.mark.parametrize("weights", [(0, 0.7, 0.5, 1), (0.1, 1), (0, 0.9), (0, 2), (0, float("nan"), 1)])

@@ -123,6 +123,20 @@ def test_overlapping_leaves_are_refused() -> None:
         choose(case_of(leaf_positions=(tuple(positions[0]), tuple(positions[1]))))
 
 
+@pytest.mark.parametrize(("bank", "position"), [(0, -300.0), (1, 300.0), (1, 202.5)])
+@pytest.mark.parametrize("boundaries", [HD120, MILLENNIUM])
+def test_a_leaf_beyond_its_reach_is_refused(boundaries: tuple[float, ...], bank: int, position: float) -> None:
+    positions = ([-20.0] * 60, [20.0] * 60)
+    positions[bank][7] = position
+    expected = rf"Beam 3, control point 0: leaf 8 of bank X{bank + 1} at {position:g} mm found, expected -200 to 200 mm"
+    with pytest.raises(UnsupportedPlanError, match=expected):
+        choose(case_of(leaf_boundaries=boundaries, leaf_positions=(tuple(positions[0]), tuple(positions[1]))))
+
+
+def test_leaves_parked_just_behind_the_largest_field_pass() -> None:
+    assert choose(case_of(leaf_positions=((-201.0,) * 60, (201.0,) * 60))) == "truebeam_stx"
+
+
 def test_another_source_axis_distance_is_refused() -> None:
     with pytest.raises(UnsupportedPlanError, match=r"Source-Axis Distance.*800 mm"):
         choose(case_of(source_axis_distance=800.0))

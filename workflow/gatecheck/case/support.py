@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from pydicom.dataset import Dataset
 
 from gatecheck.case.attributes import Notes, called, code, items, number, required_integer, text
-from gatecheck.case.beams import JAW_X_TYPES, JAW_Y_TYPES, MLC_TYPE
+from gatecheck.case.beams import JAW_X_TYPES, JAW_Y_TYPES, MLC_TYPE, leaves_move
 from gatecheck.errors import InputError, UnsupportedPlanError
 
 _DUAL_LAYER_TYPES = ("MLCX1", "MLCX2", "MLCY1", "MLCY2")
@@ -26,6 +27,28 @@ _TECHNIQUES = ("", "NORMAL", "SRS")
 _FLUENCE_COMPENSATORS = ("OPTIMAL", "TOTAL_ACTUAL")
 """Compensator Types under which Eclipse exports the fluence map that its leaf motions were made from."""
 
+_TRAY_FACTORS = {
+    "TotalBlockTrayFactor": "a block tray",
+    "TotalCompensatorTrayFactor": "a compensator tray",
+}
+_TRAY_THICKNESSES = {
+    "TotalWedgeTrayWaterEquivalentThickness": "a wedge tray",
+    "TotalBlockTrayWaterEquivalentThickness": "a block tray",
+    "TotalCompensatorTrayWaterEquivalentThickness": "a compensator tray",
+}
+_NO_TRAY = 1e-4  # of the dose, or mm: the rounding of a factor of 1 and of a thickness of 0
+
+_TABLE_TOP = ("TableTopVerticalPosition", "TableTopLongitudinalPosition", "TableTopLateralPosition")
+_TABLE_TOP_STANDS = 0.5  # mm
+
+_OTHER_MACHINES = (
+    *("Clinac", "Trilogy", "iX", "Unique", "Halcyon", "Ethos"),  # Varian
+    *("Synergy", "Versa", "Infinity", "Unity"),  # Elekta
+    *("Primus", "Oncor", "Artiste"),  # Siemens
+    *("Tomo", "Radixact", "CyberKnife"),  # Accuray
+)
+"""Words in a model name that stand for a machine with another head than that of the TrueBeam family."""
+
 _TILTS = ("TableTopEccentricAngle", "TableTopPitchAngle", "TableTopRollAngle", "GantryPitchAngle")
 _UPRIGHT = 0.01  # degrees
 
@@ -40,19 +63,32 @@ def check_supported(beams: Sequence[Dataset], notes: Notes) -> None:
     """
     with_maps = []
     for dataset in beams:
-        place = f"Beam {required_integer(dataset, 'BeamNumber', 'RTPLAN')}"
+        place = _place(dataset)
         _check_radiation(dataset, place)
         _check_accessories(dataset, place)
+        _check_trays(dataset, place)
         if _has_fluence_maps(dataset, place):
             with_maps.append(place)
         _check_devices(dataset, place)
         _check_control_points(dataset, place)
+        _check_table_top(dataset, place)
     if with_maps:
         notes.add(
             "fluence-compensators-not-used",
             f"{', '.join(with_maps)}: the compensators are fluence maps without material or tray (optimal fluence); "
             "the leaf motions of the control points were used, the maps were not.",
         )
+    _note_machines(beams, notes)
+    _note_models(beams, notes)
+    _note_fluence_modes(beams, notes)
+
+
+def _place(dataset: Dataset) -> str:
+    return f"Beam {required_integer(dataset, 'BeamNumber', 'RTPLAN')}"
+
+
+def _places(beams: Iterable[Dataset]) -> str:
+    return ", ".join(_place(beam) for beam in beams)
 
 
 def _refused(place: str, what: str) -> UnsupportedPlanError:
@@ -90,6 +126,15 @@ def _check_accessories(dataset: Dataset, place: str) -> None:
         raise _refused(place, "an accessory in the beam (General Accessory Sequence (300A,0420))")
 
 
+def _check_trays(dataset: Dataset, place: str) -> None:
+    """A tray weakens the beam even where no block, compensator or wedge lies on it."""
+    for expected, trays in ((1.0, _TRAY_FACTORS), (0.0, _TRAY_THICKNESSES)):
+        for keyword, tray in trays.items():
+            found = number(dataset, keyword, place)
+            if found is not None and abs(found - expected) > _NO_TRAY:
+                raise _refused(place, f"{tray} ({called(keyword)} is {found:g}, {expected:g} expected)")
+
+
 def _has_fluence_maps(dataset: Dataset, place: str) -> bool:
     """Let fluence maps pass that the leaf motions already deliver; refuse blocks of metal."""
     compensators = items(dataset, "CompensatorSequence", place)
@@ -106,14 +151,9 @@ def _has_fluence_maps(dataset: Dataset, place: str) -> bool:
         )
         if not is_map:
             raise _refused(place, "a compensator")
-    if not _leaves_move(items(dataset, "ControlPointSequence", place), place):
+    if not leaves_move(dataset, place):
         raise _refused(place, "an optimal fluence without leaf motions that deliver it")
     return True
-
-
-def _leaves_move(sequence: Sequence[Dataset], place: str) -> bool:
-    later = (item for point in sequence[1:] for item in items(point, "BeamLimitingDevicePositionSequence", place))
-    return any(code(item, "RTBeamLimitingDeviceType") == MLC_TYPE for item in later)
 
 
 def _check_devices(dataset: Dataset, place: str) -> None:
@@ -147,6 +187,69 @@ def _check_control_points(dataset: Dataset, place: str) -> None:
                 )
         if any(code(wedge, "WedgePosition") == "IN" for wedge in items(item, "WedgePositionSequence", here)):
             raise _refused(here, "a wedge")
+
+
+def _check_table_top(dataset: Dataset, place: str) -> None:
+    """Where the couch stands does not matter, the isocentre says it; that it moves would."""
+    for keyword in _TABLE_TOP:
+        stated = [
+            (index, position)
+            for index, item in enumerate(items(dataset, "ControlPointSequence", place))
+            if (position := number(item, keyword, f"{place}, control point {index}")) is not None
+        ]
+        for index, position in stated:
+            moved = position - stated[0][1]
+            if abs(moved) > _TABLE_TOP_STANDS:
+                raise UnsupportedPlanError(
+                    f"{place}, control point {index}: {called(keyword)} has changed by {moved:g} mm since control "
+                    f"point {stated[0][0]}; only a couch that stands still within a beam is supported. Plan without it."
+                )
+
+
+def _note_machines(beams: Sequence[Dataset], notes: Notes) -> None:
+    by_machine: dict[str, list[Dataset]] = {}
+    for beam in beams:
+        by_machine.setdefault(text(beam, "TreatmentMachineName"), []).append(beam)
+    by_machine.pop("", None)
+    if len(by_machine) > 1:
+        notes.add(
+            "several-machines",
+            f"The beams name {len(by_machine)} machines ({called('TreatmentMachineName')}): "
+            f"{'; '.join(_places(same) for same in by_machine.values())}. One machine model is used for all of them.",
+        )
+
+
+def _note_models(beams: Sequence[Dataset], notes: Notes) -> None:
+    by_word: dict[str, list[Dataset]] = {}
+    for beam in beams:
+        word = _other_machine(text(beam, "ManufacturerModelName"))
+        if word:
+            by_word.setdefault(word, []).append(beam)
+    for word, named in by_word.items():
+        notes.add(
+            "not-a-truebeam",
+            f"{_places(named)}: {called('ManufacturerModelName')} says {word}, but the machine models are of the "
+            "TrueBeam family. The dose is that of another machine than the plan's.",
+        )
+
+
+def _other_machine(model: str) -> str:
+    """The word of another machine that begins in the model's name, or empty; a word of two letters also ends there."""
+    for word in _OTHER_MACHINES:
+        end = "(?![a-z])" if len(word) == 2 else ""
+        if re.search(f"(?<![a-z]){word}{end}", model, re.IGNORECASE):
+            return word
+    return ""
+
+
+def _note_fluence_modes(beams: Sequence[Dataset], notes: Notes) -> None:
+    silent = [beam for beam in beams if not items(beam, "PrimaryFluenceModeSequence", _place(beam))]
+    if silent:
+        notes.add(
+            "fluence-mode-not-stated",
+            f"{_places(silent)}: {called('PrimaryFluenceModeSequence')} is missing; a flattened beam was assumed. "
+            "Check that it is not flattening filter free (FFF).",
+        )
 
 
 def _count(dataset: Dataset, keyword: str, place: str) -> int:

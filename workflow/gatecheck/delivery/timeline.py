@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.case.beams import COLLIMATOR, COUCH, GANTRY, WEIGHT_TOLERANCE, RotationAxis, turning
 from gatecheck.case.model import Beam, Case, ControlPoint
 from gatecheck.delivery.coordinates import position_code_of
 from gatecheck.delivery.model import BeamTimeline, Delivery, FloatArray, MachineState
-from gatecheck.errors import InputError, UnsupportedPlanError
+from gatecheck.errors import InputError
 from gatecheck.files import sha256_of_json
 
 logger = logging.getLogger(__name__)
 
-FULL_TURN = 360.0
-
-# TPSs write angles with one to six decimals: without a direction, a difference below this is rounding.
-# Machines are accepted with angle indicators wrong by up to 1 degree (AAPM TG-142, monthly).
-ROUNDING_OF_ANGLES = 0.05
-
-# Weights are written as decimal strings of at most 16 characters.
-_ROUNDING_OF_WEIGHTS = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """One rotation of the machine as DICOM describes it.
-
-    Attributes
-    ----------
-    increasing : str
-        The direction, CW or CC, in which the IEC 61217 angle increases. DICOM views the gantry from
-        the isocentre (increasing is clockwise), the beam limiting device from the source and the
-        patient support from above (increasing is counter-clockwise for both); see PS3.3 C.8.8.14.8,
-        whose example turns a table from 170 to 160 degrees CC by 350 degrees.
-    """
-
-    name: str
-    direction_attribute: str
-    increasing: Literal["CW", "CC"]
-
-
-GANTRY = _Axis("gantry angle", "Gantry Rotation Direction (300A,011F)", "CW")
-COLLIMATOR = _Axis("beam limiting device angle", "Beam Limiting Device Rotation Direction (300A,0121)", "CC")
-COUCH = _Axis("patient support angle", "Patient Support Rotation Direction (300A,0123)", "CC")
+_ARCS = ("conformal-arc", "vmat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +65,19 @@ def timeline_of(beam: Beam) -> BeamTimeline:
     """
     points = beam.control_points
     meterset = _meterset_at_nodes(beam)
+    leaf_positions = _leaf_positions(beam)
     timeline = BeamTimeline(
         number=beam.number,
         name=beam.name,
         nominal_energy_mv=beam.nominal_energy_mv,
         fluence_mode=beam.fluence_mode,
         meterset=meterset,
-        gantry=_unwrapped(
-            beam, GANTRY, [p.gantry_angle for p in points], [p.gantry_rotation_direction for p in points]
-        ),
-        collimator=_unwrapped(
-            beam, COLLIMATOR, [p.collimator_angle for p in points], [p.collimator_rotation_direction for p in points]
-        ),
-        couch=_unwrapped(beam, COUCH, [p.couch_angle for p in points], [p.couch_rotation_direction for p in points]),
+        gantry=_unwrapped(beam, GANTRY),
+        collimator=_unwrapped(beam, COLLIMATOR),
+        couch=_unwrapped(beam, COUCH),
         jaw_x=np.array([p.jaw_x for p in points], dtype=float),
         jaw_y=np.array([p.jaw_y for p in points], dtype=float),
-        leaf_positions=_leaf_positions(beam),
+        leaf_positions=leaf_positions,
         leaf_boundaries=None if beam.leaf_boundaries is None else np.array(beam.leaf_boundaries, dtype=float),
         isocentre=np.array([p.isocentre for p in points], dtype=float),
     )
@@ -139,15 +105,15 @@ def _meterset_at_nodes(beam: Beam) -> FloatArray:
             f"{final:g} found, expected both above zero."
         )
     rising = np.all(np.isfinite(weights)) and np.all(np.diff(weights) >= 0)
-    tolerance = _ROUNDING_OF_WEIGHTS * final
+    tolerance = WEIGHT_TOLERANCE * final
     if not rising or abs(weights[0]) > tolerance or abs(weights[-1] - final) > tolerance:
         raise InputError(
             f"Beam {beam.number}: Cumulative Meterset Weight (300A,0134) runs from {weights[0]:g} to {weights[-1]:g}"
             f"{'' if rising else ' and does not always rise'}, expected a rise from 0 to the final weight {final:g}. "
             "Re-export the plan."
         )
-    meterset: FloatArray = beam.meterset * np.clip(weights / final, 0.0, 1.0)
-    meterset[0], meterset[-1] = 0.0, beam.meterset
+    # Stretched over the weights that there are, so that a jump at either end stays a jump.
+    meterset: FloatArray = beam.meterset * ((weights - weights[0]) / (weights[-1] - weights[0]))
     return meterset
 
 
@@ -174,47 +140,15 @@ def _check_leaves(beam: Beam, index: int, point: ControlPoint, pairs: int) -> No
         )
 
 
-def _unwrapped(beam: Beam, axis: _Axis, angles: Sequence[float], directions: Sequence[str]) -> FloatArray:
-    """Continuous angles: the first as planned, each later one after the rotation that the plan asks for."""
-    unwrapped = [float(angles[0])]
-    for index in range(len(angles) - 1):
-        step = _step(beam, axis, index, (angles[index], angles[index + 1]), directions[index])
-        unwrapped.append(unwrapped[-1] + step)
-    turned = max(unwrapped) - min(unwrapped)
-    if turned > FULL_TURN + ROUNDING_OF_ANGLES:
-        raise UnsupportedPlanError(
-            f"Beam {beam.number}: the {axis.name} turns by {turned:.1f} degrees in the beam, expected at most one full "
-            f"turn. Look for control points whose angle stays or steps back against {axis.direction_attribute}, "
-            "which DICOM reads as a full turn."
+def _unwrapped(beam: Beam, axis: RotationAxis) -> FloatArray:
+    """Continuous angles, as `ingest` read them too."""
+    place = f"Beam {beam.number}"
+    read = turning(axis, beam.control_points, is_arc=beam.technique in _ARCS, place=place)
+    if read.held:
+        logger.warning(
+            "%s: the %s stands still after %d control points that mark a direction", place, axis.name, len(read.held)
         )
-    return np.array(unwrapped)
-
-
-def _step(beam: Beam, axis: _Axis, index: int, angles: tuple[float, float], direction: str) -> float:
-    """The rotation from a control point to the next, in degrees of increasing IEC angle."""
-    start, end = angles
-    forward = (end - start) % FULL_TURN
-    shortest = forward if forward <= FULL_TURN / 2 else forward - FULL_TURN
-    if direction == "NONE":
-        if abs(shortest) > ROUNDING_OF_ANGLES:
-            raise InputError(
-                f"Beam {beam.number}, control point {index}: the {axis.name} changes from {start:g} to {end:g} degrees "
-                f"with {axis.direction_attribute} NONE, expected CW or CC. Re-export the plan with its directions."
-            )
-        return shortest
-    if forward == 0.0:
-        return _full_turn(beam, axis, index, direction)
-    return forward if direction == axis.increasing else forward - FULL_TURN
-
-
-def _full_turn(beam: Beam, axis: _Axis, index: int, direction: str) -> float:
-    """Equal angles with a direction mean a full turn (PS3.3 C.8.8.14.8), which only an arc can make."""
-    if beam.technique not in ("conformal-arc", "vmat"):
-        raise UnsupportedPlanError(
-            f"Beam {beam.number}, control point {index}: the {axis.name} stays with {axis.direction_attribute} "
-            f"{direction}, which DICOM reads as a full turn, but the beam is no arc. Expected NONE. Re-export the plan."
-        )
-    return FULL_TURN if direction == axis.increasing else -FULL_TURN
+    return read.angles
 
 
 def delivering_segments(beam: BeamTimeline) -> npt.NDArray[np.int64]:

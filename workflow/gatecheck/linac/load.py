@@ -24,6 +24,10 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 BOUNDARY_TOLERANCE = 0.05
 POSITION_TOLERANCE = 0.5
 
+# Half of the largest field, 400 mm, at the isocentre plane; parked leaves are drawn back a little behind it.
+LEAF_REACH = 200.0
+LEAF_PARKING = 2.0
+
 
 def load_linac_model(folder: Path, beam: str = "beam_6x") -> LinacModel:
     """Read one machine model.
@@ -191,7 +195,16 @@ def _check_jaws(where: str, axis: str, positions: tuple[float, float], jaws: Jaw
 def _check_leaf_pairs(where: str, point: ControlPoint) -> None:
     if point.leaf_positions is None:
         return
-    opening = np.array(point.leaf_positions[1]) - np.array(point.leaf_positions[0])
+    banks = np.array(point.leaf_positions)
+    beyond = np.abs(banks) > LEAF_REACH + LEAF_PARKING
+    if np.any(beyond):
+        bank, pair = np.argwhere(beyond)[0]
+        raise UnsupportedPlanError(
+            f"{where}: leaf {pair + 1} of bank X{bank + 1} at {banks[bank, pair]:g} mm found, expected "
+            f"{-LEAF_REACH:g} to {LEAF_REACH:g} mm, its reach (Leaf/Jaw Positions (300A,011C)). "
+            "Choose the machine that the plan was made for."
+        )
+    opening = banks[1] - banks[0]
     if np.any(opening < -POSITION_TOLERANCE):
         pair = int(np.argmin(opening)) + 1
         raise UnsupportedPlanError(
