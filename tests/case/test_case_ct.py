@@ -16,6 +16,7 @@ from gatecheck.case.attributes import Notes, quiet_dicom
 from gatecheck.case.ct import CtVolume, read_ct
 from gatecheck.case.folder import read_folder
 from gatecheck.case.model import Case, PatientPosition
+from gatecheck.files import array_zyx, read_image
 from gatecheck.phantoms.dicom_writer import write_ct
 
 Ingested = Callable[[], Case]
@@ -104,6 +105,63 @@ def test_padding_outside_the_scan_becomes_air(dicom_set: DicomSet, implicit: boo
     assert (values[0, :3, :3] == -1024).all()
     np.testing.assert_array_equal(values[0, 3:], hu_zyx()[0, 3:])
     np.testing.assert_array_equal(values[1:], hu_zyx()[1:])
+
+
+def pad_with(stored_value: int) -> Callable[[Dataset], None]:
+    def change(ct: Dataset) -> None:
+        stored = ct.pixel_array.copy()
+        stored[:3, :3] = stored_value
+        ct.PixelData = stored.tobytes()
+        ct.add_new("PixelPaddingValue", "US", stored_value)
+
+    return change
+
+
+@pytest.mark.parametrize(("stored_value", "ct_number"), [(1024, 0), (124, -900)])
+def test_padding_with_a_ct_number_of_tissue_is_not_applied_and_said(
+    dicom_set: DicomSet, ingested: Ingested, out: Path, stored_value: int, ct_number: int
+) -> None:
+    dicom_set.edit_ct(pad_with(stored_value))
+    case = ingested()
+    values = array_zyx(read_image(out / case.ct.file))
+    assert (values[:, :3, :3] == ct_number).all()
+    np.testing.assert_array_equal(values[:, 3:], hu_zyx()[:, 3:])
+    (message,) = [w.message for w in case.warnings if w.code == "ct-padding-not-applied"]
+    assert message.startswith(
+        f"Pixel Padding Value (0028,0120) of 7 CT slices stands for {ct_number} HU, which tissue may have"
+    )
+
+
+def test_padding_below_every_tissue_becomes_air_without_a_word(
+    dicom_set: DicomSet, ingested: Ingested, out: Path, codes: Callable[[Case], set[str]]
+) -> None:
+    dicom_set.edit_ct(pad_with(100))
+    case = ingested()
+    assert (array_zyx(read_image(out / case.ct.file))[:, :3, :3] == -1024).all()
+    assert codes(case) == {"beams-without-meterset"}
+
+
+def test_a_padding_value_that_no_voxel_has_is_nothing_to_say(
+    dicom_set: DicomSet, ingested: Ingested, codes: Callable[[Case], set[str]]
+) -> None:
+    dicom_set.edit_ct(lambda ct: ct.add_new("PixelPaddingValue", "US", 5000))
+    assert codes(ingested()) == {"beams-without-meterset"}
+
+
+def become_multi_frame(ct: Dataset) -> None:
+    ct.NumberOfFrames = 3
+    ct.PixelData = 3 * ct.PixelData
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_multi_frame_ct_is_refused(dicom_set: DicomSet, refusal: Callable[[], str], alone: bool) -> None:
+    dicom_set.edit("CT_002", become_multi_frame)
+    if alone:
+        for index in (1, 3, 4, 5, 6, 7):
+            dicom_set.file(f"CT_{index:03d}").unlink()
+    message = refusal()
+    assert "Number of Frames (0028,0008) of the CT is 3, 1 expected" in message
+    assert "multi-frame CT is not supported. Export it as single-frame slices" in message
 
 
 def test_compressed_slices_and_files_without_preamble_are_read(dicom_set: DicomSet) -> None:

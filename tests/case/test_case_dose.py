@@ -158,6 +158,74 @@ def test_the_dose_of_another_plan_is_not_used(
     assert "rtdose-of-other-plans" in codes(case)
 
 
+def name_plans(*uids: str) -> Callable[[Dataset], None]:
+    def change(dose: Dataset) -> None:
+        plans = []
+        for uid in uids:
+            plan = Dataset()
+            plan.ReferencedSOPInstanceUID = uid
+            plans.append(plan)
+        dose.ReferencedRTPlanSequence = Sequence(plans)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("uids", "code", "expected"),
+    [
+        (("1.2.3",), "rtdose-of-other-plans", "(300C,0002) names another plan than the RTPLAN"),
+        ((UIDS.plan, "1.2.3"), "rtdose-of-several-plans", "(300C,0002) names other plans beside the RTPLAN"),
+    ],
+)
+def test_the_only_dose_is_left_out_when_it_is_of_another_plan_too(
+    dicom_set: DicomSet, ingested: Ingested, uids: tuple[str, ...], code: str, expected: str
+) -> None:
+    dicom_set.edit("RTDOSE", name_plans(*uids))
+    case = ingested()
+    assert case.tps_dose is None
+    assert "rtdose" not in case.files
+    messages = {warning.code: warning.message for warning in case.warnings}
+    assert expected in messages[code]
+    assert "No RTDOSE of the plan" in messages["no-tps-dose"]
+
+
+def test_a_dose_that_names_the_plan_twice_is_its_dose(
+    dicom_set: DicomSet, ingested: Ingested, codes: Callable[[Case], set[str]]
+) -> None:
+    dicom_set.edit("RTDOSE", name_plans(UIDS.plan, UIDS.plan))
+    case = ingested()
+    assert case.tps_dose is not None
+    assert codes(case) == {"beams-without-meterset"}
+
+
+def test_a_dose_of_several_plans_does_not_stand_in_the_way_of_the_plans_own(
+    dicom_set: DicomSet, ingested: Ingested, codes: Callable[[Case], set[str]]
+) -> None:
+    second_dose(dicom_set, name_plans(UIDS.plan, "1.2.3"))
+    case = ingested()
+    assert case.tps_dose is not None
+    assert codes(case) == {"beams-without-meterset", "rtdose-of-several-plans"}
+
+
+def test_a_dose_that_names_no_plan_is_ignored_beside_one_that_does(
+    dicom_set: DicomSet, ingested: Ingested, codes: Callable[[Case], set[str]]
+) -> None:
+    second_dose(dicom_set, lambda dose: delattr(dose, "ReferencedRTPlanSequence"))
+    case = ingested()
+    assert case.tps_dose is not None
+    assert codes(case) == {"beams-without-meterset", "rtdose-without-plan"}
+
+
+def test_a_dose_that_names_no_plan_is_used_where_the_others_are_of_other_plans(
+    dicom_set: DicomSet, ingested: Ingested, codes: Callable[[Case], set[str]]
+) -> None:
+    dicom_set.edit("RTDOSE", name_plans("1.2.3"))
+    second_dose(dicom_set, lambda dose: delattr(dose, "ReferencedRTPlanSequence"))
+    case = ingested()
+    assert case.tps_dose is not None
+    assert codes(case) == {"beams-without-meterset", "rtdose-of-other-plans", "rtdose-does-not-name-the-plan"}
+
+
 def test_one_dose_that_names_no_plan_is_used_with_a_warning_and_two_are_refused(
     dicom_set: DicomSet, ingested: Ingested, refusal: Refusal, out: Path, codes: Callable[[Case], set[str]]
 ) -> None:

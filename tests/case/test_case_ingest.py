@@ -5,16 +5,28 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_dicom import ORIGIN, SECRETS, SHAPE, SPACING, DicomSet, hu_zyx
+from synthetic_dicom import (
+    ORIGIN,
+    SECRETS,
+    SHAPE,
+    SPACING,
+    DicomSet,
+    hu_zyx,
+    rectangle,
+    slice_positions,
+    structures,
+)
 
 from gatecheck.case.ingest import ingest, read_case, read_mask
 from gatecheck.case.model import Case
-from gatecheck.errors import ResultError
+from gatecheck.errors import InputError, ResultError, WriteError
 from gatecheck.files import array_zyx, read_image
+from gatecheck.phantoms.dicom_writer import StructureDrawing
 
 Ingested = Callable[[], Case]
 
@@ -132,6 +144,57 @@ def test_a_second_ingest_leaves_nothing_of_the_first(dicom_set: DicomSet, ingest
         "ct.mha",
         *(structure.mask for structure in case.structures),
     }
+
+
+def spoil_every_volume(dicom_set: DicomSet) -> None:
+    far = [rectangle(500, 520, 500, 520, at) for at in slice_positions()]
+    dicom_set.draw([StructureDrawing(1, "FAR", "ORGAN", (1, 2, 3), far)])
+
+
+def spoil_the_plan(dicom_set: DicomSet) -> None:
+    dicom_set.file("RTPLAN").unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil_every_volume, spoil_the_plan])
+def test_a_refused_second_ingest_leaves_no_case_and_writes_nothing(
+    dicom_set: DicomSet, ingested: Ingested, out: Path, spoil: Callable[[DicomSet], None]
+) -> None:
+    ingested()
+    spoil(dicom_set)
+    with pytest.raises(InputError):
+        ingested()
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_an_output_folder_that_is_a_file_is_refused_in_one_line(ingested: Ingested, out: Path) -> None:
+    out.write_text("results")
+    with pytest.raises(WriteError, match=r"^The folder to write the case to is a file\. Give a folder.*$"):
+        ingested()
+    assert out.read_text() == "results"
+
+
+@pytest.mark.parametrize("name", ["case.json", "ct.mha", "tps_dose.mha", "structures/02.mha"])
+def test_a_folder_in_the_place_of_a_file_is_refused_in_one_line(ingested: Ingested, out: Path, name: str) -> None:
+    (out / name).mkdir(parents=True)
+    with pytest.raises(WriteError, match=rf"^{Path(name).name}: cannot be replaced .*\(it is a folder\)\..*$"):
+        ingested()
+    assert not (out / "case.json").is_file()
+
+
+def test_a_file_in_the_place_of_the_folder_of_structures_is_refused_in_one_line(ingested: Ingested, out: Path) -> None:
+    out.mkdir()
+    (out / "structures").write_text("")
+    with pytest.raises(WriteError, match=r"^01\.mha: cannot be written \(.*\)\.$"):
+        ingested()
+    assert not (out / "case.json").exists()
+
+
+def test_masks_are_named_by_number_alone(dicom_set: DicomSet, ingested: Ingested, out: Path) -> None:
+    body, gtv = structures()
+    dicom_set.draw([body, replace(gtv, name="PTV Plantedname")])
+    case = ingested()
+    assert [structure.mask for structure in case.structures] == ["structures/01.mha", "structures/02.mha"]
+    assert not any("plantedname" in path.name.lower() for path in out.rglob("*"))
 
 
 def test_nobody_is_named_in_what_is_written_or_logged(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from synthetic_dicom import DicomSet, circle, rectangle, slice_positions, structures
+from synthetic_dicom import DicomSet, beam, circle, control_point, rectangle, slice_positions, structures
 
 from gatecheck.case.model import Case
 from gatecheck.phantoms.dicom_writer import StructureDrawing
@@ -132,11 +132,115 @@ def test_a_broken_link_of_the_structure_set_is_said(
     assert codes(ingested()) == {"beams-without-meterset", code}
 
 
+def shortened_body() -> list[StructureDrawing]:
+    """A body that ends one slice before the CT does, and an organ that goes on."""
+    body, gtv = structures()
+    organ = StructureDrawing(3, "LUNG", "ORGAN", (1, 2, 3), body.contours)
+    return [StructureDrawing(1, "BODY", "EXTERNAL", (0, 255, 0), body.contours[:-1]), gtv, organ]
+
+
 def test_a_ct_whose_last_slice_is_missing_is_said(dicom_set: DicomSet, ingested: Ingested, codes: Codes) -> None:
     """An even series cannot show that an end is missing, but the structure set's list of images can."""
+    dicom_set.draw(shortened_body())
     dicom_set.file("CT_007").unlink()
     case = ingested()
     assert {"ct-images-missing", "contours-name-other-images", "structure-beyond-ct"} <= codes(case)
+
+
+@pytest.mark.parametrize(("slices", "past"), [((7,), 4), ((6, 7), 8), ((1,), 4)])
+def test_a_ct_that_ends_before_the_body_or_a_target_does_is_refused(
+    dicom_set: DicomSet, refusal: Refusal, slices: tuple[int, ...], past: int
+) -> None:
+    for index in slices:
+        dicom_set.file(f"CT_{index:03d}").unlink()
+    message = refusal()
+    assert f"CT missing a slice: structure BODY is drawn {past} mm past the end slice of the CT" in message
+    assert "(Contour Image Sequence (3006,0016))" in message
+    assert f"slices found: {len(slices)}. Export the whole CT series" in message
+
+
+@pytest.mark.parametrize(("interpreted_type", "name"), [("PTV", "target"), ("", "CTVp"), ("", "Body")])
+def test_a_target_or_body_past_the_scan_is_known_by_type_or_by_name(
+    dicom_set: DicomSet, refusal: Refusal, interpreted_type: str, name: str
+) -> None:
+    body, gtv = structures()
+    tall = StructureDrawing(3, name, interpreted_type, (1, 2, 3), body.contours)
+    dicom_set.draw([gtv, tall])
+    dicom_set.file("CT_007").unlink()
+    assert f"structure {name} is drawn 4 mm past the end slice" in refusal()
+
+
+def keep_every_second_slice(dicom_set: DicomSet) -> None:
+    for index in (2, 4, 6):
+        dicom_set.file(f"CT_{index:03d}").unlink()
+
+
+def test_a_ct_without_every_second_slice_is_refused(dicom_set: DicomSet, refusal: Refusal) -> None:
+    """What is left is evenly spaced; only the structure set knows."""
+    keep_every_second_slice(dicom_set)
+    message = refusal()
+    assert "CT missing a slice: images of the CT's series that the RTSTRUCT names (Contour Image Sequence" in message
+    assert "between the 4 slices found: 3. Export the whole CT series" in message
+
+
+def images_of_series(dataset: Dataset) -> Sequence:
+    study = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    return study.RTReferencedSeriesSequence[0].ContourImageSequence
+
+
+def test_missing_slices_are_placed_by_the_order_of_the_list_where_no_contour_was_drawn_on_them(
+    dicom_set: DicomSet, refusal: Refusal
+) -> None:
+    z = slice_positions()
+    dicom_set.draw([StructureDrawing(1, "GTV", "GTV", (1, 2, 3), [circle(8.0, z[2])])])
+    keep_every_second_slice(dicom_set)
+    assert "between the 4 slices found: 3" in refusal()
+    dicom_set.edit("RTSTRUCT", lambda data: images_of_series(data).reverse())
+    assert "between the 4 slices found: 3" in refusal()
+
+
+def test_missing_slices_are_placed_by_contours_where_the_list_is_in_no_order(
+    dicom_set: DicomSet, refusal: Refusal
+) -> None:
+    def shuffle(dataset: Dataset) -> None:
+        images = images_of_series(dataset)
+        images[:] = [images[index] for index in (4, 1, 6, 3, 0, 5, 2)]
+
+    dicom_set.edit("RTSTRUCT", shuffle)
+    keep_every_second_slice(dicom_set)
+    assert "between the 4 slices found: 3" in refusal()
+
+
+def test_missing_images_of_another_series_do_not_stop_the_case(
+    dicom_set: DicomSet, ingested: Ingested, codes: Codes
+) -> None:
+    """As an MR on which the contours were drawn too."""
+
+    def add_series(dataset: Dataset) -> None:
+        series = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence
+        other, image = Dataset(), Dataset()
+        image.ReferencedSOPInstanceUID = "1.2.3.4"
+        other.SeriesInstanceUID = "1.2.3"
+        other.ContourImageSequence = Sequence([image])
+        series.append(other)
+
+    dicom_set.edit("RTSTRUCT", add_series)
+    assert codes(ingested()) == {"beams-without-meterset"}
+
+
+def test_a_named_structure_set_that_states_no_frame_of_reference_is_refused_as_such(
+    dicom_set: DicomSet, refusal: Refusal
+) -> None:
+    def state_none(dataset: Dataset) -> None:
+        for roi in dataset.StructureSetROISequence:
+            del roi.ReferencedFrameOfReferenceUID
+        del dataset.ReferencedFrameOfReferenceSequence
+        del dataset.FrameOfReferenceUID
+
+    dicom_set.edit("RTSTRUCT", state_none)
+    message = refusal()
+    assert "states no frame of reference (Referenced Frame of Reference UID (3006,0024)" in message
+    assert "drawn in another frame" not in message
 
 
 def test_a_plan_without_frame_of_reference_needs_the_patient_id(
@@ -154,6 +258,41 @@ def test_different_patient_ids_in_one_frame_of_reference_are_said(
 ) -> None:
     dicom_set.edit("RTPLAN", lambda plan: setattr(plan, "PatientID", "PLANTED-ID-2"))
     assert "patient-ids-differ" in codes(ingested())
+
+
+@pytest.mark.parametrize("kind", ["RTSTRUCT", "RTDOSE"])
+def test_a_structure_set_or_dose_of_another_patient_is_refused_without_an_id(
+    dicom_set: DicomSet, refusal: Refusal, kind: str
+) -> None:
+    dicom_set.edit(kind, lambda data: setattr(data, "PatientID", "PLANTED-ID-2"))
+    assert f"The {kind} has another Patient ID (0010,0020) than the other files" in refusal()
+
+
+@pytest.mark.parametrize("kind", ["RTSTRUCT", "RTDOSE", "RTPLAN", "CT"])
+def test_an_empty_patient_id_contradicts_nothing(
+    dicom_set: DicomSet, ingested: Ingested, codes: Codes, kind: str
+) -> None:
+    names = [path.stem for path in dicom_set.folder.glob("CT_*.dcm")] if kind == "CT" else [kind]
+    for name in names:
+        dicom_set.edit(name, lambda data: setattr(data, "PatientID", ""))
+    assert codes(ingested()) == {"beams-without-meterset"}
+
+
+def test_structure_set_and_dose_of_two_patients_are_refused_where_ct_and_plan_say_none(
+    dicom_set: DicomSet, refusal: Refusal
+) -> None:
+    for path in dicom_set.folder.glob("*.dcm"):
+        if path.stem not in ("RTSTRUCT", "RTDOSE"):
+            dicom_set.edit(path.stem, lambda data: setattr(data, "PatientID", ""))
+    dicom_set.edit("RTDOSE", lambda data: setattr(data, "PatientID", "PLANTED-ID-2"))
+    assert "The RTDOSE has another Patient ID (0010,0020)" in refusal()
+
+
+def test_an_isocentre_outside_of_the_ct_is_said_with_beam_and_distance(dicom_set: DicomSet, ingested: Ingested) -> None:
+    far = tuple(control_point(weight, isocentre=(1.0, 2.0, 3014.0)) for weight in (0.0, 1.0))
+    dicom_set.plan([beam(1), beam(2, control_points=far)])
+    (message,) = [w.message for w in ingested().warnings if w.code == "isocentre-outside-ct"]
+    assert message.startswith("Beam 2: its isocentre (Isocenter Position (300A,012C)) lies 3000.0 mm outside of the CT")
 
 
 def test_structures_of_one_name_are_told_apart_by_number(dicom_set: DicomSet, ingested: Ingested, codes: Codes) -> None:

@@ -9,7 +9,7 @@ from typing import cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.case.attributes import Notes, code, number, required_number, text
+from gatecheck.case.attributes import Notes, called, code, number, required_number, text
 from gatecheck.case.folder import DicomFile
 from gatecheck.case.grid import AxialPlane, Grid, axial_plane, commonest_gap
 from gatecheck.case.model import PatientPosition
@@ -21,6 +21,8 @@ _IN_PLANE_TOLERANCE = 0.05  # mm, a sheared stack moves more
 _SPACING_TOLERANCE = 0.05  # of the spacing: scanners round positions to 0.1 mm
 _MISSING_SLICE = 1.5  # spacings
 _PADDING_HU = -1024
+_HIGHEST_AIR_HU = -900
+_HIGHEST_CT_NUMBER = 32767  # extended CT scales end below
 
 _HOUNSFIELD_TYPES = ("", "HU", "US")  # US: unspecified
 
@@ -70,8 +72,10 @@ def read_ct(files: Sequence[DicomFile], notes: Notes) -> CtVolume:
     InputError
         For no series, two series, missing or repeated slices, or slices that do not belong together.
     UnsupportedPlanError
-        For tilted, coronal or sagittal images and for patient positions other than HFS, HFP, FFS, FFP.
+        For multi-frame, tilted, coronal or sagittal images and for patient positions other than HFS, HFP, FFS, FFP.
     """
+    for file in files:
+        _check_single_frame(file)
     _check_one_series(files)
     slices = sorted((_Slice(file, axial_plane(file.dataset, file.place)) for file in files), key=lambda s: s.z)
     frame_of_reference = _common(slices, "FrameOfReferenceUID", "frames of reference")
@@ -82,7 +86,7 @@ def read_ct(files: Sequence[DicomFile], notes: Notes) -> CtVolume:
     spacing_z = _slice_spacing([s.z for s in slices])
     position = _common(slices, "PatientPosition", "patient positions").upper()
     x, y = first.first_xy
-    values = _hounsfield_units(slices)
+    values = _hounsfield_units(slices, notes)
     if any(code(s.file.dataset, "LossyImageCompression") == "01" for s in slices):
         notes.add("ct-lossy", "The CT was compressed with loss (0028,2110); its CT numbers are approximate.")
     return CtVolume(
@@ -115,6 +119,15 @@ def checked_position(position: str, place: str) -> PatientPosition | None:
             f"{place}: Patient Position (0018,5100) is none of {', '.join(supported)}, which are all that is supported."
         )
     return cast(PatientPosition, position)
+
+
+def _check_single_frame(file: DicomFile) -> None:
+    frames = number(file.dataset, "NumberOfFrames", file.place)
+    if frames is not None and frames > 1:
+        raise UnsupportedPlanError(
+            f"{file.place}: {called('NumberOfFrames')} of the CT is {frames:g}, 1 expected: enhanced or multi-frame CT "
+            "is not supported. Export it as single-frame slices."
+        )
 
 
 def _check_one_series(files: Sequence[DicomFile]) -> None:
@@ -189,8 +202,9 @@ def _slice_spacing(z: Sequence[float]) -> float:
     return spacing
 
 
-def _hounsfield_units(slices: Sequence[_Slice]) -> npt.NDArray[np.generic]:
+def _hounsfield_units(slices: Sequence[_Slice], notes: Notes) -> npt.NDArray[np.generic]:
     """CT numbers, each slice by its own rescale; int16 when nothing is lost."""
+    not_applied: dict[int, float] = {}
     shape = (len(slices), slices[0].plane.rows, slices[0].plane.columns)
     volume: npt.NDArray[np.float32] = np.empty(shape, dtype=np.float32)  # exact for whole numbers below 2**24
     for index, current in enumerate(slices):
@@ -205,11 +219,28 @@ def _hounsfield_units(slices: Sequence[_Slice]) -> npt.NDArray[np.generic]:
         stored = stored_values(dataset, place)
         volume[index] = stored * slope + intercept
         padding = number(dataset, "PixelPaddingValue", place)
-        if padding is not None:
-            volume[index][stored == int(padding)] = _PADDING_HU
+        if padding is not None and (padded := stored == int(padding)).any():
+            ct_number = int(padding) * slope + intercept
+            if _HIGHEST_AIR_HU <= ct_number <= _HIGHEST_CT_NUMBER:
+                not_applied[index] = ct_number
+            else:
+                volume[index][padded] = _PADDING_HU
+    _warn_of_padding(not_applied, notes)
     limits = np.iinfo(np.int16)
     if limits.min <= volume.min() and volume.max() <= limits.max:
         whole = volume.astype(np.int16)
         if (whole == volume).all():
             return whole
     return volume
+
+
+def _warn_of_padding(not_applied: dict[int, float], notes: Notes) -> None:
+    """The same stored value may fill the corners and lie in the patient: air there would be a hole in the dose."""
+    if not_applied:
+        found = ", ".join(f"{ct_number:g}" for ct_number in sorted(set(not_applied.values())))
+        notes.add(
+            "ct-padding-not-applied",
+            f"{called('PixelPaddingValue')} of {len(not_applied)} CT slices stands for {found} HU, which tissue may "
+            f"have; below {_HIGHEST_AIR_HU} HU expected. It was not applied: those voxels keep their CT number. Check "
+            "what lies outside of the scanned circle.",
+        )

@@ -53,7 +53,7 @@ class PlannedDose:
 
 
 def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes) -> PlannedDose | None:
-    """Read the plan's dose; None when the folder has no RTDOSE.
+    """Read the plan's dose; None when the folder has no RTDOSE of the plan.
 
     Raises
     ------
@@ -65,10 +65,12 @@ def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes
     with_grid = [file for file in files if "PixelData" in file.dataset or "Rows" in file.dataset]
     if len(with_grid) < len(files):
         notes.add("rtdose-without-grid", "RTDOSE files without a dose grid (dose-volume histograms only) ignored.")
-    if not with_grid:
-        notes.add("no-tps-dose", "No RTDOSE: the Monte Carlo dose is reported without a TPS dose beside it.")
-        return None
     chosen = _of_plan(with_grid, plan, notes)
+    if not chosen:
+        notes.add(
+            "no-tps-dose", "No RTDOSE of the plan: the Monte Carlo dose is reported without a TPS dose beside it."
+        )
+        return None
     for file in chosen:
         _check_frame(file.dataset, ct)
     whole = [file for file in chosen if code(file.dataset, "DoseSummationType") == "PLAN"]
@@ -89,24 +91,54 @@ def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes
 
 
 def _of_plan(files: list[DicomFile], plan: Plan, notes: Notes) -> list[DicomFile]:
-    """The doses that name the plan; else the only dose there is."""
-    naming = [
-        f for f in files if plan.file.sop_instance_uid in references(f.dataset, "ReferencedRTPlanSequence", _PLACE)
-    ]
+    """The doses that name the plan and no other; else the only dose that names none."""
+    named = [_named_plans(file) for file in files]
+    own = {plan.file.sop_instance_uid}
+    naming = [file for file, plans in zip(files, named, strict=True) if plans == own]
+    silent = [file for file, plans in zip(files, named, strict=True) if not plans]
+    _note_doses_of_other_plans(named, own, notes)
     if naming:
-        if len(naming) < len(files):
-            notes.add("rtdose-of-other-plans", f"{len(files) - len(naming)} RTDOSE that do not name the plan ignored.")
+        if silent:
+            notes.add(
+                "rtdose-without-plan",
+                f"{len(silent)} RTDOSE that name no plan ({called('ReferencedRTPlanSequence')}) ignored.",
+            )
         return naming
-    if len(files) > 1:
+    if len(silent) > 1:
         raise InputError(
-            f"{len(files)} RTDOSE found, and none names the plan ({called('ReferencedRTPlanSequence')}). "
+            f"{len(silent)} RTDOSE found, and none names the plan ({called('ReferencedRTPlanSequence')}). "
             "Keep the plan's dose in the folder, or export it again."
         )
-    notes.add(
-        "rtdose-does-not-name-the-plan",
-        "The RTDOSE does not name the plan; it was used because it is the only one. Check that it is the plan's dose.",
-    )
-    return files
+    if silent:
+        notes.add(
+            "rtdose-does-not-name-the-plan",
+            f"The RTDOSE does not name the plan ({called('ReferencedRTPlanSequence')}); it was used because no other "
+            "can be meant. Check that it is the plan's dose.",
+        )
+    return silent
+
+
+def _named_plans(file: DicomFile) -> set[str]:
+    """SOP Instance UIDs of the plans that a dose says it is of."""
+    return set(references(file.dataset, "ReferencedRTPlanSequence", _PLACE)) - {""}
+
+
+def _note_doses_of_other_plans(named: Sequence[set[str]], own: set[str], notes: Notes) -> None:
+    """A dose that says it is of something else is never compared with, even when there is no other."""
+    others = sum(1 for plans in named if plans and not plans & own)
+    if others:
+        notes.add(
+            "rtdose-of-other-plans",
+            f"{others} RTDOSE left out: {called('ReferencedRTPlanSequence')} names another plan than the RTPLAN of the "
+            "folder. Export the dose of this plan if it is to be compared with.",
+        )
+    sums = sum(1 for plans in named if plans > own)
+    if sums:
+        notes.add(
+            "rtdose-of-several-plans",
+            f"{sums} RTDOSE left out: {called('ReferencedRTPlanSequence')} names other plans beside the RTPLAN of the "
+            "folder. Export the dose of this plan alone if it is to be compared with.",
+        )
 
 
 def _check_frame(dataset: Dataset, ct: CtVolume) -> None:

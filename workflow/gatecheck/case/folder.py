@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ _PREAMBLE = 128
 _MAGIC = b"DICM"
 # A data set without preamble starts with group 0002 or 0008 in little endian.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+_ELEMENT_HEADER = 8  # bytes: tag, VR and length
+_FILLING = b"\0\t\n\r \x1a"  # what transfers and archives leave behind a file
+_STORAGE_CLASS = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[0-9.]+")
+_NOT_DICOM = "not DICOM"
+_DAMAGED = "damaged DICOM of another kind"
 
 _KINDS: dict[str, str] = {
     CTImageStorage: "CT",
@@ -90,7 +96,7 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     Raises
     ------
     InputError
-        For a folder that is missing, empty or without DICOM, and for a truncated file.
+        For a folder that is missing, empty or without DICOM, and for a truncated file of a kind that is read.
     UnsupportedPlanError
         For kinds of plans and images that are refused by name.
     """
@@ -104,8 +110,8 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     known: dict[str, str] = {}
     for index, path in enumerate(paths):
         file = _read(path, f"File {index + 1} of {len(paths)} (in order of path)")
-        if file is None:
-            others["not DICOM"] += 1
+        if isinstance(file, str):
+            others[file] += 1
             continue
         kind = _kind(file)
         if kind not in found:
@@ -114,7 +120,7 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
             _check_content(file, kind)
             if not _is_repeated(file, known):
                 found[kind].append(file)
-    if others["not DICOM"] == len(paths):
+    if others[_NOT_DICOM] == len(paths):
         raise InputError(
             f"None of the {len(paths)} files of the folder is DICOM. Export CT, RTSTRUCT, RTPLAN and, if any, RTDOSE."
         )
@@ -128,43 +134,55 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     )
 
 
-def _read(path: Path, place: str) -> DicomFile | None:
-    """Read one file; None when it is not DICOM."""
+def _read(path: Path, place: str) -> DicomFile | str:
+    """Read one file; of a stranger that cannot be read, what it is called in the note."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{place} cannot be read ({error.strerror}).") from None
     has_preamble = content[_PREAMBLE : _PREAMBLE + 4] == _MAGIC
     if not has_preamble and not content.startswith(_FIRST_GROUPS):
-        return None
+        return _NOT_DICOM
     stream = _WatchedStream(content)
     try:
         dataset = dcmread(stream, force=not has_preamble)
     except DAMAGE:
-        if not has_preamble:
-            return None
-        raise _truncated(place) from None
+        return _damaged(content, place) if has_preamble else _NOT_DICOM
     if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" not in dataset.file_meta:
-        if not has_preamble:
-            return None
-        raise _truncated(place)
-    if stream.ran_short or _ends_within_a_value(dataset) or _ends_within_a_value(dataset.file_meta):
-        raise _truncated(place)
+        return _damaged(content, place) if has_preamble else _NOT_DICOM
+    if stream.ran_short or _ends_within_a_header(stream.remainder, dataset):
+        return _damaged(content, place)
+    if _ends_within_a_value(dataset) or _ends_within_a_value(dataset.file_meta):
+        return _damaged(content, place)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     return DicomFile(place, hashlib.sha256(content).hexdigest(), dataset)
 
 
 class _WatchedStream(io.BytesIO):
-    """Bytes that remember whether a read ended in the middle of what was asked for."""
+    """Bytes that remember whether a read ended in the middle of what was asked for.
+
+    Attributes
+    ----------
+    remainder : bytes
+        What was left where the header of another element was looked for, too short for one.
+    """
 
     ran_short = False
+    remainder = b""
 
     def read(self, size: int | None = -1, /) -> bytes:
         got = super().read(size)
-        if size is not None and 0 < len(got) < size:
+        if size == _ELEMENT_HEADER and 0 < len(got) < size:
+            self.remainder = got
+        elif size is not None and 0 < len(got) < size:
             self.ran_short = True
         return got
+
+
+def _ends_within_a_header(remainder: bytes, dataset: Dataset) -> bool:
+    """Filling behind a whole file is none of it, and after the pixels no element follows that is read."""
+    return bool(remainder.strip(_FILLING)) and "PixelData" not in dataset
 
 
 def _ends_within_a_value(dataset: Dataset) -> bool:
@@ -184,10 +202,21 @@ def _check_content(file: DicomFile, kind: str) -> None:
         )
 
 
-def _truncated(place: str) -> InputError:
-    return InputError(
-        f"{place} is DICOM but truncated or damaged: it ends before its content does. Copy or export it again."
-    )
+def _damaged(content: bytes, place: str) -> str:
+    """What a damaged file is called among the files not used.
+
+    Raises
+    ------
+    InputError
+        When it is of a kind that is read or refused by name: the plan may need it.
+    """
+    found = _STORAGE_CLASS.search(content)  # the first one is the file's own, in the file meta information
+    sop_class = found.group().decode("ascii") if found else ""
+    if sop_class in _KINDS or sop_class in _REFUSED:
+        raise InputError(
+            f"{place} is DICOM but truncated or damaged: it ends before its content does. Copy or export it again."
+        )
+    return _DAMAGED
 
 
 def _kind(file: DicomFile) -> str:

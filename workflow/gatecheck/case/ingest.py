@@ -12,13 +12,16 @@ from gatecheck.case.dose import PlannedDose, read_dose
 from gatecheck.case.folder import DicomFile, read_folder
 from gatecheck.case.grid import Grid
 from gatecheck.case.links import (
+    check_isocentres_against_ct,
+    check_one_patient,
     check_plan_against_ct,
     check_structures_against_ct,
     choose_structure_set,
     treatment_position,
 )
-from gatecheck.case.masks import make_mask
+from gatecheck.case.masks import Mask, make_mask
 from gatecheck.case.model import Case, Structure, TpsDose
+from gatecheck.case.overrides import warn_of_unused_matter
 from gatecheck.case.plan import Plan, read_plan
 from gatecheck.case.storage import (
     CASE_FILE,
@@ -43,8 +46,9 @@ _DIGITS_OF_PSEUDONYM = 8
 def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False) -> Case:
     """Read and check a DICOM folder, and write the case.
 
-    Writes `ct.mha` (HU), `structures/*.mha` (inside fractions), `tps_dose.mha` (Gy, whole course) where
-    there is an RTDOSE, and last `case.json`.
+    An earlier case in the folder is taken away first, so that a refusal leaves none. When all checks have
+    passed, it writes `ct.mha` (HU), `structures/*.mha` (inside fractions), `tps_dose.mha` (Gy, whole course)
+    where there is an RTDOSE of the plan, and last `case.json`.
 
     Parameters
     ----------
@@ -61,6 +65,7 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
         When the case cannot be written.
     """
     notes = Notes()
+    remove_earlier_case(out_folder)
     with quiet_dicom():
         folder = read_folder(dicom_folder, notes)
         plan = read_plan(folder.plans, notes)
@@ -70,8 +75,11 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
         structure_set = choose_structure_set(folder.structure_sets, plan, ct, notes)
         drawn = read_structures(structure_set.dataset, ct.frame_of_reference, notes)
         check_structures_against_ct(structure_set.dataset, drawn, ct, notes)
+        warn_of_unused_matter(structure_set.dataset, drawn, notes)
         dose = read_dose(folder.doses, plan, ct, notes)
-    remove_earlier_case(out_folder)
+    check_one_patient(ct, plan, structure_set, () if dose is None else dose.files)
+    check_isocentres_against_ct(plan.beams, ct.grid, notes)
+    masks = _masks(drawn, ct.grid, notes)
     files = _files(ct, plan, structure_set, dose)
     content = sha256_of_json(sorted(files.values()))
     case = Case(
@@ -82,7 +90,7 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
         fractions=plan.fractions,
         target_prescription_gy=plan.target_prescription_gy,
         ct=write_grid(out_folder, CT_FILE, ct.values_zyx, ct.grid),
-        structures=_write_structures(out_folder, drawn, ct.grid, notes),
+        structures=_write_structures(out_folder, drawn, masks),
         beams=plan.beams,
         tps_dose=None if dose is None else _write_dose(out_folder, dose),
         warnings=tuple(notes.warnings),
@@ -104,13 +112,21 @@ def _files(ct: CtVolume, plan: Plan, structure_set: DicomFile, dose: PlannedDose
     return files
 
 
+def _masks(drawn: tuple[DrawnStructure, ...], ct: Grid, notes: Notes) -> tuple[Mask | None, ...]:
+    masks = tuple(make_mask(drawing, ct, notes) for drawing in drawn)
+    if all(mask is None for mask in masks):
+        raise InputError(
+            "No structure of the RTSTRUCT has a volume inside the CT. Export the structure set drawn on this CT."
+        )
+    return masks
+
+
 def _write_structures(
-    out_folder: Path, drawn: tuple[DrawnStructure, ...], ct: Grid, notes: Notes
+    out_folder: Path, drawn: tuple[DrawnStructure, ...], masks: tuple[Mask | None, ...]
 ) -> tuple[Structure, ...]:
     structures = []
-    for place, drawing in enumerate(drawn, start=1):
-        mask = make_mask(drawing, ct, notes)
-        file = None if mask is None else mask_file(place, drawing.name)
+    for place, (drawing, mask) in enumerate(zip(drawn, masks, strict=True), start=1):
+        file = None if mask is None else mask_file(place)
         if mask is not None and file is not None:
             write_grid(out_folder, file, mask.values_zyx, mask.grid)
         structures.append(
@@ -121,10 +137,6 @@ def _write_structures(
                 volume_ml=0.0 if mask is None else mask.volume_ml,
                 mask=file,
             )
-        )
-    if all(structure.mask is None for structure in structures):
-        raise InputError(
-            "No structure of the RTSTRUCT has a volume inside the CT. Export the structure set drawn on this CT."
         )
     return tuple(structures)
 

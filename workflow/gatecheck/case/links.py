@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+import numpy as np
 from pydicom.dataset import Dataset
 
-from gatecheck.case.attributes import Notes, items, references, text
+from gatecheck.case.attributes import Notes, called, items, numbers, references, text
 from gatecheck.case.contours import DrawnStructure
 from gatecheck.case.ct import CtVolume
 from gatecheck.case.folder import DicomFile
-from gatecheck.case.model import PatientPosition
+from gatecheck.case.grid import Grid
+from gatecheck.case.model import Beam, PatientPosition
 from gatecheck.case.plan import Plan
 from gatecheck.errors import InputError, UnsupportedPlanError
 
 _PLACE = "RTSTRUCT"
+_ROUNDING = 0.05  # mm
+_ON_A_SLICE = 0.1  # of the slice spacing: a contour nearer than this was drawn on the slice that is there
+
+# Structures without which a plan cannot be judged, by RT ROI interpreted type, or by name where there is none.
+_NEEDED_WHOLE = ("GTV", "CTV", "PTV", "EXTERNAL", "BODY", "SKIN")
 
 
 def check_plan_against_ct(plan: Plan, ct: CtVolume, notes: Notes) -> None:
@@ -25,11 +34,11 @@ def check_plan_against_ct(plan: Plan, ct: CtVolume, notes: Notes) -> None:
     InputError
         When the plan's frame of reference is another one, or when neither it nor the patient ID links the two.
     """
-    same_patient = text(plan.file.dataset, "PatientID") == text(ct.files[0].dataset, "PatientID")
+    own, of_ct = _patient_id(plan.file), _patient_id(ct.files[0])
     if not plan.frame_of_reference:
-        if not same_patient:
+        if own != of_ct:
             raise InputError(
-                "RTPLAN has no Frame of Reference UID (0020,0052) and another Patient ID (0010,0020) than the CT: "
+                "RTPLAN has no Frame of Reference UID (0020,0052) and not the CT's Patient ID (0010,0020): "
                 "nothing says that they belong together. Export both together."
             )
         notes.add(
@@ -41,12 +50,54 @@ def check_plan_against_ct(plan: Plan, ct: CtVolume, notes: Notes) -> None:
             "The RTPLAN's Frame of Reference UID (0020,0052) is not the CT's, so its isocentres mean other places. "
             "Export the plan with the CT that it was planned on."
         )
-    if not same_patient:
+    if own and of_ct and own != of_ct:
         notes.add(
             "patient-ids-differ",
             "CT and plan carry different Patient IDs (0010,0020); they were taken to belong together because they "
             "share the frame of reference. Check that they are of one patient.",
         )
+
+
+def check_one_patient(ct: CtVolume, plan: Plan, structure_set: DicomFile, doses: Sequence[DicomFile]) -> None:
+    """Structure set and dose are of the patient of the CT or of the plan; an empty Patient ID contradicts nothing.
+
+    Raises
+    ------
+    InputError
+        Without showing an ID.
+    """
+    known = {_patient_id(file) for file in (*ct.files, plan.file)} - {""}
+    for kind, file in [("RTSTRUCT", structure_set), *(("RTDOSE", dose) for dose in doses)]:
+        own = _patient_id(file)
+        if own and known and own not in known:
+            raise InputError(
+                f"The {kind} has another Patient ID (0010,0020) than the other files: it is of another patient, or was "
+                "de-identified apart from them. Export CT, RTSTRUCT, RTPLAN and RTDOSE of the plan together."
+            )
+        known |= {own} - {""}
+
+
+def _patient_id(file: DicomFile) -> str:
+    return text(file.dataset, "PatientID")
+
+
+def check_isocentres_against_ct(beams: Sequence[Beam], ct: Grid, notes: Notes) -> None:
+    """Say of each beam whose isocentre is not where the CT was taken how far away it is."""
+    for beam in beams:
+        distance = max(_distance_from(ct, point.isocentre) for point in beam.control_points)
+        if distance > _ROUNDING:
+            notes.add(
+                "isocentre-outside-ct",
+                f"Beam {beam.number}: its isocentre ({called('IsocenterPosition')}) lies {distance:.1f} mm outside of "
+                "the CT, inside expected. Check that the CT is the one planned on.",
+            )
+
+
+def _distance_from(grid: Grid, point: tuple[float, float, float]) -> float:
+    """Distance of a point from the box of all voxels, mm; 0 inside."""
+    return math.hypot(
+        *(max(grid.low_face(axis) - point[axis], point[axis] - grid.high_face(axis), 0.0) for axis in range(3))
+    )
 
 
 def treatment_position(plan: Plan, ct: CtVolume, notes: Notes) -> PatientPosition:
@@ -101,6 +152,12 @@ def choose_structure_set(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, n
     named = [file for file in files if plan.structure_set_uid and file.sop_instance_uid == plan.structure_set_uid]
     sharing = [file for file in files if ct.frame_of_reference in _frames(file.dataset)]
     if named:
+        if _frames(named[0].dataset) == {""}:
+            raise InputError(
+                "The RTSTRUCT that the plan names states no frame of reference "
+                f"({called('ReferencedFrameOfReferenceUID')}, {called('FrameOfReferenceUID')}), the CT's expected: "
+                "nothing says where its contours lie. Export it again with it."
+            )
         if named[0] not in sharing:
             raise InputError(
                 "The RTSTRUCT that the plan names is drawn in another frame of reference (0020,0052) than the CT's. "
@@ -142,8 +199,15 @@ def _frames(dataset: Dataset) -> set[str]:
 def check_structures_against_ct(
     dataset: Dataset, structures: Sequence[DrawnStructure], ct: CtVolume, notes: Notes
 ) -> None:
-    """Say which of the structure set's links to the CT series and its images are missing or broken."""
-    series = list(_referenced_series(dataset))
+    """Say which of the structure set's links to the CT series and its images are missing or broken.
+
+    Raises
+    ------
+    InputError
+        When slices are missing between others, or where a target or the body goes on past the scan.
+    """
+    series = _referenced_series(dataset)
+    drawn_on = frozenset[str]().union(*(structure.image_uids for structure in structures)) - {""}
     if not series:
         notes.add(
             "rtstruct-names-no-series",
@@ -157,15 +221,12 @@ def check_structures_against_ct(
             "of reference. Check that the CT is the one planned on.",
         )
     else:
-        listed = {uid for item in series for uid in references(item, "ContourImageSequence", _PLACE)}
-        missing = len(listed - ct.sop_instance_uids)
-        if missing:
-            notes.add(
-                "ct-images-missing",
-                f"The structure set names {missing} images that are not among the {len(ct.files)} CT slices; the "
-                "slices that are there are evenly spaced and were used.",
-            )
-    drawn_on = frozenset[str]().union(*(structure.image_uids for structure in structures)) - {""}
+        listed = _images_of(series, ct.series, is_own=True)
+        of_others = _images_of(series, ct.series, is_own=False)
+        missing = {*listed, *drawn_on} - {*of_others} - ct.sop_instance_uids
+        _refuse_missing_slices(dataset, listed, missing, ct)
+        _refuse_cut_structures(structures, missing, ct)
+        _note_missing_images(listed, ct, notes)
     strangers = len(drawn_on - ct.sop_instance_uids)
     if strangers:
         notes.add(
@@ -181,3 +242,79 @@ def _referenced_series(dataset: Dataset) -> list[Dataset]:
         for study in items(frame, "RTReferencedStudySequence", _PLACE)
         for series in items(study, "RTReferencedSeriesSequence", _PLACE)
     ]
+
+
+def _images_of(series: Sequence[Dataset], uid: str, *, is_own: bool) -> list[str]:
+    """Images listed of the series of that UID, or of all the others, each once and in the order of the list."""
+    chosen = [item for item in series if (text(item, "SeriesInstanceUID") == uid) == is_own]
+    listed = dict.fromkeys(image for item in chosen for image in references(item, "ContourImageSequence", _PLACE))
+    return [image for image in listed if image]
+
+
+def _refuse_missing_slices(dataset: Dataset, listed: Sequence[str], missing: set[str], ct: CtVolume) -> None:
+    """Slices taken out evenly leave an even series, which cannot show it; the structure set can."""
+    between = max(_missing_by_order(listed, ct), _missing_by_place(dataset, missing, ct))
+    if between:
+        raise InputError(
+            f"CT missing a slice: images of the CT's series that the RTSTRUCT names ({called('ContourImageSequence')}) "
+            f"and that should lie between the {len(ct.files)} slices found: {between}. Export the whole CT series."
+        )
+
+
+def _missing_by_order(listed: Sequence[str], ct: CtVolume) -> int:
+    """Images left out between slices that are there, when the list runs up or down the scan."""
+    index = {file.sop_instance_uid: number for number, file in enumerate(ct.files)}
+    there = [(place, index[uid]) for place, uid in enumerate(listed) if uid in index]
+    steps = [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(there)]
+    if not (all(slices > 0 for _, slices in steps) or all(slices < 0 for _, slices in steps)):
+        return 0
+    return sum(max(0, places - abs(slices)) for places, slices in steps)
+
+
+def _missing_by_place(dataset: Dataset, missing: set[str], ct: CtVolume) -> int:
+    """Missing images that contours were drawn on, between slices that are there and on none of them."""
+    between = set()
+    for uid, z in _drawn_on(dataset, missing):
+        place = (z - ct.grid.origin[2]) / ct.grid.spacing[2]
+        if 0 < place < ct.grid.size[2] - 1 and abs(place - round(place)) > _ON_A_SLICE:
+            between.add(uid)
+    return len(between)
+
+
+def _drawn_on(dataset: Dataset, images: set[str]) -> Iterator[tuple[str, float]]:
+    """Of the axial contours that name one of some images alone: the image and z, mm."""
+    for roi in items(dataset, "ROIContourSequence", _PLACE) if images else []:
+        for contour in items(roi, "ContourSequence", _PLACE):
+            named = references(contour, "ContourImageSequence", _PLACE)
+            if len(named) == 1 and named[0] in images:
+                z = numbers(contour, "ContourData", _PLACE)[2::3]
+                if len(z) and np.ptp(z) <= _ROUNDING:
+                    yield named[0], float(z[0])
+
+
+def _refuse_cut_structures(structures: Sequence[DrawnStructure], missing: set[str], ct: CtVolume) -> None:
+    """A contour further than half a slice from the first or last slice was drawn on a slice that is not there."""
+    for structure in structures if missing else ():
+        kind = structure.interpreted_type or structure.name.strip().upper()
+        if not structure.planes or not kind.startswith(_NEEDED_WHOLE):
+            continue
+        first = ct.grid.origin[2]
+        last = first + (ct.grid.size[2] - 1) * ct.grid.spacing[2]
+        beyond = max(structure.planes[-1].z - last, first - structure.planes[0].z)
+        if beyond > 0.5 * ct.grid.spacing[2] + _ROUNDING:
+            raise InputError(
+                f"CT missing a slice: structure {structure.name} is drawn {beyond:g} mm past the end slice of the CT, "
+                f"0 to {0.5 * ct.grid.spacing[2]:g} mm expected. Images that the RTSTRUCT names "
+                f"({called('ContourImageSequence')}) and that are not among the {len(ct.files)} slices found: "
+                f"{len(missing)}. Export the whole CT series."
+            )
+
+
+def _note_missing_images(listed: Sequence[str], ct: CtVolume, notes: Notes) -> None:
+    missing = len(set(listed) - ct.sop_instance_uids)
+    if missing:
+        notes.add(
+            "ct-images-missing",
+            f"The structure set names {missing} images that are not among the {len(ct.files)} CT slices; the "
+            "slices that are there are evenly spaced and were used.",
+        )

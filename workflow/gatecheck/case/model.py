@@ -75,8 +75,8 @@ class Structure(_Part):
     interpreted_type: str = Field(description="DICOM RT ROI interpreted type, upper case, or empty")
     volume_ml: float
     mask: str | None = Field(
-        description="path of the mask relative to case.json (float32, 0 to 1 inside fraction, on the "
-        "grid of the CT cropped to the structure); None for an empty structure"
+        description="path of the mask relative to case.json, by number (float32, 0 to 1 inside fraction, on "
+        "the grid of the CT cropped to the structure); None for an empty structure"
     )
 
 

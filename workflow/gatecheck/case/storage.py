@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.grid import Grid
 from gatecheck.case.model import Case, Image, Structure
-from gatecheck.errors import ResultError
+from gatecheck.errors import ResultError, WriteError
 from gatecheck.files import image_from_zyx, read_image, read_json, sha256_of_file, write_image
 
 CASE_FILE = "case.json"
@@ -73,14 +73,31 @@ def write_grid(case_folder: Path, file: str, values_zyx: npt.NDArray[np.generic]
     )
 
 
-def mask_file(place: int, name: str) -> str:
-    """Path of a structure's mask relative to the case folder: `structures/01-cord.mha`."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "structure"
-    return f"{STRUCTURES_FOLDER}/{place:02d}-{slug}.mha"
+def mask_file(place: int) -> str:
+    """Path of a structure's mask relative to the case folder, by number alone (a name might identify)."""
+    return f"{STRUCTURES_FOLDER}/{place:02d}.mha"
 
 
 def remove_earlier_case(case_folder: Path) -> None:
-    """Take away what an earlier ingest wrote, `case.json` first, so that no mixture can be taken for a case."""
-    (case_folder / CASE_FILE).unlink(missing_ok=True)
-    for path in (case_folder / CT_FILE, case_folder / DOSE_FILE, *(case_folder / STRUCTURES_FOLDER).glob("*.mha")):
-        path.unlink(missing_ok=True)
+    """Take away what an earlier ingest wrote, `case.json` first, so that no mixture can be taken for a case.
+
+    Raises
+    ------
+    WriteError
+        When the folder is a file, or something in it cannot be taken away.
+    """
+    try:
+        if case_folder.is_file():
+            raise WriteError("The folder to write the case to is a file. Give a folder, or move the file away.")
+        masks = sorted((case_folder / STRUCTURES_FOLDER).glob("*.mha"))
+        for path in (case_folder / CASE_FILE, case_folder / CT_FILE, case_folder / DOSE_FILE, *masks):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_replaced(Path(error.filename), error) from None
+
+
+def _not_replaced(path: Path, error: OSError) -> WriteError:
+    reason = "it is a folder" if error.errno in (errno.EISDIR, errno.EPERM) and path.is_dir() else error.strerror
+    return WriteError(
+        f"{path.name}: cannot be replaced by the new case's ({reason}). Move it away, or give another folder."
+    )
