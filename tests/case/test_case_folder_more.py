@@ -89,3 +89,8 @@ def test_a_truncated_ion_plan_is_not_passed_over(dicom_set: DicomSet, refusal: R
     dicom_set.edit("other", become_ion_plan)
     dicom_set.file("other").write_bytes(dicom_set.file("other").read_bytes()[:-1])
     assert "truncated or damaged" in refusal()
+
+
+def test_hidden_files_are_no_part_of_an_export(dicom_set: DicomSet, ingested: Ingested, codes: Codes) -> None:
+    (dicom_set.file("RTPLAN").parent / ".workflow_timestamp").write_bytes(b"")
+    assert codes(ingested()) == {"beams-without-meterset"}

@@ -102,7 +102,8 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     """
     if not folder.is_dir():
         raise InputError("The DICOM folder does not exist or is not a folder. Give the folder of the exported plan.")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    # Hidden files are notes of file systems and of the workflow, no part of an export.
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not paths:
         raise InputError("The DICOM folder is empty. Export CT, RTSTRUCT, RTPLAN and, if any, RTDOSE into it.")
     found: dict[str, list[DicomFile]] = {kind: [] for kind in _KINDS.values()}
