@@ -23,6 +23,12 @@ from gatecheck.transport.materials import water
 from gatecheck.transport.model import Chunk, ChunkPlan
 from gatecheck.transport.plan import chunk_seed, inputs_sha256
 from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.progress import (
+    CalibrationProgress,
+    read_calibration_progress,
+    remove_calibration_progress,
+    write_calibration_progress,
+)
 from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank
 
 SETTINGS = TransportConfig()
@@ -137,6 +143,27 @@ def test_the_loop_closes_within_its_own_noise(linac: LinacModel, tmp_path: Path)
     assert abs(dose - expected) < 3.5 * 1.5 * noise
 
 
+def test_a_calibration_says_after_each_round_how_far_it_is(
+    linac: LinacModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = iter([(1.0e-15, 1.2e-15, 0.8e-15, 1.0e-15), (1.0e-15, 1.001e-15, 0.999e-15, 1.0e-15)])
+
+    def next_round(_function: Any, requests: list[Any], processes: int) -> list[ReferenceRun]:
+        doses = next(rounds)
+        return [ReferenceRun(doses, request["histories"]) for request in requests]
+
+    monkeypatch.setattr("gatecheck.transport.calibrate.run_in_processes", next_round)
+    said: list[CalibrationProgress] = []
+    calibrate(linac, SETTINGS, CalibrationConfig(relative_sigma=0.03), "medium", tmp_path, progress=said.append)
+    assert len(said) == 1
+    assert said[0].photons < said[0].photons_expected
+    assert said[0].relative_sigma > said[0].wanted == 0.03
+    write_calibration_progress(tmp_path, said[0])
+    assert read_calibration_progress(tmp_path) == said[0]
+    remove_calibration_progress(tmp_path)
+    assert read_calibration_progress(tmp_path) is None
+
+
 def test_a_second_calibration_is_read_and_not_simulated(
     linac: LinacModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +179,9 @@ def test_a_second_calibration_is_read_and_not_simulated(
     )
     monkeypatch.setattr("gatecheck.transport.calibrate.code_sha256", lambda: "0" * 64)
     wanted = CalibrationConfig(relative_sigma=0.05)
-    first = calibrate(linac, SETTINGS, wanted, "medium", tmp_path)
+    said: list[CalibrationProgress] = []
+    first = calibrate(linac, SETTINGS, wanted, "medium", tmp_path, progress=said.append)
+    assert said == []  # one round was enough
     assert calibrate(linac, SETTINGS, wanted, "water", tmp_path) == first
     assert simulated == [2]
     other = SETTINGS.model_copy(update={"electron_production_cut": 0.5})

@@ -149,15 +149,20 @@ def calibrate(case_folder: CaseFolder) -> None:
     """transport: simulate the machine's reference field once, and keep it for all its cases."""
     from gatecheck.files import write_json
     from gatecheck.transport.calibrate import calibrate as calibrate_linac
+    from gatecheck.transport.progress import remove_calibration_progress, write_calibration_progress
 
     layout, config = _case(case_folder)
-    result = calibrate_linac(
-        _linac(layout, config),
-        settings=config.transport,
-        calibration=config.calibration,
-        dose_to=config.dose.dose_to,
-        out_root=linac_results_folder(layout.folder.resolve().parent),
-    )
+    try:
+        result = calibrate_linac(
+            _linac(layout, config),
+            settings=config.transport,
+            calibration=config.calibration,
+            dose_to=config.dose.dose_to,
+            out_root=linac_results_folder(layout.folder.resolve().parent),
+            progress=lambda progress: write_calibration_progress(layout.transport, progress),
+        )
+    finally:
+        remove_calibration_progress(layout.transport)
     write_json(layout.calibration, result)
     typer.echo(
         f"{result.machine}: {result.nominal_photons_per_mu:.4g} nominal photons per MU, "

@@ -18,7 +18,7 @@ from gatecheck.errors import ResultError
 from gatecheck.files import read_json
 from gatecheck.layout import CaseLayout
 from gatecheck.transport.model import ChunkPlan
-from gatecheck.transport.progress import read_progress
+from gatecheck.transport.progress import read_calibration_progress, read_progress
 
 STEPS = (
     "phantom",
@@ -107,6 +107,8 @@ class ProgressDisplay:
         text = f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step}: {detail}"
         if step == "simulate":
             text = f"[{STEPS.index(step) + 1}/{len(STEPS)}] simulate: {self._photons()}"
+        if step == "calibrate":
+            text += self._calibration()
         text += f", {duration(time.monotonic() - self._started)} so far"
         if self._live:
             self._live.update(Text(text))
@@ -124,6 +126,16 @@ class ProgressDisplay:
             return "", ""
         found = _STEP_PATTERN.findall(log)
         return found[-1] if found else ("", "")
+
+    def _calibration(self) -> str:
+        progress = read_calibration_progress(self._layout.transport)
+        if progress is None:
+            return ""
+        return (
+            f", {progress.photons / 1e6:.2f} of about {progress.photons_expected / 1e6:.2f} million photons, sigma "
+            f"{100 * progress.relative_sigma:.2f} % of {100 * progress.wanted:.2f} % wanted, when last looked at about "
+            f"{duration(progress.seconds_left)} left"
+        )
 
     def _photons(self) -> str:
         count = count_photons(self._layout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult, Engine
 from gatecheck.transport.plan import chunk_seed
 from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.progress import CalibrationProgress
 from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank, thinned
 from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import hull
 
 FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[CalibrationProgress], None]
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +51,19 @@ class ReferenceRun:
 
 
 def calibrate(
-    linac: LinacModel, settings: TransportConfig, calibration: CalibrationConfig, dose_to: DoseTo, out_root: Path
+    linac: LinacModel,
+    settings: TransportConfig,
+    calibration: CalibrationConfig,
+    dose_to: DoseTo,
+    out_root: Path,
+    *,
+    progress: Progress | None = None,
 ) -> CalibrationResult:
     """Dose at the reference point per nominal photon, and so nominal photons per MU.
 
     Read from out_root/<key>/calibration.json where the same has been simulated before. The reference
-    medium is water, so that dose to medium and dose to water are the same there.
+    medium is water, so that dose to medium and dose to water are the same there. `progress` is called
+    after every round of the simulation.
 
     Raises
     ------
@@ -67,7 +77,7 @@ def calibrate(
     if cached is not None:
         return cached
     started = time.perf_counter()
-    runs = _simulate(linac, settings, calibration.relative_sigma, key)
+    runs = _simulate(linac, settings, calibration.relative_sigma, key, progress)
     doses = np.concatenate([run.doses for run in runs])
     weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
     mean, relative_sigma = weighted_mean(doses, weights)
@@ -147,8 +157,11 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[float, float
     return mean, math.sqrt(variance) / abs(mean)
 
 
-def _simulate(linac: LinacModel, settings: TransportConfig, wanted: float, key: str) -> list[ReferenceRun]:
+def _simulate(
+    linac: LinacModel, settings: TransportConfig, wanted: float, key: str, progress: Progress | None
+) -> list[ReferenceRun]:
     """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
+    started = time.perf_counter()
     runs: list[ReferenceRun] = []
     histories = _FIRST_HISTORIES
     for round_number in range(_MOST_ROUNDS):
@@ -169,6 +182,9 @@ def _simulate(linac: LinacModel, settings: TransportConfig, wanted: float, key: 
             return runs
         done = sum(run.histories for run in runs)
         missing = _RESERVE * done * (sigma / wanted) ** 2 - done
+        if progress is not None:
+            left = missing * (time.perf_counter() - started) / done
+            progress(CalibrationProgress(sigma, wanted, done, done + math.ceil(missing), left))
         histories = min(max(math.ceil(missing / _PROCESSES), _FIRST_HISTORIES), _MOST_HISTORIES_PER_RUN)
     raise SimulationError(
         f"calibration.relative_sigma: {100 * wanted:g} % wanted, {100 * sigma:.2f} % reached with {done} source "
