@@ -140,7 +140,6 @@ def test_tracked_photons_give_the_dose_that_gate_gives(spectrum: str) -> None:
     whole_sigma = (totals[1] - totals[0]).std(ddof=1) * np.sqrt(BATCHES) / totals[0].sum()
     report = "\n".join([*lines, f"all: {100 * whole:+.3f} +- {100 * whole_sigma:.3f} %"])
     logger.info("%s", report)
-    print(report)  # noqa: T201 - shown with -s
     assert worst < 3.9, report
     assert whole_sigma < 0.001, report
     assert abs(whole) < 0.0025, report

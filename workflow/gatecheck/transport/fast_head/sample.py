@@ -6,7 +6,6 @@ import functools
 import hashlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -17,6 +16,7 @@ from gatecheck.delivery import coordinates
 from gatecheck.delivery.model import Delivery
 from gatecheck.linac import geometry
 from gatecheck.linac.model import LinacModel
+from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import compton, kernel, proposal, random, tables
 from gatecheck.transport.fast_head.kernel import BEAM, COLUMNS, ENERGY, FATES, PDG, WEIGHT, U, Work, X, sample_range
 from gatecheck.transport.model import PhaseSpace
@@ -160,14 +160,8 @@ def _run(
 
 @functools.cache
 def _compiled() -> Callable[..., Any]:
-    """The compiled kernel, kept on disk under a key that changes with any source it was made from.
-
-    Numba itself looks only at the file of the function that it caches, and would go on using an old
-    geometry after an update.
-    """
-    modules = (coordinates, geometry, compton, kernel, proposal, random, tables)
-    digest = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).hexdigest()
-    return _cached_kernel(int(digest[:15], 16))
+    """The compiled kernel, kept on disk."""
+    return _cached_kernel(digest_of_sources(coordinates, geometry, compton, kernel, proposal, random, tables))
 
 
 def _cached_kernel(digest_of_sources: int) -> Callable[..., Any]:

@@ -26,9 +26,9 @@ LOWEST_ENERGY = 0.005  # MeV: a photon below goes less than 0.3 mm in tissue and
 HIGHEST_ENERGY = 30.0  # MeV
 _ENERGIES = 500  # on a logarithmic scale: linear interpolation leaves less than 0.05 %
 _BARN_PER_ATOM = 1e-24 * AVOGADRO  # to cm2/mol
-_WAVELENGTH_ENERGY = 0.01239841984  # MeV times ångström, CODATA 2018
+WAVELENGTH_ENERGY = 0.01239841984  # MeV times ångström, CODATA 2018
 _TRANSFERS = 400
-_LARGEST_TRANSFER = HIGHEST_ENERGY / _WAVELENGTH_ENERGY
+_LARGEST_TRANSFER = HIGHEST_ENERGY / WAVELENGTH_ENERGY
 _SMALLEST_TRANSFER = 1e-4  # 1/ångström; the form factor is constant below
 
 

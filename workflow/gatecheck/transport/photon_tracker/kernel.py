@@ -14,9 +14,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
 from gatecheck.transport.fast_head.random import State, start_stream, uniform
-from gatecheck.transport.photon_tracker.cross_sections import LOWEST_ENERGY, Matter
+from gatecheck.transport.photon_tracker.cross_sections import LOWEST_ENERGY, WAVELENGTH_ENERGY, Matter
 from gatecheck.transport.photon_tracker.interactions import (
     compton_electron,
     pair_angle,
@@ -27,9 +28,10 @@ from gatecheck.transport.photon_tracker.interactions import (
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_REST = 0.51099895
+_REST = ELECTRON_REST_ENERGY
 ELECTRON_PDG, POSITRON_PDG, PHOTON_PDG = 11, -11, 22
 _LOWEST = LOWEST_ENERGY
+_WAVELENGTH_ENERGY = WAVELENGTH_ENERGY
 
 # Columns of a particle.
 ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, COLUMNS = range(10)
@@ -202,7 +204,7 @@ def _set_free(
 def _rayleigh_cosine(energy: float, row: int, matter: Matter, state: State) -> float:
     """Cosine of coherent scattering: the squared form factor by inversion, Thomson's by rejection."""
     table = matter.form_factor[row]
-    largest = (energy / 0.01239841984) ** 2
+    largest = (energy / _WAVELENGTH_ENERGY) ** 2
     end = int(min(max(int(np.searchsorted(matter.transfer, largest)), 1), len(table) - 1))
     before = matter.transfer[end - 1]
     part = (largest - before) / (matter.transfer[end] - before)

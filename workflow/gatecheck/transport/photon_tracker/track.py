@@ -8,7 +8,6 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
+from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import compton, random
 from gatecheck.transport.materials import air
 from gatecheck.transport.model import PhaseSpace
@@ -265,10 +265,8 @@ def _deposits(scores: Scores, boxes: Boxes, volumes: Sequence[Volume]) -> list[L
 
 @functools.cache
 def _compiled() -> Callable[..., Any]:
-    """The compiled kernel, kept on disk under a key that changes with any source it was made from."""
-    modules = (compton, random, cross_sections, interactions, kernel)
-    digest = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).hexdigest()
-    return _cached_kernel(int(digest[:15], 16))
+    """The compiled kernel, kept on disk."""
+    return _cached_kernel(digest_of_sources(compton, random, cross_sections, interactions, kernel))
 
 
 def _cached_kernel(digest_of_sources: int) -> Callable[..., Any]:
