@@ -39,6 +39,7 @@ MEASURED = np.array([100.0, 98.7, 94.5, 86.1, 73.9, 66.4, 50.4, 38.1, 28.9, 22.0
 # Left-right mean at the same depth, percent of the axis.
 PROFILE_DEPTH = np.array([15.0, 100.0, 200.0])
 OFF_AXIS = np.array([20.0, 40.0])
+FITTED_HALF = 45.0
 MEASURED_OFF_AXIS = np.array([[100.7, 99.5], [99.9, 96.9], [99.6, 96.4]])
 
 HISTORIES = 2_500_000
@@ -73,22 +74,33 @@ def simulated(*, seed: int) -> tuple[Array, Array]:
 
 
 def off_axis(energy_zyx: Array) -> Array:
-    """Mean energy round the axis, and at each of OFF_AXIS on all four sides, for each depth: (n_depths, 1 + n).
+    """Energy on the axis and at each of OFF_AXIS, for each of PROFILE_DEPTH: shape (n_depths, 1 + n).
 
-    Over 10 mm in depth and 20 mm across; at OFF_AXIS over the two voxels on either side of it, which is the
-    6 mm wide average of the chamber but for its ends.
+    A smooth surface is fitted to all voxels within 45 mm of the axis along both sides of the field, from 10 to
+    260 mm: polynomials of depth times exp(-depth/200 mm), times even powers across. The chamber's 6 mm
+    are less than what the surface bends over.
     """
-    result = np.zeros((len(PROFILE_DEPTH), 1 + len(OFF_AXIS)))
-    for row, depth in enumerate(PROFILE_DEPTH):
-        layer = round(depth / 2.5)
-        plane = energy_zyx[:, layer - 2 : layer + 2, :].mean(axis=1)
-        turned = np.mean([np.rot90(plane, quarter) for quarter in range(4)], axis=0)
-        band = turned[38:42].mean(axis=0)
-        result[row, 0] = band[38:42].mean()
-        for column, distance in enumerate(OFF_AXIS, start=1):
-            voxel = 40 + round(distance / 5.0)
-            result[row, column] = band[voxel - 1 : voxel + 1].mean()
-    return result
+    across = -200.0 + 5.0 * (np.arange(80) + 0.5)
+    depth = 2.5 * (np.arange(140) + 0.5)
+    inside, layers = np.abs(across) < FITTED_HALF, (depth > 10.0) & (depth < 260.0)
+    block = energy_zyx[np.ix_(inside, layers, inside)]
+    z, d, x = np.meshgrid(across[inside], depth[layers], across[inside], indexing="ij")
+    root_weight = np.exp(d.ravel() / 400.0)
+    columns = _surface(d.ravel(), x.ravel(), z.ravel()) * root_weight[:, np.newaxis]
+    fitted, *_ = np.linalg.lstsq(columns, block.ravel() * root_weight, rcond=None)
+    places = np.concatenate([[0.0], OFF_AXIS])
+    at_depth, at_x = np.meshgrid(PROFILE_DEPTH, places, indexing="ij")
+    along_x = _surface(at_depth.ravel(), at_x.ravel(), np.zeros(at_x.size)) @ fitted
+    along_z = _surface(at_depth.ravel(), np.zeros(at_x.size), at_x.ravel()) @ fitted
+    return np.asarray((along_x + along_z).reshape(at_x.shape) / 2)
+
+
+def _surface(d: Array, x: Array, z: Array) -> Array:
+    t = d / 150.0 - 1.0
+    u, v = (x / FITTED_HALF) ** 2, (z / FITTED_HALF) ** 2
+    along = [np.exp(-d / 200.0) * t**power for power in range(4)]
+    beside = [np.ones_like(d), u + v, u**2 + v**2, u**3 + v**3, u * v]
+    return np.stack([a * b for a in along for b in beside], axis=1)
 
 
 def squared_radius() -> Array:
