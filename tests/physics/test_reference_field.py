@@ -42,7 +42,7 @@ OFF_AXIS = np.array([20.0, 40.0])
 FITTED_HALF = 45.0
 MEASURED_OFF_AXIS = np.array([[100.7, 99.5], [99.9, 96.9], [99.6, 96.4]])
 
-HISTORIES = 2_500_000
+HISTORIES = 3_200_000
 BATCHES = 10
 RADIUS = 32.0
 TANK = HomogeneousVolume(
