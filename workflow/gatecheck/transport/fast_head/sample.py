@@ -1,11 +1,12 @@
-"""Sampling the phase space of a delivery below the collimators."""
+"""Sampling the phase space of a delivery below the collimators: rays of the source, then jaws and leaves."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -17,8 +18,21 @@ from gatecheck.delivery.model import Delivery
 from gatecheck.linac import geometry
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.compiled import digest_of_sources
-from gatecheck.transport.fast_head import compton, kernel, proposal, random, tables
-from gatecheck.transport.fast_head.kernel import BEAM, COLUMNS, ENERGY, FATES, PDG, WEIGHT, U, Work, X, sample_range
+from gatecheck.transport.fast_head import collimation, compton, emission, proposal, random, rays, tables
+from gatecheck.transport.fast_head.collimation import (
+    BEAM,
+    COLUMNS,
+    ENERGY,
+    FATES,
+    PDG,
+    WEIGHT,
+    U,
+    Work,
+    X,
+    collimate_range,
+)
+from gatecheck.transport.fast_head.emission import Aim, emit_range
+from gatecheck.transport.fast_head.rays import RAY_COLUMNS
 from gatecheck.transport.model import PhaseSpace
 
 logger = logging.getLogger(__name__)
@@ -34,7 +48,8 @@ _TYPICAL_LEAKAGE = 0.006
 _THIN_SHARE = (0.05, 0.5)
 # Where hardly anything is open, the delivery is treated as if this much were: leakage keeps its weight.
 _SMALLEST_CHANCE = 5e-4
-_BLOCK = 400_000
+_BLOCK = 400_000  # particles that the compiled code gives at a time
+_RAYS = 100_000  # rays made at a time
 
 
 def sample_phase_space(delivery: Delivery, linac: LinacModel, histories: int, seed: int) -> PhaseSpace:
@@ -63,35 +78,14 @@ def sample_phase_space(delivery: Delivery, linac: LinacModel, histories: int, se
     ValueError
         When histories is below 1 or the delivery has no meterset.
     """
-    if histories < 1:
-        raise ValueError(f"{histories} histories asked for, at least 1 is needed")
-    if delivery.total_meterset <= 0:
-        raise ValueError("the delivery has no meterset")
-    nodes, first_nodes = tables.nodes_of(delivery, linac)
-    head, source = tables.head_of(linac), tables.source_of(linac)
-    stretches = proposal.stretches_of(delivery, first_nodes, linac)
-    chances = proposal.chances(stretches, source, head.axis_distance).ravel()
-    chance = max(float(chances.sum()), _SMALLEST_CHANCE)
-    aimed, thin = _divided(histories, chance)
-    nominal_photons = aimed / chance if aimed else thin
-    aimed = round(aimed * float(chances.sum()) / chance)
-    emission = float(stretches.emission.sum())
-    thin_weight = nominal_photons * emission * float(source.number.sum()) / thin if thin else 0.0
+    emission_plan = plan_emission(delivery, linac, histories)
     tally = np.zeros(len(FATES))
-    particles = _run(
-        aimed,
-        thin,
-        np.cumsum(chances),
-        np.cumsum(stretches.emission),
-        thin_weight,
-        stretches,
-        nodes,
-        head,
-        source,
-        seed,
-        tables.position_code(delivery),
-        tally,
-    )
+    parts = [
+        particles
+        for emitted in emitted_rays(emission_plan, seed)
+        for particles in collimated(emitted, emission_plan.setting, tally)
+    ]
+    particles = np.concatenate(parts) if parts else np.empty((0, COLUMNS))
     shuffled = particles[np.random.default_rng([seed, 1]).permutation(len(particles))]
     logger.info("Fast head: %d source photons gave %d particles", histories, len(shuffled))
     return PhaseSpace(
@@ -102,9 +96,141 @@ def sample_phase_space(delivery: Delivery, linac: LinacModel, histories: int, se
         weight=shuffled[:, WEIGHT].copy(),
         beam_number=shuffled[:, BEAM].astype(np.int32),
         histories=histories,
-        nominal_photons=float(nominal_photons),
+        nominal_photons=emission_plan.nominal_photons,
         fates=dict(zip(FATES, tally.tolist(), strict=True)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A delivery on a machine, as compiled code knows it."""
+
+    stretches: proposal.Stretches
+    nodes: tables.Nodes
+    head: tables.Head
+    position_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmissionPlan:
+    """How many photons of the source go where.
+
+    Attributes
+    ----------
+    histories : int
+        Photons that are aimed, of which some are not emitted.
+    nominal_photons : float
+        As `PhaseSpace.nominal_photons`.
+    """
+
+    setting: Setting
+    source: tables.Source
+    aim: Aim
+    histories: int
+    nominal_photons: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rays:
+    """Photons and electrons of the source.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, RAY_COLUMNS)
+        See gatecheck.transport.fast_head.rays.
+    states : ndarray of shape (n,), uint64
+        Each one's random numbers, to be gone on with.
+    """
+
+    rows: FloatArray
+    states: npt.NDArray[np.uint64]
+
+
+def setting_of(delivery: Delivery, linac: LinacModel) -> Setting:
+    """A delivery and a machine as arrays.
+
+    Raises
+    ------
+    UnsupportedPlanError
+        When the delivery was not made for this machine.
+    ValueError
+        When the delivery has no meterset.
+    """
+    if delivery.total_meterset <= 0:
+        raise ValueError("the delivery has no meterset")
+    nodes, first_nodes = tables.nodes_of(delivery, linac)
+    stretches = proposal.stretches_of(delivery, first_nodes, linac)
+    return Setting(stretches, nodes, tables.head_of(linac), tables.position_code(delivery))
+
+
+def plan_emission(delivery: Delivery, linac: LinacModel, histories: int) -> EmissionPlan:
+    """Share source photons out over the delivery and over what is open in it.
+
+    Raises
+    ------
+    UnsupportedPlanError, ValueError
+        As `sample_phase_space`.
+    """
+    if histories < 1:
+        raise ValueError(f"{histories} histories asked for, at least 1 is needed")
+    setting, source = setting_of(delivery, linac), tables.source_of(linac)
+    chances = proposal.chances(setting.stretches, source, setting.head.axis_distance).ravel()
+    chance = max(float(chances.sum()), _SMALLEST_CHANCE)
+    aimed, thin = _divided(histories, chance)
+    nominal_photons = aimed / chance if aimed else thin
+    aimed = round(aimed * float(chances.sum()) / chance)
+    emission = setting.stretches.emission
+    thin_weight = nominal_photons * float(emission.sum()) * float(source.number.sum()) / thin if thin else 0.0
+    aim = Aim(aimed, np.cumsum(chances), np.cumsum(emission), thin_weight)
+    return EmissionPlan(setting, source, aim, aimed + thin, float(nominal_photons))
+
+
+def emitted_rays(plan: EmissionPlan, seed: int) -> Iterator[Rays]:
+    """The source's photons and electrons, in the order of the delivery: first the aimed ones, then the thin sample."""
+    emit, _ = _compiled()
+    stream = np.uint64(int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "little"))
+    rows, states = np.empty((_RAYS, RAY_COLUMNS)), np.empty(_RAYS, dtype=np.uint64)
+    setting = plan.setting
+    for first in range(0, plan.histories, _RAYS):
+        last = min(first + _RAYS, plan.histories)
+        count = emit(
+            first,
+            last,
+            plan.histories,
+            plan.aim,
+            setting.stretches,
+            setting.nodes,
+            setting.head,
+            plan.source,
+            stream,
+            rows,
+            states,
+        )
+        yield Rays(rows[:count].copy(), states[:count].copy())
+
+
+def collimated(rays: Rays, setting: Setting, tally: FloatArray) -> Iterator[FloatArray]:
+    """Particles below the collimators, (n, COLUMNS) at a time; adds to the tally of fates."""
+    _, collimate = _compiled()
+    pairs = len(setting.head.side_position) - 1
+    work = Work(np.zeros(1, dtype=np.uint64), np.empty((6 * pairs + 8, 2)), tally, np.zeros(3))
+    particles = np.empty((_BLOCK, COLUMNS))
+    done = 0
+    while done < len(rays.rows):
+        kept, done = collimate(
+            done,
+            len(rays.rows),
+            LEAKAGE_WEIGHT,
+            rays.rows,
+            rays.states,
+            setting.stretches,
+            setting.nodes,
+            setting.head,
+            setting.position_code,
+            particles,
+            work,
+        )
+        yield particles[:kept].copy()
 
 
 def _divided(histories: int, chance: float) -> tuple[int, int]:
@@ -115,94 +241,49 @@ def _divided(histories: int, chance: float) -> tuple[int, int]:
     return histories - thin, thin
 
 
-def _run(
-    aimed: int,
-    thin: int,
-    cumulative: FloatArray,
-    cumulative_thin: FloatArray,
-    thin_weight: float,
-    stretches: proposal.Stretches,
-    nodes: tables.Nodes,
-    head: tables.Head,
-    source: tables.Source,
-    seed: int,
-    code: int,
-    tally: FloatArray,
-) -> FloatArray:
-    pairs = len(head.side_position) - 1
-    work = Work(np.zeros(1, dtype=np.uint64), np.empty((6 * pairs + 8, 2)), tally)
-    stream = np.uint64(int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "little"))
-    buffer = np.empty((_BLOCK, COLUMNS))
-    parts = []
-    photon, total = 0, aimed + thin
-    run = _compiled()
-    while photon < total:
-        kept, photon = run(
-            photon,
-            total,
-            aimed,
-            cumulative,
-            cumulative_thin,
-            thin_weight,
-            LEAKAGE_WEIGHT,
-            stretches,
-            nodes,
-            head,
-            source,
-            stream,
-            code,
-            buffer,
-            work,
-        )
-        parts.append(buffer[:kept].copy())
-    return np.concatenate(parts) if parts else np.empty((0, COLUMNS))
-
-
 @functools.cache
-def _compiled() -> Callable[..., Any]:
-    """The compiled kernel, kept on disk."""
-    return _cached_kernel(digest_of_sources(coordinates, geometry, compton, kernel, proposal, random, tables))
+def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The compiled kernels for emission and collimation, kept on disk."""
+    sources = (collimation, compton, coordinates, emission, geometry, proposal, random, rays, tables)
+    return _cached_kernels(digest_of_sources(*sources))
 
 
-def _cached_kernel(digest_of_sources: int) -> Callable[..., Any]:
+def _cached_kernels(digest_of_sources: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-    def run(
+    def emit(
         first: int,
         last: int,
-        aimed: int,
-        cumulative: FloatArray,
-        cumulative_thin: FloatArray,
-        thin_weight: float,
-        thin_target: float,
+        total: int,
+        aim: Aim,
         stretches: proposal.Stretches,
         nodes: tables.Nodes,
         head: tables.Head,
         source: tables.Source,
         seed: np.uint64,
+        rows: FloatArray,
+        states: npt.NDArray[np.uint64],
+    ) -> int:
+        # Captured, and so a part of numba's cache key.
+        if digest_of_sources < 0:
+            return 0
+        return emit_range(first, last, total, aim, stretches, nodes, head, source, seed, rows, states)
+
+    @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+    def collimate(
+        first: int,
+        last: int,
+        thin_target: float,
+        rows: FloatArray,
+        states: npt.NDArray[np.uint64],
+        stretches: proposal.Stretches,
+        nodes: tables.Nodes,
+        head: tables.Head,
         code: int,
         particles: FloatArray,
         work: Work,
     ) -> tuple[int, int]:
-        # Captured, and so a part of numba's cache key.
         if digest_of_sources < 0:
             return 0, 0
-        return sample_range(
-            first,
-            last,
-            aimed,
-            cumulative,
-            cumulative_thin,
-            thin_weight,
-            thin_target,
-            stretches,
-            nodes,
-            head,
-            source,
-            seed,
-            code,
-            particles,
-            work,
-        )
+        return collimate_range(first, last, thin_target, rows, states, stretches, nodes, head, code, particles, work)
 
-    kernel_function: Callable[..., Any] = run
-    return kernel_function
+    return emit, collimate

@@ -1,4 +1,4 @@
-"""One source photon after another, compiled: aim, moment, attenuation, first scatter, roulette.
+"""Rays of the source through jaws and leaves, compiled: attenuation, first scatter, roulette.
 
 The rays are followed in the beam limiting device system with s, the distance from the target along
 the axis, as the running coordinate (see gatecheck.linac.geometry).
@@ -16,18 +16,24 @@ import numpy.typing as npt
 from gatecheck.delivery import coordinates
 from gatecheck.linac.geometry import jaw_interval, leaf_intervals
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
-from gatecheck.transport.fast_head.proposal import LEVELS, RIM_WEIGHT, Stretches
-from gatecheck.transport.fast_head.random import normal_pair, start_stream, uniform
-from gatecheck.transport.fast_head.tables import (
-    COMPONENTS,
-    ELECTRONS,
-    ENERGY_STEP,
-    FOCAL,
-    RADIUS_STEP,
-    Head,
-    Nodes,
-    Source,
+from gatecheck.transport.fast_head.proposal import Stretches
+from gatecheck.transport.fast_head.random import uniform
+from gatecheck.transport.fast_head.rays import (
+    ELECTRON_PDG,
+    PHOTON_PDG,
+    RAY_ENERGY,
+    RAY_IS_FOCUSED,
+    RAY_PDG,
+    RAY_SHARE,
+    RAY_SLOPE_X,
+    RAY_SLOPE_Y,
+    RAY_START,
+    RAY_STRETCH,
+    RAY_WEIGHT,
+    RAY_X0,
+    RAY_Y0,
 )
+from gatecheck.transport.fast_head.tables import ENERGY_STEP, Head, Nodes
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,8 +46,6 @@ SMALLEST_COSINE = 0.2
 SMALLEST_WORTH = 0.2
 # A photon far too heavy is split into as many at most; what is left of its weight they carry.
 MOST_COPIES = 1000
-ELECTRON_PDG, PHOTON_PDG = 11, 22
-
 # Places in the tally of fates.
 EMITTED, OPEN, TRANSMITTED, IN_JAWS, IN_LEAVES, SCATTERED = range(6)
 FATES = ("emitted", "open", "transmitted", "interacted_in_jaws", "interacted_in_leaves", "scattered_out")
@@ -51,11 +55,12 @@ ENERGY, X, Y, Z, U, V, W, WEIGHT, BEAM, PDG, COLUMNS = range(11)
 
 
 class Work(NamedTuple):
-    """Scratch space of the kernel: random state, intervals and their order, moving matrix."""
+    """Scratch space of the kernel: random state, intervals inside metal, tally of fates, isocentre."""
 
     state: npt.NDArray[np.uint64]
     intervals: FloatArray
     tally: FloatArray
+    isocentre: FloatArray
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -65,53 +70,6 @@ def _looked_up(table: FloatArray, energy: float, lowest: float) -> float:
     share = place - index
     value: float = (1.0 - share) * table[index] + share * table[index + 1]
     return value
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _quantile(table: FloatArray, u: float) -> float:
-    place = u * (len(table) - 1)
-    index = min(int(place), len(table) - 2)
-    share = place - index
-    value: float = (1.0 - share) * table[index] + share * table[index + 1]
-    return value
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _energy(source: Source, component: int, radius: float, u: float) -> float:
-    if component == FOCAL:
-        place = radius / RADIUS_STEP
-        index = min(int(place), len(source.focal_energy) - 2)
-        share = place - index
-        inner = _quantile(source.focal_energy[index], u)
-        outer = _quantile(source.focal_energy[index + 1], u)
-        return (1.0 - share) * inner + share * outer
-    if component == ELECTRONS:
-        return _quantile(source.electron_energy, u)
-    return _quantile(source.extra_focal_energy, u)
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _relative_density(source: Source, component: int, radius: float) -> float:
-    if radius >= source.opening_radius:
-        return 0.0
-    place = radius / RADIUS_STEP
-    index = int(place)
-    share = place - index
-    value: float = (1.0 - share) * source.density[component, index] + share * source.density[component, index + 1]
-    return value
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _origin(source: Source, component: int, collimator: float, state: Any) -> tuple[float, float]:
-    """A point of the component's disc, in the beam limiting device system."""
-    a, b = normal_pair(state)
-    if component != FOCAL:
-        return source.sigma[component] * a, source.sigma[component] * b
-    x_g = source.spot_xx * a + source.spot_xy * b
-    y_g = source.spot_xy * a + source.spot_yy * b
-    angle = math.radians(collimator)
-    c, s = math.cos(angle), math.sin(angle)
-    return c * x_g + s * y_g, c * y_g - s * x_g
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -262,106 +220,64 @@ def _keep(
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def sample_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it happens
+def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it happens
     first: int,
     last: int,
-    aimed: int,
-    cumulative: FloatArray,
-    cumulative_thin: FloatArray,
-    thin_weight: float,
     thin_target: float,
+    rays: FloatArray,
+    states: npt.NDArray[np.uint64],
     stretches: Stretches,
     nodes: Nodes,
     head: Head,
-    source: Source,
-    seed: np.uint64,
     code: int,
     particles: FloatArray,
     work: Work,
 ) -> tuple[int, int]:
-    """Sample photons `first` to `last` - 1 until `particles` is nearly full.
+    """Rays `first` to `last` - 1 through jaws and leaves, with what they scatter, until `particles` is nearly full.
 
-    Photons below `aimed` are aimed at the rectangles, the others are the thin sample of everything.
+    A focused photon was aimed at the opening, with a weight like all others': it then interacts or not, as
+    in nature. The others do both, with shared weight, at places even in optical depth, and play roulette
+    below `thin_target`.
 
     Returns
     -------
     (int, int)
-        Particles kept, and the first photon not sampled.
+        Particles kept, and the first ray not followed.
     """
     state = work.state
     intervals = work.intervals
     tally = work.tally
+    isocentre = work.isocentre
     kept = 0
-    bin_aimed = 0
-    bin_thin = 0
-    isocentre = np.empty(3)
-    thin = max(last, aimed + 1) - aimed
-    for photon in range(first, last):
+    for place in range(first, last):
         if kept > len(particles) - 2 * MOST_COPIES:
-            return kept, photon
-        start_stream(state, seed, np.uint64(photon))
-        is_aimed = photon < aimed
-        # The moment: one photon in each of equally likely parts of the delivery, in order.
-        if is_aimed:
-            mark = (photon + uniform(state)) / aimed * cumulative[-1]
-            bin_aimed = _bin(cumulative, mark, bin_aimed)
-            row = bin_aimed // (COMPONENTS * LEVELS)
-            component = bin_aimed // LEVELS % COMPONENTS
-            level = bin_aimed % LEVELS
-            below = cumulative[bin_aimed - 1] if bin_aimed > 0 else 0.0
-            part = (mark - below) / (cumulative[bin_aimed] - below)
-        else:
-            mark = (photon - aimed + uniform(state)) / thin * cumulative_thin[-1]
-            bin_thin = _bin(cumulative_thin, mark, bin_thin)
-            row = bin_thin
-            below = cumulative_thin[bin_thin - 1] if bin_thin > 0 else 0.0
-            part = (mark - below) / (cumulative_thin[bin_thin] - below)
-            component = _component(source, uniform(state))
-            level = LEVELS
-        node = stretches.node[row]
-        share = (1.0 - part) * stretches.share_start[row] + part * stretches.share_end[row]
-        collimator = (1.0 - share) * nodes.collimator[node] + share * nodes.collimator[node + 1]
-        x_o, y_o = _origin(source, component, collimator, state)
-        s_o = source.distance[component]
-        plane_x, low_x, high_x, plane_y, low_y, high_y = stretches.rectangle[row, component, min(level, LEVELS - 1)]
-        to_x = (head.axis_distance - s_o) / (plane_x - s_o)
-        to_y = (head.axis_distance - s_o) / (plane_y - s_o)
-        if is_aimed:
-            x_p = low_x + (high_x - low_x) * uniform(state)
-            y_p = low_y + (high_y - low_y) * uniform(state)
-            if level > 0 and _within(stretches.rectangle[row, component, level - 1], x_p, y_p):
-                continue
-            x_i = x_o + (x_p - x_o) * to_x
-            y_i = y_o + (y_p - y_o) * to_y
-            radius = math.sqrt(x_i * x_i + y_i * y_i)
-            if uniform(state) >= _relative_density(source, component, radius):
-                continue
-            weight = 1.0 if level == 0 else RIM_WEIGHT
-            target = 1.0 if level == 0 else thin_target
-        else:
-            radius = source.opening_radius * math.sqrt(uniform(state))
-            angle = 2.0 * math.pi * uniform(state)
-            if uniform(state) >= _relative_density(source, component, radius):
-                continue
-            x_i = radius * math.cos(angle)
-            y_i = radius * math.sin(angle)
-            x_p = x_o + (x_i - x_o) / to_x
-            y_p = y_o + (y_i - y_o) / to_y
-            if _within(stretches.rectangle[row, component, LEVELS - 1], x_p, y_p):
-                continue
-            # Components were chosen by number; the aim by area at peak density.
-            area = math.pi * source.opening_radius * source.opening_radius
-            weight = thin_weight * source.peak_density[component] * area / source.number[component]
-            target = thin_target
-        energy = _energy(source, component, radius, uniform(state))
-        slope_x = (x_i - x_o) / (head.axis_distance - s_o)
-        slope_y = (y_i - y_o) / (head.axis_distance - s_o)
-        x0 = x_o - slope_x * s_o
-        y0 = y_o - slope_y * s_o
-        in_jaws, count = _metal(
-            head, nodes, node, share, stretches.has_leaves[row], x0, slope_x, y0, slope_y, s_o, intervals
+            return kept, place
+        state[0] = states[place]
+        row = int(rays[place, RAY_STRETCH])
+        is_photon = rays[place, RAY_PDG] == PHOTON_PDG
+        is_focused = rays[place, RAY_IS_FOCUSED] > 0.0
+        target = 1.0 if is_focused else thin_target
+        energy, weight = rays[place, RAY_ENERGY], rays[place, RAY_WEIGHT]
+        x0, slope_x, y0, slope_y = (
+            rays[place, RAY_X0],
+            rays[place, RAY_SLOPE_X],
+            rays[place, RAY_Y0],
+            rays[place, RAY_SLOPE_Y],
         )
-        is_photon = component != ELECTRONS
+        node, share = stretches.node[row], rays[place, RAY_SHARE]
+        in_jaws, count = _metal(
+            head,
+            nodes,
+            node,
+            share,
+            stretches.has_leaves[row],
+            x0,
+            slope_x,
+            y0,
+            slope_y,
+            rays[place, RAY_START],
+            intervals,
+        )
         if is_photon:
             tally[EMITTED] += weight
         stretch = math.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)
@@ -378,6 +294,7 @@ def sample_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it 
             tally[TRANSMITTED] += passed
         elif is_photon:
             tally[OPEN] += weight
+        collimator = (1.0 - share) * nodes.collimator[node] + share * nodes.collimator[node + 1]
         gantry = (1.0 - share) * nodes.gantry[node] + share * nodes.gantry[node + 1]
         couch = (1.0 - share) * nodes.couch[node] + share * nodes.couch[node + 1]
         for axis in range(3):
@@ -411,7 +328,7 @@ def sample_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it 
         interacted = weight - passed
         tally[IN_JAWS] += interacted * jaw_depth / depth
         tally[IN_LEAVES] += interacted * leaf_depth / depth
-        if level == 0:
+        if is_focused:
             # Weights are small: let the photon interact or not, where it would.
             if uniform(state) * weight >= interacted:
                 continue
@@ -486,28 +403,3 @@ def sample_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it 
             state,
         )
     return kept, last
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _bin(cumulative: FloatArray, mark: float, start: int) -> int:
-    """First bin whose upper edge lies above `mark`, not before `start`: marks come in order."""
-    place = start
-    while place < len(cumulative) - 1 and cumulative[place] <= mark:
-        place += 1
-    return place
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _within(rectangle: FloatArray, x: float, y: float) -> bool:
-    inside: bool = rectangle[1] <= x < rectangle[2] and rectangle[4] <= y < rectangle[5]
-    return inside
-
-
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _component(source: Source, u: float) -> int:
-    left = u * source.number.sum()
-    for component in range(COMPONENTS - 1):
-        if left < source.number[component]:
-            return component
-        left -= source.number[component]
-    return COMPONENTS - 1
