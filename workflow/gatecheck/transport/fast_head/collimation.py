@@ -23,6 +23,7 @@ from gatecheck.transport.fast_head.rays import (
     PHOTON_PDG,
     RAY_ENERGY,
     RAY_IS_FOCUSED,
+    RAY_LABEL,
     RAY_PDG,
     RAY_SHARE,
     RAY_SLOPE_X,
@@ -51,7 +52,7 @@ EMITTED, OPEN, TRANSMITTED, IN_JAWS, IN_LEAVES, SCATTERED = range(6)
 FATES = ("emitted", "open", "transmitted", "interacted_in_jaws", "interacted_in_leaves", "scattered_out")
 
 # Columns of the particles kept.
-ENERGY, X, Y, Z, U, V, W, WEIGHT, BEAM, PDG, COLUMNS = range(11)
+ENERGY, X, Y, Z, U, V, W, WEIGHT, BEAM, PDG, LABEL, COLUMNS = range(12)
 
 
 class Work(NamedTuple):
@@ -192,6 +193,7 @@ def _keep(
     isocentre: FloatArray,
     beam_number: int,
     pdg: int,
+    label: float,
     state: Any,
 ) -> int:
     """Roulette or split to at most `target` and write what is left in patient coordinates; how many are kept."""
@@ -215,6 +217,7 @@ def _keep(
         particles[kept, WEIGHT] = weight
         particles[kept, BEAM] = beam_number
         particles[kept, PDG] = pdg
+        particles[kept, LABEL] = label
         kept += 1
     return kept
 
@@ -320,6 +323,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             isocentre,
             beam_number,
             PHOTON_PDG if is_photon else ELECTRON_PDG,
+            rays[place, RAY_LABEL],
             state,
         )
         depth = jaw_depth + leaf_depth
@@ -400,6 +404,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             isocentre,
             beam_number,
             PHOTON_PDG,
+            rays[place, RAY_LABEL],
             state,
         )
     return kept, last

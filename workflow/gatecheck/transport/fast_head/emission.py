@@ -16,6 +16,7 @@ from gatecheck.transport.fast_head.rays import (
     PHOTON_PDG,
     RAY_ENERGY,
     RAY_IS_FOCUSED,
+    RAY_LABEL,
     RAY_PDG,
     RAY_SHARE,
     RAY_SLOPE_X,
@@ -205,6 +206,7 @@ def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happen
         rays[emitted, RAY_STRETCH] = row
         rays[emitted, RAY_PDG] = ELECTRON_PDG if component == ELECTRONS else PHOTON_PDG
         rays[emitted, RAY_IS_FOCUSED] = 1.0 if level == 0 else 0.0
+        rays[emitted, RAY_LABEL] = photon
         states[emitted] = state[0]
         emitted += 1
     return emitted
