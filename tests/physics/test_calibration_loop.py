@@ -195,9 +195,12 @@ def test_a_second_calibration_is_read_and_not_simulated(
 def test_100_mu_of_the_reference_field_give_the_reference_dose_within_half_a_percent(
     linac: LinacModel, tmp_path: Path
 ) -> None:
-    """Calibration and run are independent; each has a relative sigma of 0.2 %, together 0.28 %: 1.8 sigma allowed."""
+    """Calibration and run are independent; each has a relative sigma of 0.2 %, together 0.3 %: 1.7 sigma allowed.
+
+    The limit on the run's own sigma leaves room for what thirty chunks tell of it (13 %).
+    """
     dose, sigma, relative = _simulated_reference_dose(
-        tmp_path, linac, relative_sigma=0.002, chunks=20, histories=800_000
+        tmp_path, linac, relative_sigma=0.002, chunks=30, histories=800_000
     )
     expected = METERSET * linac.calibration.reference.gray_per_mu
     assert relative <= 0.002
