@@ -8,9 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gatecheck.linac.geometry import BANK_X1, BANK_X2, leaf_sides, path_in_jaw_pair, path_in_leaves, tip_centre
+from gatecheck.linac.geometry import (
+    BANK_X1,
+    BANK_X2,
+    jaw_interval,
+    leaf_sides,
+    path_in_jaw_pair,
+    path_in_leaves,
+    tip_centre,
+)
 from gatecheck.linac.load import load_linac_model
-from gatecheck.linac.model import MultileafCollimator
+from gatecheck.linac.model import JawPair, MultileafCollimator
 
 MODELS = Path(__file__).resolve().parents[2] / "linac_models"
 SAD = 1000.0
@@ -72,17 +80,56 @@ def test_paths_in_leaves_agree_with_points_sampled_in_the_solids(name: str) -> N
     assert np.count_nonzero(expected > 0) > 150
 
 
-def test_paths_in_jaws_agree_with_points_sampled_in_the_solids() -> None:
+def in_a_jaw(x: Array, s: Array, position: float, bank: float, jaws: JawPair) -> npt.NDArray[np.bool_]:
+    """Point in block: turned back about the target, it lies behind 0 and between top and bottom."""
+    angle = np.arctan(position / SAD)
+    across = np.cos(angle) * x - np.sin(angle) * s
+    along = np.sin(angle) * x + np.cos(angle) * s
+    inside: npt.NDArray[np.bool_] = (bank * across > 0) & (along > jaws.top) & (along < jaws.bottom)
+    return inside
+
+
+@pytest.mark.parametrize("positions", [(-30.0, 45.0), (-200.0, 200.0), (-150.0, -100.0), (20.0, 20.0)])
+def test_paths_in_jaws_agree_with_points_sampled_in_the_solids(positions: tuple[float, float]) -> None:
+    jaws = load_linac_model(MODELS / "truebeam_stx").machine.jaws.y
+    rays, points = random_rays(500, 3) * (1.0, 3.0, 1.0, 3.0), 40_000
+    s = (np.arange(points) + 0.5) / points * SAD
+    expected = np.empty(len(rays))
+    for index, (_, _, y0, slope) in enumerate(rays):
+        y = y0 + slope * s
+        inside = sum(in_a_jaw(y, s, *jaw, jaws).sum() for jaw in zip(positions, (BANK_X1, BANK_X2), strict=True))
+        expected[index] = inside / points * SAD * np.hypot(1.0, np.hypot(rays[index, 1], slope))
+    found = path_in_jaw_pair(rays, positions=positions, along="y", top=jaws.top, bottom=jaws.bottom, axis_distance=SAD)
+    # A ray crosses at most four surfaces of a pair, each of which the points find within half a spacing.
+    assert np.abs(found - expected).max() < 4 * SAD / points
+    assert np.count_nonzero(expected > 0) > 100
+
+
+@pytest.mark.parametrize("position", [-100.0, 0.0, 40.0, 200.0])
+def test_a_jaw_shows_its_whole_thickness_along_its_face(position: float) -> None:
+    jaws = load_linac_model(MODELS / "truebeam_stx").machine.jaws.y
+    slope = (position + 1e-6) / SAD
+    length = path_in_jaw_pair(
+        [[0.0, 0.0, 0.0, slope]],
+        positions=(-200.0, position),
+        along="y",
+        top=jaws.top,
+        bottom=jaws.bottom,
+        axis_distance=SAD,
+    )[0]
+    assert length == pytest.approx(jaws.thickness, rel=1e-9)
+
+
+def test_an_open_jaws_far_end_rises_above_its_face() -> None:
     jaws = load_linac_model(MODELS / "truebeam_stx").machine.jaws.x
-    rays, points = random_rays(500, 3), 4000
-    s = jaws.top + (np.arange(points) + 0.5) / points * jaws.thickness
-    x = rays[:, :1] + rays[:, 1:2] * s
-    inside = (x < -30 * s / SAD) | (x > 45 * s / SAD)
-    expected = inside.mean(axis=1) * jaws.thickness * np.sqrt(1 + rays[:, 1] ** 2 + rays[:, 3] ** 2)
-    found = path_in_jaw_pair(
-        rays, positions=(-30.0, 45.0), along="x", top=jaws.top, bottom=jaws.bottom, axis_distance=SAD
-    )
-    assert np.abs(found - expected).max() < 3 * jaws.thickness / points
+    angle, away = np.arctan(200.0 / SAD), 100.0
+    corner = away * np.cos(angle) + jaws.top * np.sin(angle), jaws.top * np.cos(angle) - away * np.sin(angle)
+    # Just inside and just outside of the upper far surface, along a ray that crosses it upright.
+    for offset, hits in ((1e-3, True), (-1e-3, False)):
+        interval = jaw_interval(
+            corner[0], 0.0, 200.0, BANK_X2, SAD, jaws.top, jaws.bottom, corner[1] + offset - 5e-4, corner[1] + offset
+        )
+        assert (interval[1] > interval[0]) == hits
 
 
 @pytest.mark.parametrize("planned", [-150.0, -40.0, 0.0, 25.0, 180.0])

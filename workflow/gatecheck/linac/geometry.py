@@ -8,8 +8,10 @@ times sqrt(1 + slope_x² + slope_y²) it is a length.
 The solids, from which a full simulation of the head can be built as well:
 
 jaw
-    The part of a slab in s behind the plane that contains the target and the jaw's position at the
-    isocentre plane.
+    A block that turns about the target by atan(p / SAD) for a position p at the isocentre plane, so that its
+    inner face contains the target at every position. In the block's own, turned system it lies between the
+    distances `top` and `bottom` from the target and reaches outwards from the face. Where a block's far end
+    would meet the other pair, at the ends of the travel only, the plane of the Y jaws' lower surface parts them.
 leaf
     Along x: behind the arc of radius R about the tip's centre (s = leaf centre). For a planned position
     p at the isocentre plane, tan(theta) = p / SAD, the arc is tangent to the ray from the target to p
@@ -113,6 +115,8 @@ def jaw_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     position: float,
     bank: float,
     axis_distance: float,
+    top: float,
+    bottom: float,
     start: float,
     end: float,
 ) -> tuple[float, float]:
@@ -126,10 +130,22 @@ def jaw_interval(  # noqa: PLR0917 - compiled code knows arguments by place
         Of the jaw, at the isocentre plane.
     bank : float
         BANK_X1 for X1 and Y1, BANK_X2 for X2 and Y2.
+    top, bottom : float
+        Of the block, from the target in its turned system.
     start, end : float
-        Part of the jaw's slab to look at.
+        Part of the ray to look at; a block's far end rises above `top` when the jaw stands open.
     """
-    return half_space_interval(intercept, slope - position / axis_distance, bank, start, end)
+    tangent = position / axis_distance
+    first, last = half_space_interval(intercept, slope - tangent, bank, start, end)
+    if last <= first:
+        return start, start
+    # Distance from the target along the block: (s + tangent x) cos(theta)
+    stretch = math.sqrt(1.0 + tangent * tangent)
+    offset, along = tangent * intercept, 1.0 + tangent * slope
+    first, last = half_space_interval(offset - top * stretch, along, 1.0, first, last)
+    if last <= first:
+        return start, start
+    return half_space_interval(offset - bottom * stretch, along, -1.0, first, last)
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -325,13 +341,17 @@ def path_in_jaw_pair(
         X1, X2 or Y1, Y2.
     along : str
         "x" or "y".
+    top, bottom : float
+        Of the turned blocks, from the target.
     """
     table = np.atleast_2d(np.asarray(rays, dtype=float))
     column = {"x": 0, "y": 2}[along]
     lengths = np.zeros(len(table))
     for position, bank in zip(positions, (BANK_X1, BANK_X2), strict=True):
         for index, ray in enumerate(table):
-            a, b = jaw_interval(ray[column], ray[column + 1], position, bank, axis_distance, top, bottom)
+            a, b = jaw_interval(
+                ray[column], ray[column + 1], position, bank, axis_distance, top, bottom, 0.0, axis_distance
+            )
             lengths[index] += max(b - a, 0.0)
     scaled: FloatArray = lengths * np.sqrt(1 + table[:, 1] ** 2 + table[:, 3] ** 2)
     return scaled

@@ -6,6 +6,7 @@ isocentre plane, as IEC 61217 does. `source` says where the numbers of a section
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -46,20 +47,24 @@ class PrimaryCollimator(_Sourced):
 
 
 class JawPair(_Sourced):
-    """Two opposing jaws with flat faces that contain the target (focused at every position).
+    """Two opposing jaws that move on arcs about the target, so that their flat faces contain it at every position.
 
-    A jaw is the part of the slab between `top` and `top + thickness` that lies behind the plane through
-    the target and the jaw's position at the isocentre plane.
+    A jaw is a block turned about the target by atan(position / source-axis distance). In its own, turned system
+    it lies between `top` and `top + thickness` and reaches outwards from its face. Its outer dimensions, which
+    only the full head needs, must cover all that the primary collimator lets through; the fast head takes
+    them as endless.
     """
 
-    top: Positive = Field(description="from the target")
+    top: Positive = Field(description="from the target, along the face")
     thickness: Positive
+    length: Positive = Field(description="from the face outwards")
+    half_width: Positive = Field(description="half of the extent across the travel")
     travel_1: tuple[Finite, Finite] = Field(description="smallest and largest position of jaw X1 or Y1")
     travel_2: tuple[Finite, Finite] = Field(description="smallest and largest position of jaw X2 or Y2")
 
     @property
     def bottom(self) -> float:
-        """Distance of the lower surface from the target."""
+        """Distance of the lower surface from the target, along the face."""
         return self.top + self.thickness
 
 
@@ -199,6 +204,18 @@ class FocalSpot(_Sourced):
         description="degrees from y_g towards x_g (IEC gantry system)"
     )
 
+    @property
+    def square_root(self) -> tuple[float, float, float]:
+        """Symmetric square root of the spot's covariance in x_g, y_g: its xx, xy and yy, mm."""
+        angle = math.radians(self.major_axis_from_inplane)
+        along_x, along_y = math.sin(angle), math.cos(angle)
+        difference = self.sigma_major - self.sigma_minor
+        return (
+            self.sigma_minor + difference * along_x**2,
+            difference * along_x * along_y,
+            self.sigma_minor + difference * along_y**2,
+        )
+
 
 class ExtraFocal(_Sourced):
     """Photons scattered in the primary collimator and flattening filter: a Gaussian disc that emits a softer beam.
@@ -223,6 +240,25 @@ class ContaminantElectrons(_Sourced):
     highest_energy: Positive
 
 
+class FittedValue(_Section):
+    """One parameter of the source that was fitted to beam data."""
+
+    value: Finite
+    uncertainty: NonNegative = Field(description="standard uncertainty of the linearised fit")
+    unit: str = ""
+    fitted_to: str
+    at_bound: bool = Field(False, description="the fit stopped at a bound: the data do not determine the value")
+
+
+class BeamFit(_Sourced):
+    """How the source's parameters were found."""
+
+    beam_data_sha256: str
+    chi_squared: NonNegative
+    degrees_of_freedom: Annotated[int, Field(ge=1)]
+    parameters: dict[str, FittedValue]
+
+
 class Beam(_Sourced):
     """beam_*.yaml: the photon source."""
 
@@ -235,6 +271,7 @@ class Beam(_Sourced):
     focal_spot: FocalSpot
     extra_focal: ExtraFocal
     contaminant_electrons: ContaminantElectrons
+    fit: BeamFit | None = Field(None, description="left out: values from the literature, or set by hand")
 
 
 class MonitorBackscatter(_Sourced):

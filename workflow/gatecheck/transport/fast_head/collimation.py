@@ -19,7 +19,6 @@ from gatecheck.transport.fast_head.compton import klein_nishina, turned
 from gatecheck.transport.fast_head.proposal import Stretches
 from gatecheck.transport.fast_head.random import uniform
 from gatecheck.transport.fast_head.rays import (
-    ELECTRON_PDG,
     PHOTON_PDG,
     RAY_ENERGY,
     RAY_IS_FOCUSED,
@@ -65,8 +64,9 @@ class Work(NamedTuple):
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _looked_up(table: FloatArray, energy: float, lowest: float) -> float:
-    place = (energy - lowest) / ENERGY_STEP
+def looked_up(table: FloatArray, energy: float, lowest: float) -> float:
+    # Below the table metal is as good as opaque, and its first entry says so.
+    place = max((energy - lowest) / ENERGY_STEP, 0.0)
     index = min(int(place), len(table) - 2)
     share = place - index
     value: float = (1.0 - share) * table[index] + share * table[index + 1]
@@ -74,7 +74,7 @@ def _looked_up(table: FloatArray, energy: float, lowest: float) -> float:
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _metal(
+def metal_intervals(
     head: Head,
     nodes: Nodes,
     node: int,
@@ -92,16 +92,18 @@ def _metal(
     for pair in range(2):
         if pair == 0:
             top, bottom, intercept, slope = head.jaw_y_top, head.jaw_y_bottom, y0, slope_y
+            first, last = start, head.jaw_y_bottom
             jaws = nodes.jaw_y
         else:
             top, bottom, intercept, slope = head.jaw_x_top, head.jaw_x_bottom, x0, slope_x
+            first, last = max(start, head.jaw_y_bottom), head.leaf_top
             jaws = nodes.jaw_x
-        top = max(top, start)
-        if top >= bottom:
+        if first >= last:
             continue
         for side in range(2):
             position = (1.0 - share) * jaws[node, side] + share * jaws[node + 1, side]
-            a, b = jaw_interval(intercept, slope, position, -1.0 if side == 0 else 1.0, head.axis_distance, top, bottom)
+            bank = -1.0 if side == 0 else 1.0
+            a, b = jaw_interval(intercept, slope, position, bank, head.axis_distance, top, bottom, first, last)
             if b > a:
                 intervals[count, 0] = a
                 intervals[count, 1] = b
@@ -134,7 +136,7 @@ def _metal(
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _lengths(intervals: FloatArray, in_jaws: int, count: int) -> tuple[float, float]:
+def metal_lengths(intervals: FloatArray, in_jaws: int, count: int) -> tuple[float, float]:
     """Range of s inside jaws and inside leaves."""
     jaws = 0.0
     leaves = 0.0
@@ -268,7 +270,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             rays[place, RAY_SLOPE_Y],
         )
         node, share = stretches.node[row], rays[place, RAY_SHARE]
-        in_jaws, count = _metal(
+        in_jaws, count = metal_intervals(
             head,
             nodes,
             node,
@@ -290,9 +292,9 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
         if count > 0:
             if not is_photon:
                 continue
-            jaw_range, leaf_range = _lengths(intervals, in_jaws, count)
-            jaw_depth = jaw_range * stretch * _looked_up(head.jaw_removal, energy, head.lowest_energy)
-            leaf_depth = leaf_range * stretch * _looked_up(head.leaf_removal, energy, head.lowest_energy)
+            jaw_range, leaf_range = metal_lengths(intervals, in_jaws, count)
+            jaw_depth = jaw_range * stretch * looked_up(head.jaw_removal, energy, head.lowest_energy)
+            leaf_depth = leaf_range * stretch * looked_up(head.leaf_removal, energy, head.lowest_energy)
             passed = weight * math.exp(-jaw_depth - leaf_depth)
             tally[TRANSMITTED] += passed
         elif is_photon:
@@ -322,7 +324,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             code,
             isocentre,
             beam_number,
-            PHOTON_PDG if is_photon else ELECTRON_PDG,
+            int(rays[place, RAY_PDG]),
             rays[place, RAY_LABEL],
             state,
         )
@@ -356,9 +358,9 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
         leaf_rate = leaf_depth / leaf_range if leaf_range > 0.0 else 1.0
         s_i, in_leaf = _place_at_depth(intervals, in_jaws, count, reached, jaw_rate, leaf_rate)
         if in_leaf:
-            scattered *= _looked_up(head.leaf_compton, energy, head.lowest_energy) * stretch / leaf_rate
+            scattered *= looked_up(head.leaf_compton, energy, head.lowest_energy) * stretch / leaf_rate
         else:
-            scattered *= _looked_up(head.jaw_compton, energy, head.lowest_energy) * stretch / jaw_rate
+            scattered *= looked_up(head.jaw_compton, energy, head.lowest_energy) * stretch / jaw_rate
         energy, cosine = klein_nishina(energy, state)
         ux, uy, uz = turned(
             slope_x / stretch, slope_y / stretch, -1.0 / stretch, cosine, 2.0 * math.pi * uniform(state)
@@ -371,14 +373,14 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
         slope_y = -uy / uz
         x0 = x_s - slope_x * s_i
         y0 = y_s - slope_y * s_i
-        in_jaws, count = _metal(
+        in_jaws, count = metal_intervals(
             head, nodes, node, share, stretches.has_leaves[row], x0, slope_x, y0, slope_y, s_i, intervals
         )
-        jaw_range, leaf_range = _lengths(intervals, in_jaws, count)
+        jaw_range, leaf_range = metal_lengths(intervals, in_jaws, count)
         depth = (
             -(
-                jaw_range * _looked_up(head.jaw_removal, energy, head.lowest_energy)
-                + leaf_range * _looked_up(head.leaf_removal, energy, head.lowest_energy)
+                jaw_range * looked_up(head.jaw_removal, energy, head.lowest_energy)
+                + leaf_range * looked_up(head.leaf_removal, energy, head.lowest_energy)
             )
             / uz
         )

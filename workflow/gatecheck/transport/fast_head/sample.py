@@ -163,8 +163,15 @@ def setting_of(delivery: Delivery, linac: LinacModel) -> Setting:
     return Setting(stretches, nodes, tables.head_of(linac), tables.position_code(delivery))
 
 
-def plan_emission(delivery: Delivery, linac: LinacModel, histories: int) -> EmissionPlan:
+def plan_emission(
+    delivery: Delivery, linac: LinacModel, histories: int, *, source: tables.Source | None = None
+) -> EmissionPlan:
     """Share source photons out over the delivery and over what is open in it.
+
+    Parameters
+    ----------
+    source : Source, optional
+        Distributions to sample instead of the machine's, for a caller that corrects the weights.
 
     Raises
     ------
@@ -173,7 +180,7 @@ def plan_emission(delivery: Delivery, linac: LinacModel, histories: int) -> Emis
     """
     if histories < 1:
         raise ValueError(f"{histories} histories asked for, at least 1 is needed")
-    setting, source = setting_of(delivery, linac), tables.source_of(linac)
+    setting, source = setting_of(delivery, linac), source or tables.source_of(linac)
     chances = proposal.chances(setting.stretches, source, setting.head.axis_distance).ravel()
     chance = max(float(chances.sum()), _SMALLEST_CHANCE)
     aimed, thin = _divided(histories, chance)

@@ -28,6 +28,7 @@ FOCAL, EXTRA_FOCAL, ELECTRONS = 0, 1, 2
 COMPONENTS = 3
 RADIUS_STEP = 5.0
 ENERGY_STEP = 0.005
+_ABOVE_SPECTRUM = 1.5  # MeV: attenuation is known beyond the spectrum, for sources that are tried
 
 
 class Nodes(NamedTuple):
@@ -170,7 +171,8 @@ def head_of(linac: LinacModel) -> Head:
 def energy_grid(linac: LinacModel) -> FloatArray:
     """Energies at which the attenuation is tabulated: equal steps over the spectrum."""
     lowest = linac.beam.spectrum.lowest_energy
-    count = int(np.ceil((linac.beam.spectrum.electron_energy - lowest) / ENERGY_STEP)) + 2
+    highest = linac.beam.spectrum.electron_energy + _ABOVE_SPECTRUM
+    count = int(np.ceil((highest - lowest) / ENERGY_STEP)) + 2
     grid: FloatArray = lowest + ENERGY_STEP * np.arange(count, dtype=float)
     return grid
 
@@ -185,9 +187,7 @@ def source_of(linac: LinacModel) -> Source:
     integral = float(np.trapezoid(2 * np.pi * fine * np.interp(fine, radii, focal), fine))
     number = np.array([1 - beam.extra_focal.fraction, beam.extra_focal.fraction, beam.contaminant_electrons.per_photon])
     area = np.pi * radius**2
-    xx, xy, yy = _spot(
-        beam.focal_spot.sigma_minor, beam.focal_spot.sigma_major, beam.focal_spot.major_axis_from_inplane
-    )
+    xx, xy, yy = beam.focal_spot.square_root
     return Source(
         opening_radius=radius,
         spot_xx=xx,
@@ -202,14 +202,6 @@ def source_of(linac: LinacModel) -> Source:
         extra_focal_energy=extra_focal_quantiles(beam.spectrum, beam.extra_focal),
         electron_energy=electron_quantiles(beam.contaminant_electrons),
     )
-
-
-def _spot(minor: float, major: float, from_inplane: float) -> tuple[float, float, float]:
-    """Symmetric square root of the spot's covariance in x_g, y_g: xx, xy, yy."""
-    angle = np.radians(from_inplane)
-    along_x, along_y = float(np.sin(angle)), float(np.cos(angle))
-    difference = major - minor
-    return minor + difference * along_x**2, difference * along_x * along_y, minor + difference * along_y**2
 
 
 def position_code(delivery: Delivery) -> int:
