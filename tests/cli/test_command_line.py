@@ -24,6 +24,8 @@ VERBS = (
     "merge",
     "compare",
     "report",
+    "beams-eye-view",
+    "commission",
     "config",
     "geant4-data",
 )

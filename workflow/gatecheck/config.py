@@ -31,6 +31,47 @@ class CaseConfig(_Section):
     show_identity: bool = Field(False, description="put the plan's label into the report")
 
 
+Axis = Literal["+x", "-x", "+y", "-y"]
+
+
+class PhaseSpaceConfig(_Section):
+    """A phase space recorded between target and jaws, in IAEA format, in place of the source model."""
+
+    files: tuple[Path, ...] = Field(
+        (), description=".IAEAheader files, each with its .IAEAphsp beside it; several are parts of one source"
+    )
+    recycle: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="times that each original history is used; the files are never begun again beyond that"
+    )
+    rotate: bool = Field(
+        False,
+        description="turn each use of a history about the beam axis by a random angle, as if the source were round",
+    )
+    target_z: Annotated[float, Field(allow_inf_nan=False, ge=-10_000, le=10_000)] = Field(
+        0.0, description="mm, where the target lies on the files' z axis, which is the beam axis, either way"
+    )
+    x_axis: Axis = Field("+x", description="axis of the IEC gantry system along which the files' x axis points")
+    y_axis: Axis | None = Field(
+        None,
+        description="the same for their y axis; empty: as in a right-handed system, which depends on the beam's way",
+    )
+
+    @model_validator(mode="after")
+    def _axes_are_across(self) -> Self:
+        if self.y_axis is not None and self.y_axis[1] == self.x_axis[1]:
+            raise ValueError(f"x_axis {self.x_axis} and y_axis {self.y_axis} lie along each other")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_headers(self) -> Self:
+        for path in self.files:
+            if path.suffix != ".IAEAheader":
+                raise ValueError(f"files: {path.name} found, expected a name that ends in .IAEAheader")
+        if len(set(self.files)) != len(self.files):
+            raise ValueError("files names one file twice; recycle says how often its particles are used")
+        return self
+
+
 class MachineConfig(_Section):
     """The machine that treats."""
 
@@ -38,6 +79,18 @@ class MachineConfig(_Section):
     model: str | None = Field(None, description="a machine model's folder name; empty: chosen by the plan's MLC")
     beam: str = Field("beam_6x", description="the beam file within the machine model")
     head: Literal["fast"] = Field("fast", description="how photons are brought through jaws and leaves")
+    source: Literal["model", "phase_space"] = Field(
+        "model", description="where photons come from: model, the machine model's source; phase_space, the files below"
+    )
+    phase_space: PhaseSpaceConfig = Field(
+        PhaseSpaceConfig(), description="recorded particles, for source: phase_space; not read for source: model"
+    )
+
+    @model_validator(mode="after")
+    def _phase_space_has_files(self) -> Self:
+        if self.source == "phase_space" and not self.phase_space.files:
+            raise ValueError("source is phase_space, but phase_space.files names no file")
+        return self
 
 
 class PatientConfig(_Section):
@@ -209,6 +262,10 @@ def _check_paths(config: Config, source: str) -> None:
         ("patient.ct_calibration", config.patient.ct_calibration),
         ("transport.geant4_data", config.transport.geant4_data),
     ]
+    if config.machine.source == "phase_space":
+        headers = config.machine.phase_space.files
+        expected += [("machine.phase_space.files", path) for path in headers]
+        expected += [("machine.phase_space.files", path.with_suffix(".IAEAphsp")) for path in headers]
     for key, path in expected:
         if path is not None and not path.exists():
             raise InputError(f"{source}: {key}: {path} is not there.")

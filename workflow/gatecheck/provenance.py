@@ -26,8 +26,10 @@ _CODE_OF = {
     "transport": ("delivery", "linac", "patient", "transport"),
     "dose": ("delivery", "dose"),
     "compare": ("dose", "compare"),
-    "report": ("compare", "report"),
+    "report": ("delivery", "linac", "compare", "report"),
 }
+# Drawing what the beam's eye sees does not touch a dose.
+_ONLY_DRAWN = ("aperture.py", "projection.py")
 ROOMS = tuple(_CODE_OF)
 
 # Keys of the transport section that the calibration's dose depends on.
@@ -80,6 +82,7 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
 
     section = config.model_dump(mode="json")
     machine = {"beam": config.machine.beam, "model": config.machine.model, "files": _models_sha256(config)}
+    source = _source_of(config)
     transport = {key: value for key, value in section["transport"].items() if key != "geant4_data"}
     data_set = resolve(config.transport.geant4_data).content_sha256
     patient = {key: value for key, value in section["patient"].items() if key != "ct_calibration"}
@@ -90,16 +93,35 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
         "patient": {"patient": patient, "ct_calibration": None if curve is None else sha256_of_file(curve)},
         "calibration": {
             "machine": machine,
+            "source": source,
             "transport": {key: transport[key] for key in _OF_CALIBRATION if key in transport},
             "geant4_data": data_set,
             "calibration": section["calibration"],
         },
-        "transport": {"machine": machine, "transport": transport, "geant4_data": data_set, "dose": section["dose"]},
+        "transport": {
+            "machine": machine,
+            "source": source,
+            "transport": transport,
+            "geant4_data": data_set,
+            "dose": section["dose"],
+        },
         "dose": {},
         "compare": {},
         "report": {"report": section["report"]},
     }
     return {room: {**content, "code": code_sha256(room)} for room, content in own.items()}
+
+
+def _source_of(config: Config) -> dict[str, Any]:
+    """What photons come from. A phase space may hold gigabytes: headers by content, records by size and time."""
+    if config.machine.source == "model":
+        return {"kind": "model"}
+    settings = config.machine.phase_space.model_dump(mode="json", exclude={"files"})
+    files = []
+    for header in config.machine.phase_space.files:
+        records = header.with_suffix(".IAEAphsp").stat()
+        files.append([sha256_of_file(header), records.st_size, records.st_mtime_ns])
+    return {"kind": "phase_space", "settings": settings, "files": files}
 
 
 def _models_sha256(config: Config) -> str:
@@ -114,5 +136,9 @@ def code_sha256(room: str) -> str:
     root = Path(gatecheck.__file__).parent
     files = [root / name for name in _TOP_LEVEL]
     for part in _CODE_OF[room]:
-        files += [path for path in (root / part).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+        files += [
+            path
+            for path in (root / part).rglob("*")
+            if path.is_file() and path.suffix != ".pyc" and (room == "report" or path.name not in _ONLY_DRAWN)
+        ]
     return sha256_of_json({path.relative_to(root).as_posix(): sha256_of_file(path) for path in sorted(files)})

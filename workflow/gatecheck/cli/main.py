@@ -21,6 +21,7 @@ from gatecheck.layout import CaseLayout, linac_results_folder
 
 if TYPE_CHECKING:
     from gatecheck.linac.model import LinacModel
+    from gatecheck.transport.phase_space_source import PhaseSpaceSource
 
 
 app = typer.Typer(
@@ -160,6 +161,7 @@ def calibrate(case_folder: CaseFolder) -> None:
             dose_to=config.dose.dose_to,
             out_root=linac_results_folder(layout.folder.resolve().parent),
             progress=lambda progress: write_calibration_progress(layout.transport, progress),
+            source=_source(layout, config),
         )
     finally:
         remove_calibration_progress(layout.transport)
@@ -183,6 +185,7 @@ def plan_chunks(case_folder: CaseFolder) -> None:
         settings=config.transport,
         dose_to=config.dose.dose_to,
         out_folder=layout.transport,
+        source=_source(layout, config),
     )
     histories = sum(chunk.histories for chunk in result.chunks)
     typer.echo(
@@ -206,6 +209,7 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
     if wanted is None:
         raise GatecheckError(f"--chunk {chunk}: the plan has chunks {plan.chunks[0].index} to {plan.chunks[-1].index}.")
     linac = _linac(layout, config)
+    source = _source(layout, config)
     check_plan(
         plan,
         delivery_path=layout.delivery,
@@ -213,6 +217,7 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
         patient_folder=layout.patient,
         settings=config.transport,
         dose_to=config.dose.dose_to,
+        source=source,
     )
     simulate_chunk(
         delivery_path=layout.delivery,
@@ -223,6 +228,7 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
         settings=config.transport,
         dose_to=config.dose.dose_to,
         out_folder=layout.transport,
+        source=source,
     )
     count = count_photons(layout)
     if count is not None:
@@ -241,7 +247,8 @@ def merge(case_folder: CaseFolder) -> None:
     layout, config = _case(case_folder)
     linac = _linac(layout, config)
     calibration = read_json(layout.calibration, CalibrationResult)
-    check_calibration(calibration, linac, config.transport, config.calibration)
+    source = _source(layout, config)
+    check_calibration(calibration, linac, config.transport, config.calibration, source)
     check_plan(
         read_json(layout.chunk_plan, ChunkPlan),
         delivery_path=layout.delivery,
@@ -249,6 +256,7 @@ def merge(case_folder: CaseFolder) -> None:
         patient_folder=layout.patient,
         settings=config.transport,
         dose_to=config.dose.dose_to,
+        source=source,
     )
     result = merge_chunks(
         transport_folder=layout.transport,
@@ -280,8 +288,63 @@ def report(case_folder: CaseFolder) -> None:
     from gatecheck.report.html import write_report
 
     layout, config = _case(case_folder)
-    write_report(layout.folder, layout.calibration, config.report)
+    write_report(layout.folder, layout.calibration, config.report, linac=_linac(layout, config), config=config)
     typer.echo("report.html and summary.json written.")
+
+
+@app.command()
+def beams_eye_view(
+    case_folder: CaseFolder,
+    beam: Annotated[int | None, typer.Option(help="number of the beam; without it all beams")] = None,
+    control_point: Annotated[
+        int | None, typer.Option(min=0, help="its control point, from 0; without it the first, middle and last")
+    ] = None,
+    meterset: Annotated[float | None, typer.Option(help="instead of a control point, MU since the beam began")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="file to draw to, .png or .svg; without it PNGs in the case's report folder")
+    ] = None,
+) -> None:
+    """report: draw jaws, leaves and structures as the source sees them."""
+    from gatecheck.report.case_beams_eye_views import ViewRequest, write_views
+
+    layout, config = _case(case_folder)
+    request = ViewRequest(beam=beam, control_point=control_point, meterset=meterset, out=out)
+    written = write_views(layout, _linac(layout, config), request, config.report.structures)
+    for path in written.files:
+        typer.echo(path.name)
+    if written.letters:
+        typer.echo("Structures: " + ", ".join(f"{letter} {name}" for letter, name in written.letters.items()))
+
+
+@app.command()
+def commission(
+    machine: Annotated[str, typer.Argument(help="folder name of a machine model, for example truebeam_stx")],
+    beam_data: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV or W2CAD file; several are joined. Without it beam_data_6x.csv of the model"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the fitted beam, the page and the table")] = None,
+    config: Annotated[Path | None, typer.Option(help="configuration file; without it the documented default")] = None,
+    photons: Annotated[float, typer.Option(min=0.01, help="source photons of each field, millions")] = 40.0,
+    cores: Annotated[int, typer.Option(min=1, help="processes at a time")] = os.cpu_count() or 1,
+    predict: Annotated[
+        bool, typer.Option("--predict", help="also simulate the standard fields with the fitted source, as a CSV table")
+    ] = False,
+) -> None:
+    """commissioning: fit a machine's photon source to beam data; writes a beam file, a page and a table."""
+    from gatecheck.cli.commission import CommissionOptions, run_commissioning
+
+    run_commissioning(
+        CommissionOptions(
+            machine=machine,
+            beam_data=tuple(beam_data or ()),
+            out_folder=out,
+            config_file=config,
+            histories=round(photons * 1e6),
+            cores=cores,
+            predict=predict,
+        )
+    )
 
 
 @app.command("config")
@@ -310,6 +373,15 @@ def _linac(layout: CaseLayout, config: Config) -> LinacModel:
     return choose_linac_model(
         resolve_models_folder(config), read_case(layout.case), model=config.machine.model, beam=config.machine.beam
     )
+
+
+def _source(layout: CaseLayout, config: Config) -> PhaseSpaceSource | None:
+    """The recorded phase space in place of the machine model's source, where the configuration asks for it."""
+    if config.machine.source == "model":
+        return None
+    from gatecheck.transport.phase_space_source import open_source
+
+    return open_source(config.machine.phase_space, _linac(layout, config), layout.transport)
 
 
 def main() -> None:

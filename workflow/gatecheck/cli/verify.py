@@ -95,6 +95,8 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
     for section, key in (("patient", "ct_calibration"), ("transport", "geant4_data")):
         if content[section][key] is not None:
             content[section][key] = str(Path(content[section][key]).resolve())
+    files = config.machine.phase_space.files
+    content["machine"]["phase_space"]["files"] = [str(Path(path).resolve()) for path in files]
     return validate_config(content, source="configuration")
 
 

@@ -183,23 +183,12 @@ def _close_up(inputs: ReportInputs, point: Vector, whole_side: float) -> tuple[P
 def _overlays(
     inputs: ReportInputs, planes: Sequence[Plane], preferred: Sequence[str]
 ) -> tuple[tuple[Overlay, ...], tuple[str, ...]]:
-    """Structures that cross one of the planes, the first few in reading order, and those left out.
-
-    Of organs the smaller come first: a cord between the lungs says more than the lungs' outline,
-    which the CT shows anyway.
-    """
-    structures = inputs.case.structures
-    named = list(zip(unique_names(structure.name for structure in structures), structures, strict=True))
-
-    def order(entry: tuple[str, Structure]) -> tuple[int, int, float]:
-        rank = _rank(entry[1].name, entry[1].interpreted_type, preferred)
-        return (*rank, 0.0 if rank[0] < _ORGAN else entry[1].volume_ml)
-
-    ordered = sorted(named, key=order)
+    """Structures that cross one of the planes, the first few in drawing order, and those left out."""
+    ordered = structures_in_drawing_order(inputs.case.structures, preferred)
     drawn: list[Overlay] = []
     left_out: list[str] = []
     for name, structure in ordered:
-        mask = None if _is_outline(structure, preferred) else _crossing_mask(inputs, structure, planes)
+        mask = _crossing_mask(inputs, structure, planes)
         if mask is None:
             continue
         if len(drawn) == style.STRUCTURES_ON_CT:
@@ -208,6 +197,23 @@ def _overlays(
         index = len(drawn)
         drawn.append(Overlay(name, string.ascii_uppercase[index], style.DASHES[index], mask))
     return tuple(drawn), tuple(left_out)
+
+
+def structures_in_drawing_order(
+    structures: Sequence[Structure], preferred: Sequence[str]
+) -> list[tuple[str, Structure]]:
+    """Structures worth drawing under names of their own: those preferred, then targets, then organs.
+
+    Of organs the smaller come first: a cord between the lungs says more than the lungs' outline,
+    which the CT shows anyway. Outlines of the body and of supports are left out unless preferred.
+    """
+    named = zip(unique_names(structure.name for structure in structures), structures, strict=True)
+
+    def order(entry: tuple[str, Structure]) -> tuple[int, int, float]:
+        rank = _rank(entry[1].name, entry[1].interpreted_type, preferred)
+        return (*rank, 0.0 if rank[0] < _ORGAN else entry[1].volume_ml)
+
+    return sorted((entry for entry in named if not _is_outline(entry[1], preferred)), key=order)
 
 
 def _is_outline(structure: Structure, preferred: Sequence[str]) -> bool:

@@ -119,7 +119,7 @@ class DvhSeries:
 
 def isodose_figure(plane: Plane, ct: sitk.Image, dose: sitk.Image, scene: Scene, scale: Normalisation) -> str:
     """Isodoses on CT with structure contours, as a data URI of a PNG."""
-    with _settings():
+    with drawing_settings():
         figure, axes = _plane_figure(strip=0.0, background="black")
         low = style.WINDOW_LEVEL - style.WINDOW_WIDTH / 2
         _show(axes, plane, plane.sample(ct, outside=-1024.0), "gray", (low, low + style.WINDOW_WIDTH))
@@ -132,7 +132,7 @@ def isodose_figure(plane: Plane, ct: sitk.Image, dose: sitk.Image, scene: Scene,
 
 def map_figure(plane: Plane, image: sitk.Image, scene: Scene, scale: ColourScale, factor: float = 1.0) -> str:
     """A quantity inside the body as colours with structure contours, as a data URI of a PNG."""
-    with _settings():
+    with drawing_settings():
         figure, axes = _plane_figure(strip=_SCALE_INCHES, background="#f2f2f2")
         values = factor * _inside_body(plane, image, scene.body)
         shown = _show(axes, plane, values, scale.colour_map, (scale.lowest, scale.highest))
@@ -149,7 +149,7 @@ def map_figure(plane: Plane, image: sitk.Image, scene: Scene, scale: ColourScale
 
 def dvh_figure(series: Sequence[DvhSeries], maximum_gy: float, stamp: str, *, narrow: bool) -> str:
     """Cumulative dose-volume histograms with bands of one standard deviation, as a data URI of an SVG."""
-    with _settings():
+    with drawing_settings():
         figure = Figure(figsize=(3.7, 3.7) if narrow else (6.4, 4.2), layout="constrained")
         axes = figure.add_subplot()
         for index, one in enumerate(series):
@@ -164,7 +164,7 @@ def dvh_figure(series: Sequence[DvhSeries], maximum_gy: float, stamp: str, *, na
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def drawing_settings() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
@@ -331,14 +331,14 @@ def _thinned(curve: DvhCurve) -> tuple[FloatArray, FloatArray, FloatArray | None
 def _png(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 6})
-    return _data_uri(buffer.getvalue(), "image/png")
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return _data_uri(buffer.getvalue(), "image/svg+xml")
+    return data_uri(buffer.getvalue(), "image/svg+xml")
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

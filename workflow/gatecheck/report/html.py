@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gatecheck.config import ReportConfig
-from gatecheck.errors import WriteError
+from gatecheck.config import Config, ReportConfig
+from gatecheck.errors import ResultError, WriteError
 from gatecheck.files import write_atomically, write_json
 from gatecheck.layout import CaseLayout
+from gatecheck.linac.model import LinacModel
 from gatecheck.report import style, words
-from gatecheck.report.case_figures import TARGET_TYPES, CaseFigures, draw_figures, in_reading_order
+from gatecheck.report.beams_eye_view import JAW_COLOUR, STRUCTURE_COLOUR
+from gatecheck.report.case_beams_eye_views import views_of_case
+from gatecheck.report.case_figures import (
+    STAMP,
+    TARGET_TYPES,
+    CaseFigures,
+    PlaneSet,
+    draw_figures,
+    in_reading_order,
+)
 from gatecheck.report.inputs import ReportInputs, read_images, read_inputs
+from gatecheck.report.records import records_of
 from gatecheck.report.style import Normalisation, normalisation
 from gatecheck.report.summary import Summary, SummaryStructure, named_structures, summarise
 
@@ -23,13 +35,22 @@ MAXIMUM_BYTES = 15_000_000
 _logger = logging.getLogger(__name__)
 
 
-def write_report(results_case_folder: Path, calibration_path: Path, settings: ReportConfig) -> Path:
+def write_report(
+    results_case_folder: Path,
+    calibration_path: Path,
+    settings: ReportConfig,
+    *,
+    linac: LinacModel | None = None,
+    config: Config | None = None,
+) -> Path:
     """Draw the report of one case and write report.html and summary.json into its report folder.
 
     Parameters
     ----------
     results_case_folder : the case's folder of results
     calibration_path : the calibration that the dose was made with
+    linac : the machine model; without it the beam's-eye views are left out, and what it says is "not recorded"
+    config : the case's configuration; without it what it alone says is "not recorded"
 
     Returns
     -------
@@ -45,10 +66,13 @@ def write_report(results_case_folder: Path, calibration_path: Path, settings: Re
     """
     layout = CaseLayout(results_case_folder)
     inputs = read_inputs(layout, calibration_path)
-    summary = summarise(inputs, settings.structures)
+    if linac is not None:
+        _check_machine(inputs, linac)
+    summary = summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config))
     scale = normalisation(summary)
     figures = draw_figures(inputs, read_images(inputs), summary, scale, settings.structures)
-    text = render(inputs, summary, scale, figures, settings)
+    views = beams_eye_views(inputs, linac, figures, summary)
+    text = render(inputs, summary, scale, figures, settings, views=views)
     size = len(text.encode("utf-8"))
     if size > MAXIMUM_BYTES:
         raise WriteError(
@@ -62,8 +86,31 @@ def write_report(results_case_folder: Path, calibration_path: Path, settings: Re
     return target
 
 
+def beams_eye_views(
+    inputs: ReportInputs, linac: LinacModel | None, figures: CaseFigures, summary: Summary
+) -> tuple[PlaneSet, ...]:
+    """Drawings of every beam with the structures and letters of the planes; none without a machine model."""
+    if linac is None:
+        return ()
+    return views_of_case(inputs.delivery, linac, figures.overlays, "" if summary.clinical else STAMP)
+
+
+def _check_machine(inputs: ReportInputs, linac: LinacModel) -> None:
+    if linac.content_sha256 != inputs.calibration.linac_sha256:
+        raise ResultError(
+            f"The machine model {linac.name} is not the one that the dose was made with (by SHA-256). "
+            "Run gatecheck verify again."
+        )
+
+
 def render(
-    inputs: ReportInputs, summary: Summary, scale: Normalisation, figures: CaseFigures, settings: ReportConfig
+    inputs: ReportInputs,
+    summary: Summary,
+    scale: Normalisation,
+    figures: CaseFigures,
+    settings: ReportConfig,
+    *,
+    views: Sequence[PlaneSet] = (),
 ) -> str:
     """Fill the template; every text of the plan is escaped."""
     structures = _structures_in_order(inputs, summary, settings)
@@ -75,6 +122,8 @@ def render(
         isodoses_reached=[isodose for isodose in scale.isodoses if isodose.gray < summary.maximum_gy],
         isodoses_not_reached=[isodose for isodose in scale.isodoses if isodose.gray >= summary.maximum_gy],
         figures=figures,
+        views=views,
+        view_colours={"jaws": JAW_COLOUR, "structures": STRUCTURE_COLOUR},
         structures=structures,
         targets=[(name, one.mc) for name, one in structures if one.interpreted_type in TARGET_TYPES and one.mc],
         metrics=METRICS,

@@ -81,6 +81,14 @@ class SummaryStructure(_Part):
     note: str = ""
 
 
+class RecordsItem(_Part):
+    """One item of the RECORDS checklist (AAPM TG-268); see `gatecheck.report.records`."""
+
+    item: str
+    done: tuple[str, ...] = Field(description="what was done, one statement each")
+    sources: tuple[str, ...] = Field(description="where the statements were read")
+
+
 class Summary(HandedOn):
     """Written as report/summary.json. Doses are in Gy for the whole course; sigma is k = 1."""
 
@@ -117,14 +125,16 @@ class Summary(HandedOn):
     warnings: tuple[SummaryWarning, ...]
     structures: dict[str, SummaryStructure]
     inputs_sha256: dict[str, str] = Field(description="role of each file that the report was drawn from: SHA-256")
+    records: tuple[RecordsItem, ...] = Field((), description="how it was simulated, by the RECORDS checklist")
 
 
-def summarise(inputs: ReportInputs, preferred: Sequence[str] = ()) -> Summary:
+def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: Sequence[RecordsItem] = ()) -> Summary:
     """Gather the numbers that earlier rooms wrote; nothing is computed but extents of motion.
 
     Parameters
     ----------
     preferred : names of structures that the configuration wants first; those not there are warned of
+    records : the checklist of how it was simulated
     """
     merge, case, calibration = inputs.merge, inputs.case, inputs.calibration
     timelines = {beam.number: beam for beam in inputs.delivery.beams}
@@ -170,6 +180,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = ()) -> Summary:
         warnings=_warnings(inputs, preferred),
         structures={name: _structure(structure) for name, structure in named_structures(inputs)},
         inputs_sha256=inputs.hashes,
+        records=tuple(records),
     )
 
 

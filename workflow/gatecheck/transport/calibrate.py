@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult, Engine
+from gatecheck.transport.phase_space_source import HistoryRun, PhaseSpaceSource, sample_histories
 from gatecheck.transport.plan import chunk_seed
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.progress import CalibrationProgress
@@ -58,26 +60,29 @@ def calibrate(
     out_root: Path,
     *,
     progress: Progress | None = None,
+    source: PhaseSpaceSource | None = None,
 ) -> CalibrationResult:
     """Dose at the reference point per nominal photon, and so nominal photons per MU.
 
     Read from out_root/<key>/calibration.json where the same has been simulated before. The reference
     medium is water, so that dose to medium and dose to water are the same there. `progress` is called
-    after every round of the simulation.
+    after every round of the simulation. `source` is what takes the place of the machine model's own.
 
     Raises
     ------
+    InputError
+        When a phase-space source has too few histories for the wanted sigma.
     SimulationError
         When the simulation fails or does not reach the wanted sigma.
     """
     engine = describe_engine(settings)
-    key = calibration_key(linac, engine, calibration, settings.seed)
+    key = calibration_key(linac, engine, calibration, settings.seed, source)
     path = out_root / key[:16] / "calibration.json"
     cached = _cached(path, key)
     if cached is not None:
         return cached
     started = time.perf_counter()
-    runs = _simulate(linac, settings, calibration.relative_sigma, key, progress)
+    runs = _simulate(linac, settings, calibration.relative_sigma, key, progress=progress, source=source)
     doses = np.concatenate([run.doses for run in runs])
     weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
     mean, relative_sigma = weighted_mean(doses, weights)
@@ -110,11 +115,18 @@ def calibrate(
     return result
 
 
-def calibration_key(linac: LinacModel, engine: Engine, calibration: CalibrationConfig, seed: int) -> str:
-    """Hash over machine, beam, reference condition, engine, physics, data, code and precision."""
+def calibration_key(
+    linac: LinacModel,
+    engine: Engine,
+    calibration: CalibrationConfig,
+    seed: int,
+    source: PhaseSpaceSource | None = None,
+) -> str:
+    """Hash over machine, beam, source, reference condition, engine, physics, data, code and precision."""
     return sha256_of_json(
         {
             "linac": linac.content_sha256,
+            "source": "model" if source is None else source.content_sha256,
             "engine": engine.model_dump(),
             "code": code_sha256(),
             "relative_sigma": calibration.relative_sigma,
@@ -124,18 +136,22 @@ def calibration_key(linac: LinacModel, engine: Engine, calibration: CalibrationC
 
 
 def check_calibration(
-    result: CalibrationResult, linac: LinacModel, settings: TransportConfig, calibration: CalibrationConfig
+    result: CalibrationResult,
+    linac: LinacModel,
+    settings: TransportConfig,
+    calibration: CalibrationConfig,
+    source: PhaseSpaceSource | None = None,
 ) -> None:
-    """Refuse a calibration of another machine, physics, Geant4 data set, precision or version of the code.
+    """Refuse a calibration of another machine, source, physics, Geant4 data set, precision or version of the code.
 
     Raises
     ------
     ResultError
     """
-    if result.key_sha256 != calibration_key(linac, describe_engine(settings), calibration, settings.seed):
+    if result.key_sha256 != calibration_key(linac, describe_engine(settings), calibration, settings.seed, source):
         raise ResultError(
-            "calibration.json was made for another machine model, physics, Geant4 data set, precision or version of "
-            "gatecheck than are here now. Run gatecheck verify, or calibrate, again."
+            "calibration.json was made for another machine model, source, physics, Geant4 data set, precision or "
+            "version of gatecheck than are here now. Run gatecheck verify, or calibrate, again."
         )
 
 
@@ -158,14 +174,21 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[float, float
 
 
 def _simulate(
-    linac: LinacModel, settings: TransportConfig, wanted: float, key: str, progress: Progress | None
+    linac: LinacModel,
+    settings: TransportConfig,
+    wanted: float,
+    key: str,
+    *,
+    progress: Progress | None,
+    source: PhaseSpaceSource | None,
 ) -> list[ReferenceRun]:
     """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
     started = time.perf_counter()
     runs: list[ReferenceRun] = []
     histories = _FIRST_HISTORIES
+    next_history = 0  # of a phase space: no process uses those of another
     for round_number in range(_MOST_ROUNDS):
-        requests = [
+        requests: list[dict[str, Any]] = [
             {
                 "linac": linac,
                 "settings": settings,
@@ -174,6 +197,11 @@ def _simulate(
             }
             for process in range(_PROCESSES)
         ]
+        if source is not None:
+            for request in requests:
+                run = source.run_from(next_history, histories)
+                next_history = run.end
+                request.update(source=source, run=run)
         runs += run_in_processes(simulate_reference, requests, processes=_PROCESSES)
         doses = np.concatenate([run.doses for run in runs])
         weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
@@ -192,22 +220,39 @@ def _simulate(
     )
 
 
-def simulate_reference(*, linac: LinacModel, settings: TransportConfig, histories: int, seed: int) -> ReferenceRun:
-    """The reference field in the water tank, in this process."""
+def simulate_reference(
+    *,
+    linac: LinacModel,
+    settings: TransportConfig,
+    histories: int,
+    seed: int,
+    source: PhaseSpaceSource | None = None,
+    run: HistoryRun | None = None,
+) -> ReferenceRun:
+    """The reference field in the water tank, in this process.
+
+    Parameters
+    ----------
+    source, run : PhaseSpaceSource and HistoryRun, optional
+        Recorded histories in place of the source model's.
+    """
     reference = linac.calibration.reference
     tank = reference_tank(linac)
-    phase_space = sample_phase_space(reference_delivery(linac), linac, histories, seed)
+    if source is None or run is None:
+        phase_space = sample_phase_space(reference_delivery(linac), linac, histories, seed)
+    else:
+        phase_space = sample_histories(source, reference_delivery(linac), linac, run, seed).phase_space
     aimed = aimed_at(phase_space, *hull([tank]))
-    run = run_transport(
+    transported = run_transport(
         volumes=[tank],
         materials=[water()],
-        phase_space=thinned(aimed, tank, field_size=reference.field_size, seed=seed),
+        phase_space=thinned(aimed, tank, field_size=reference.field_size, seed=seed, keeps_order=source is not None),
         settings=settings,
         seed=seed,
         batches=_BATCHES_PER_RUN,
     )
     estimator = point_estimator(tank, depth=reference.depth, field_size=reference.field_size)
-    batches = run.scores[0].batches
+    batches = transported.scores[0].batches
     if len(batches) < 2:
         raise SimulationError("The reference field gave no particles. Check the machine model's reference condition.")
     per_batch = phase_space.nominal_photons / len(batches)

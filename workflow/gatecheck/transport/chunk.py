@@ -26,6 +26,7 @@ from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.gate import GateRun, Score
 from gatecheck.transport.model import Chunk, ChunkResult, PhaseSpace, ScoredBox
 from gatecheck.transport.patient_files import read_box, read_patient
+from gatecheck.transport.phase_space_source import PhaseSpaceSource, sample_histories
 from gatecheck.transport.progress import progress_file, write_progress
 from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull
@@ -57,20 +58,33 @@ def simulate_chunk(
     settings: TransportConfig,
     dose_to: DoseTo,
     out_folder: Path,
+    source: PhaseSpaceSource | None = None,
 ) -> ChunkResult:
     """Simulate one chunk in this process and write chunk-0001-<box>.mha and, last, chunk-0001.json.
 
     The same chunk gives the same images, bit for bit. A process may simulate one chunk.
 
+    Parameters
+    ----------
+    source : PhaseSpaceSource, optional
+        Histories to use in place of the source model's photons: those of the chunk's own run, which no other has.
+
     Raises
     ------
+    InputError
+        When a phase-space source has too few histories for this chunk.
     SimulationError
         When GATE fails or gives a dose that cannot be right.
     WriteError
         When the result cannot be written; nothing is left of it.
     """
     started = time.perf_counter()
-    phase_space = sample_phase_space(read_delivery(delivery_path), linac, chunk.histories, chunk.seed)
+    delivery = read_delivery(delivery_path)
+    if source is None:
+        phase_space = sample_phase_space(delivery, linac, chunk.histories, chunk.seed)
+    else:
+        run = source.run_of_chunk(chunk.index, chunk.histories)
+        phase_space = sample_histories(source, delivery, linac, run, chunk.seed).phase_space
     return simulate_phase_space(
         phase_space=phase_space,
         seconds_head=time.perf_counter() - started,

@@ -18,7 +18,8 @@ _COMMANDS_FOR_ELECTRONS = ("/process/em/UseGeneralProcess false", "/process/em/b
 
 # Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
 _ROOMS_OF_TRANSPORT = ("delivery", "linac", "transport")
-_NOT_OF_TRANSPORT = ("geant4_data", "__pycache__")
+# Drawing the aperture does not touch a dose.
+_NOT_OF_TRANSPORT = ("geant4_data", "__pycache__", "aperture.py", "projection.py")
 _OF_TRANSPORT_ALL_THE_SAME = ("transport/geant4_data/photons.py",)  # tracked photons take cross sections from it
 
 

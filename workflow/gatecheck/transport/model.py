@@ -20,7 +20,7 @@ class PhaseSpace:
     Attributes
     ----------
     pdg_code : ndarray of shape (n,), int32
-        22 photon, 11 electron.
+        22 photon, 11 electron, -11 positron.
     energy : ndarray of shape (n,)
         Kinetic energy, MeV.
     position, direction : ndarray of shape (n, 3)

@@ -22,6 +22,7 @@ from gatecheck.transport.chunk import DoseTo, remove_chunk, simulate_chunk
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine
 from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
+from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import run_in_process
 
 logger = logging.getLogger(__name__)
@@ -38,13 +39,20 @@ _SEED_MASK = 0x7FFFFFFF
 
 
 def inputs_sha256(
-    *, delivery_path: Path, linac_sha256: str, patient_folder: Path, engine: Engine, dose_to: DoseTo
+    *,
+    delivery_path: Path,
+    linac_sha256: str,
+    patient_folder: Path,
+    engine: Engine,
+    dose_to: DoseTo,
+    source: PhaseSpaceSource | None = None,
 ) -> str:
-    """One hash over all that decides the dose: delivery, machine, patient, engine, physics, data and code."""
+    """One hash over all that decides the dose: delivery, machine, source, patient, engine, physics, data and code."""
     return sha256_of_json(
         {
             "delivery": sha256_of_file(delivery_path),
             "linac": linac_sha256,
+            "source": "model" if source is None else source.content_sha256,
             "patient": sha256_of_file(patient_folder / "patient.json"),
             "engine": engine.model_dump(),
             "dose_to": dose_to,
@@ -61,6 +69,7 @@ def check_plan(
     patient_folder: Path,
     settings: TransportConfig,
     dose_to: DoseTo,
+    source: PhaseSpaceSource | None = None,
 ) -> None:
     """Refuse a plan that was made for other inputs, other data or another version of the code than are here.
 
@@ -74,11 +83,12 @@ def check_plan(
         patient_folder=patient_folder,
         engine=describe_engine(settings),
         dose_to=dose_to,
+        source=source,
     )
     if here != plan.inputs_sha256:
         raise ResultError(
-            "chunks.json was planned for another delivery, machine model, patient, physics, Geant4 data set or version "
-            "of gatecheck than are here now. Run gatecheck verify, or plan-chunks, again."
+            "chunks.json was planned for another delivery, machine model, source, patient, physics, Geant4 data set or "
+            "version of gatecheck than are here now. Run gatecheck verify, or plan-chunks, again."
         )
 
 
@@ -116,11 +126,19 @@ def plan_chunks(
     settings: TransportConfig,
     dose_to: DoseTo,
     out_folder: Path,
+    source: PhaseSpaceSource | None = None,
 ) -> ChunkPlan:
     """Run a pilot in a process of its own, plan the chunks and write chunks.json.
 
+    Parameters
+    ----------
+    source : PhaseSpaceSource, optional
+        Recorded particles in place of the machine model's source.
+
     Raises
     ------
+    InputError
+        When a phase-space source has too few histories for the wanted sigma.
     SimulationError
         When the pilot gives no dose in the body.
     """
@@ -131,10 +149,11 @@ def plan_chunks(
         patient_folder=patient_folder,
         engine=engine,
         dose_to=dose_to,
+        source=source,
     )
     out_folder.mkdir(parents=True, exist_ok=True)
     seed = chunk_seed(inputs, linac.content_sha256, PILOT_INDEX, settings.seed)
-    pilot = Chunk(index=PILOT_INDEX, histories=_pilot_histories(settings), seed=seed)
+    pilot = Chunk(index=PILOT_INDEX, histories=_pilot_histories(settings, source), seed=seed)
     with tempfile.TemporaryDirectory(prefix=".partial-pilot-", dir=out_folder) as folder:
         result: ChunkResult = run_in_process(
             simulate_chunk,
@@ -146,6 +165,7 @@ def plan_chunks(
             settings=settings,
             dose_to=dose_to,
             out_folder=Path(folder),
+            source=source,
         )
         estimate = estimate_from_pilot(result, Path(folder), patient_folder)
         remove_chunk(Path(folder), PILOT_INDEX)
@@ -154,6 +174,8 @@ def plan_chunks(
         for index in range(1, number_of_chunks(settings, estimate) + 1)
     ]
     plan = make_plan(inputs, seeds, settings, estimate, result.histories)
+    if source is not None:
+        source.check_enough(len(plan.chunks), plan.chunks[0].histories)
     _remove_stale_chunks(out_folder, plan)
     write_json(out_folder / "chunks.json", plan)
     return plan
@@ -173,8 +195,10 @@ def _remove_stale_chunks(folder: Path, plan: ChunkPlan) -> None:
             remove_chunk(folder, index)
 
 
-def _pilot_histories(settings: TransportConfig) -> int:
+def _pilot_histories(settings: TransportConfig, source: PhaseSpaceSource | None) -> int:
     limits = [settings.pilot_photons, settings.maximum_source_photons]
+    if source is not None:
+        limits.append(source.uses)
     if settings.source_photons is not None:
         limits.append(settings.source_photons)
     return min(limits)

@@ -141,11 +141,14 @@ def _centres(tank: HomogeneousVolume, axis: int) -> FloatArray:
     return np.asarray(tank.lower[axis] + step * (np.arange(count) + 0.5))
 
 
-def thinned(phase_space: PhaseSpace, tank: HomogeneousVolume, *, field_size: float, seed: int) -> PhaseSpace:
+def thinned(
+    phase_space: PhaseSpace, tank: HomogeneousVolume, *, field_size: float, seed: int, keeps_order: bool = False
+) -> PhaseSpace:
     """Keep one in four of the particles that pass far from the fitted region, with four times the weight.
 
     Their scatter reaches the axis, but little of it; the expected dose does not change. The order is
-    shuffled, so that parts of equal length are equal samples.
+    shuffled, so that parts of equal length are equal samples; with `keeps_order` it is left as it is, for particles
+    that belong together and were shuffled in groups.
     """
     one_in = 4
     random = np.random.default_rng([seed, 1])
@@ -154,7 +157,8 @@ def thinned(phase_space: PhaseSpace, tank: HomogeneousVolume, *, field_size: flo
     far = np.hypot(x, z) > (_FITTED_SHARE + 0.05) * field_size
     weight = np.where(far, one_in * phase_space.weight, phase_space.weight)
     kept = np.flatnonzero(~far | (random.random(len(phase_space)) < 1 / one_in))
-    random.shuffle(kept)
+    if not keeps_order:
+        random.shuffle(kept)
     return replace(
         phase_space,
         pdg_code=phase_space.pdg_code[kept],

@@ -33,8 +33,8 @@ ELECTRON_PDG, POSITRON_PDG, PHOTON_PDG = 11, -11, 22
 _LOWEST = LOWEST_ENERGY
 _WAVELENGTH_ENERGY = WAVELENGTH_ENERGY
 
-# Columns of a particle.
-ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, COLUMNS = range(10)
+# Columns of a particle. What a photon sets free carries its label on.
+ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, LABEL, COLUMNS = range(11)
 # Places in the tally, MeV: energy that left, that was deposited on the spot, that charged particles took,
 # that became mass of pairs, that entered, and that found no room (never); the last is the weight of photons
 # that leave without an interaction.
@@ -171,6 +171,7 @@ def _set_free(
     direction: tuple[float, float, float],
     pdg: int,
     weight: float,
+    label: float,
     position: FloatArray,
     row: int,
     voxel: int,
@@ -196,6 +197,7 @@ def _set_free(
         out[kept, U + axis] = direction[axis]
     out[kept, WEIGHT] = weight
     out[kept, PDG] = pdg
+    out[kept, LABEL] = label
     scores.tally[CHARGED] += weight * kinetic
     return kept + 1
 
@@ -257,6 +259,7 @@ def _follow(
     position: FloatArray,
     direction: FloatArray,
     weight: float,
+    label: float,
     boxes: Boxes,
     matter: Matter,
     out: FloatArray,
@@ -288,6 +291,7 @@ def _follow(
                 electron,
                 ELECTRON_PDG,
                 weight,
+                label,
                 position,
                 row,
                 voxel,
@@ -301,7 +305,20 @@ def _follow(
             energy = scattered
             if energy < _LOWEST:
                 return _set_free(
-                    energy, v, ELECTRON_PDG, weight, position, row, voxel, boxes, matter, out, kept, limit, scores
+                    energy,
+                    v,
+                    ELECTRON_PDG,
+                    weight,
+                    label,
+                    position,
+                    row,
+                    voxel,
+                    boxes,
+                    matter,
+                    out,
+                    kept,
+                    limit,
+                    scores,
                 )
             direction[0], direction[1], direction[2] = v
         elif choice < _at(matter.photoelectric[row], place):
@@ -309,7 +326,7 @@ def _follow(
             cosine = photoelectron_cosine(energy, state)
             v = turned(u[0], u[1], u[2], cosine, 2.0 * math.pi * uniform(state))
             return _set_free(
-                energy, v, ELECTRON_PDG, weight, position, row, voxel, boxes, matter, out, kept, limit, scores
+                energy, v, ELECTRON_PDG, weight, label, position, row, voxel, boxes, matter, out, kept, limit, scores
             )
         elif choice < _at(matter.pair[row], place) and energy > 2.0 * _REST:
             share = pair_share(energy, state)
@@ -325,6 +342,7 @@ def _follow(
                     v,
                     pdg,
                     weight,
+                    label,
                     position,
                     row,
                     voxel,
@@ -382,6 +400,7 @@ def follow_range(
                 position,
                 direction,
                 particles[photon, WEIGHT] / copies,
+                particles[photon, LABEL],
                 boxes,
                 matter,
                 out,

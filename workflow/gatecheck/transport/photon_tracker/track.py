@@ -27,6 +27,7 @@ from gatecheck.transport.photon_tracker.kernel import (
     ENERGY,
     ENTERED,
     ESCAPED,
+    LABEL,
     LOCAL,
     MASS,
     MOST_PER_PHOTON,
@@ -122,13 +123,13 @@ def track_photons(
         When a volume holds a label that no material has.
     """
     by_label = {material.label: row for row, material in enumerate(materials)}
-    boxes = _boxes(volumes, by_label, air_row=len(materials))
+    boxes = boxes_of(volumes, by_label, air_row=len(materials))
     matter = cross_sections.matter_of([*materials, air()])
     if not score_on_the_spot:
         # No electron stays in an infinitely thin medium.
         matter = matter._replace(density=np.zeros_like(matter.density))
     particles = _as_rows(phase_space)
-    stream = np.uint64(int.from_bytes(hashlib.sha256(f"photons {seed}".encode()).digest()[:8], "little"))
+    stream = _stream(seed)
     ends = np.linspace(0, len(particles), batches + 1).round().astype(int)
     voxels = int(boxes.first[-1] + boxes.size[-1].prod())
     parts: list[FloatArray] = []
@@ -190,7 +191,34 @@ def _follow_batch(
     return np.concatenate(parts)
 
 
-def _boxes(volumes: Sequence[Volume], by_label: dict[int, int], *, air_row: int) -> Boxes:
+def charged_of(
+    particles: FloatArray, boxes: Boxes, matter: cross_sections.Matter, *, seed: int, copies: int = 1
+) -> FloatArray:
+    """Electrons and positrons that photons set free, (n, COLUMNS), for a score that is made elsewhere.
+
+    Parameters
+    ----------
+    particles : ndarray of shape (m, COLUMNS)
+        What is no photon is passed on. Everything carries the label of its photon.
+    """
+    voxels = int(boxes.first[-1] + boxes.size[-1].prod())
+    scores = Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(TALLIES))
+    nothing_stays = matter._replace(density=np.zeros_like(matter.density))
+    return _follow_batch(0, len(particles), particles, copies, boxes, nothing_stays, _stream(seed), scores)
+
+
+def _stream(seed: int) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.sha256(f"photons {seed}".encode()).digest()[:8], "little"))
+
+
+def boxes_of(volumes: Sequence[Volume], by_label: dict[int, int], *, air_row: int) -> Boxes:
+    """Volumes as compiled code knows them.
+
+    Parameters
+    ----------
+    by_label : dict of int to int
+        Rows of `Matter` by material label.
+    """
     sizes = np.array([volume.scoring_size for volume in volumes], dtype=np.int64)
     counts = sizes.prod(axis=1)
     rows, first_label, single, filled = [], [], [], 0
@@ -239,6 +267,7 @@ def _as_rows(phase_space: PhaseSpace) -> FloatArray:
     rows[:, U : U + 3] = phase_space.direction
     rows[:, WEIGHT] = phase_space.weight
     rows[:, PDG] = phase_space.pdg_code
+    rows[:, LABEL] = np.arange(len(phase_space))
     return rows
 
 

@@ -1,0 +1,85 @@
+"""Chunks whose particles come from a recorded phase space, on the real GATE engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fast_head_deliveries import STX, beam, delivery
+from iaea_files import particles, write_phase_space
+from made_patient import write_patient
+
+from gatecheck.config import PhaseSpaceConfig, TransportConfig
+from gatecheck.delivery.storage import write_delivery
+from gatecheck.errors import InputError
+from gatecheck.transport.chunk import simulate_chunk
+from gatecheck.transport.model import Chunk
+from gatecheck.transport.phase_space_source import open_source
+from gatecheck.transport.process import run_in_processes
+
+pytestmark = pytest.mark.gate
+
+HISTORIES = 6_000
+RECYCLE = 2
+
+
+def _request(folder: Path, header: Path, index: int, out: Path) -> dict[str, Any]:
+    return {
+        "delivery_path": folder / "timeline.parquet",
+        "linac": STX,
+        "patient_folder": folder / "patient",
+        "chunk": Chunk(index=index, histories=HISTORIES * RECYCLE // 2, seed=40 + index),
+        "inputs_sha256": "a" * 64,
+        "settings": TransportConfig(),
+        "dose_to": "medium",
+        "out_folder": out,
+        "source": open_source(PhaseSpaceConfig(files=(header,), recycle=RECYCLE), STX, folder),
+    }
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder with delivery and patient, and a phase space of photons, electrons and positrons through the patient."""
+    folder = tmp_path_factory.mktemp("case")
+    write_delivery(delivery(beam()), folder / "timeline.parquet")
+    write_patient(folder / "patient")
+    random = np.random.default_rng(2)
+    x, y = random.uniform(-1.5, 1.5, (2, 2 * HISTORIES))  # cm at 100 cm
+    length = np.sqrt(x**2 + y**2 + 100.0**2)
+    content = particles(
+        2 * HISTORIES,
+        kind=random.choice([1, 1, 1, 1, 2, 3], 2 * HISTORIES),
+        energy=random.uniform(0.5, 5.0, 2 * HISTORIES),
+        x=0.267 * x,
+        y=0.267 * y,
+        u=x / length,
+        v=y / length,
+        new=np.arange(2 * HISTORIES) % 2 == 0,
+    )
+    return folder, write_phase_space(folder / "beam", content, original_histories=30_000)
+
+
+def test_chunks_have_other_histories_each_and_stand_for_their_share_of_the_original_ones(
+    case: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, header = case
+    requests = [_request(folder, header, index, tmp_path / f"{index}") for index in (1, 2)]
+    first, second = run_in_processes(simulate_chunk, requests)
+    assert all(a.sha256 != b.sha256 for a, b in zip(first.boxes, second.boxes, strict=True))
+    for result in (first, second):
+        # Half of the file's 30 000 original histories, each used twice.
+        assert result.nominal_photons == pytest.approx(30_000)
+        assert result.energy["entered"] > result.energy["deposited"] > 0
+        # Two particles of each of 3000 histories, twice: an opening wider than the beam stops none.
+        assert result.particles == 12_000
+
+
+def test_a_chunk_beyond_the_end_of_the_phase_space_is_refused_and_leaves_nothing(
+    case: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, header = case
+    with pytest.raises(InputError, match=r"18000 histories asked for.*2 times: 12000 in all"):
+        simulate_chunk(**_request(folder, header, 3, tmp_path / "third"))
+    assert not (tmp_path / "third").exists()

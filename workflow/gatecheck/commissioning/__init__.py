@@ -1,0 +1,1 @@
+"""Is the machine right: a water tank's depth doses, profiles and output factors against beam data."""

@@ -1,0 +1,166 @@
+"""`gatecheck commission`: beam data in, a fitted source model with its page and table out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatecheck.commissioning.beam_data import BeamData
+from gatecheck.commissioning.beam_file import fitted_beam, write_beam
+from gatecheck.commissioning.fit import FitResult, fit
+from gatecheck.commissioning.judgement import Judged
+from gatecheck.commissioning.observations import observations_of
+from gatecheck.commissioning.observe import CHAMBER_WIDTH
+from gatecheck.commissioning.page import Cost, write_page
+from gatecheck.commissioning.responses import requests_for, simulate_responses
+from gatecheck.commissioning.water.electron_library import electron_library
+from gatecheck.config import TransportConfig
+from gatecheck.errors import InputError
+from gatecheck.files import write_atomically
+from gatecheck.linac.model import LinacModel
+from gatecheck.transport.engine import describe_engine
+from gatecheck.transport.geant4_data.folders import cache_folder
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+_FEWEST = 12  # numbers in beam data that are worth a fit
+_SEED = 20_001
+
+
+@dataclass(frozen=True, slots=True)
+class Commissioned:
+    """What `commission` wrote and found."""
+
+    result: FitResult
+    judged: tuple[Judged, ...]
+    beam_file: Path
+    page: Path
+
+
+def commission(
+    linac: LinacModel,
+    data: BeamData,
+    out_folder: Path,
+    *,
+    settings: TransportConfig,
+    histories: int,
+    batches: int = 8,
+    processes: int = 2,
+    progress: Progress | None = None,
+) -> Commissioned:
+    """Fit a machine's photon source to beam data.
+
+    Writes beam_6x.yaml (named as the beam is), commissioning.html and commissioning.json into
+    `out_folder`; the machine model itself is left as it is until someone puts the new beam file there.
+
+    Parameters
+    ----------
+    histories : int
+        Source photons of a 100 x 100 mm field; others as their size asks.
+    progress : callable, optional
+        Called with what is being done, how many parts of it are done, and of how many.
+
+    Raises
+    ------
+    InputError
+        When the beam data hold too little to fit.
+    SimulationError, WriteError
+    """
+    observations = observations_of(data, detector=CHAMBER_WIDTH)
+    if len(observations) < _FEWEST:
+        raise InputError(
+            f"beam data ({data.source}): {len(observations)} usable numbers found, at least {_FEWEST} are needed: "
+            "depth doses, profiles in % of the axis, widths, penumbrae or output factors of jaw-defined fields."
+        )
+    seconds: dict[str, float] = {}
+
+    def say(what: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(what, done, total)
+
+    started = time.perf_counter()
+    say("electrons in water", 0, 1)
+    library = electron_library(settings, cache_folder() / "water")
+    seconds["Electrons in water (kept for later)"] = time.perf_counter() - started
+    started = time.perf_counter()
+    responses = simulate_responses(
+        requests_for(observations),
+        linac=linac,
+        library=library,
+        histories=histories,
+        batches=batches,
+        seed=_SEED,
+        processes=processes,
+        progress=lambda done, total: say("fields", done, total),
+    )
+    seconds["Fields in water"] = time.perf_counter() - started
+    started = time.perf_counter()
+    say("fit", 0, 1)
+    result = fit(linac.beam, observations, responses)
+    seconds["Fit"] = time.perf_counter() - started
+    beam = fitted_beam(result, data_source=data.source, data_sha256=data.sha256)
+    beam_file = out_folder / f"beam_{beam.name.lower()}.yaml"
+    write_beam(beam_file, beam)
+    page = out_folder / "commissioning.html"
+    judged = write_page(
+        page,
+        linac=linac,
+        data=data,
+        result=result,
+        responses=responses,
+        engine=describe_engine(settings),
+        cost=Cost(histories, seconds),
+    )
+    _write_table(out_folder / "commissioning.json", result, judged, seconds)
+    return Commissioned(result, judged, beam_file, page)
+
+
+def _write_table(path: Path, result: FitResult, judged: tuple[Judged, ...], seconds: dict[str, float]) -> None:
+    content = {
+        "schema_version": 1,
+        "chi_squared": result.chi_squared,
+        "degrees_of_freedom": result.degrees_of_freedom,
+        "seconds": seconds,
+        "parameters": {
+            one.parameter.name: {
+                "value": one.value,
+                "uncertainty": one.uncertainty,
+                "start": one.start,
+                "unit": one.parameter.unit,
+                "at_bound": one.at_bound,
+            }
+            for one in result.parameters
+        },
+        "table": [
+            {
+                "quantity": one.observation.quantity,
+                "jaws": [
+                    one.observation.jaws.x1,
+                    one.observation.jaws.x2,
+                    one.observation.jaws.y1,
+                    one.observation.jaws.y2,
+                ],
+                "ssd_mm": one.observation.source_surface_distance,
+                "depth_mm": one.observation.depth,
+                "off_axis_mm": one.observation.off_axis,
+                "axis": one.observation.axis,
+                "measured": one.observation.value,
+                "simulated": one.simulated.value,
+                "difference": one.difference,
+                "sigma": one.sigma,
+                "tolerance": one.tolerance.value,
+                "unit": one.tolerance.unit,
+                "passed": one.passed,
+                "decides": one.decides,
+            }
+            for one in judged
+        ],
+    }
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

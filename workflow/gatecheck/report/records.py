@@ -1,0 +1,348 @@
+"""How the dose was simulated, item by item of the RECORDS checklist.
+
+Sechopoulos et al., "RECORDS: improved Reporting of montE CarlO RaDiation transport Studies: Report of the AAPM
+Research Committee Task Group 268", Med. Phys. 45 (2018) e1, with geometry as an item of its own. Every number is read
+from a file of the run, from the machine model that it used or from its configuration; where none of them says
+something, the item says that it is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gatecheck.config import Config
+from gatecheck.errors import ResultError
+from gatecheck.files import read_json
+from gatecheck.linac.model import Alloy, Beam, JawPair, LinacModel, Machine
+from gatecheck.linac.photon_source import mean_energy
+from gatecheck.report.inputs import ReportInputs
+from gatecheck.report.summary import RecordsItem
+from gatecheck.report.words import duration, number, percent, setting_name, technique
+from gatecheck.transport.model import ChunkPlan, ChunkResult
+
+NOT_RECORDED = "not recorded"
+
+_SOURCE_MODEL, _MACHINE = "machine model, beam file", "machine model, machine file"
+_MERGE, _CALIBRATION, _PATIENT, _CASE = "merge.json", "calibration.json", "patient.json", "case.json"
+_CHUNKS, _PLAN, _CONFIGURATION, _COMPARISON = "chunk files", "chunks.json", "configuration", "comparison.json"
+_STATED_ELSEWHERE = ("photon_transport", "photon_cross_sections")  # keys of the engine's settings
+_DIGITS_OF_HASH = 12
+_SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What there is to be read of one run.
+
+    Attributes
+    ----------
+    linac, config : None where the caller has none
+    chunks : None where the chunks' files are not kept
+    plan : None likewise
+    """
+
+    inputs: ReportInputs
+    linac: LinacModel | None
+    config: Config | None
+    chunks: tuple[ChunkResult, ...] | None
+    plan: ChunkPlan | None
+
+
+def records_of(
+    inputs: ReportInputs, *, linac: LinacModel | None = None, config: Config | None = None
+) -> tuple[RecordsItem, ...]:
+    """The checklist's items for one run, in its order.
+
+    Raises
+    ------
+    ResultError
+        When chunks are there that the dose was not made from.
+    """
+    run = Run(inputs, linac, config, _read_chunks(inputs), _read_plan(inputs))
+    return tuple(describe(run) for describe in _ITEMS)
+
+
+def _read_chunks(inputs: ReportInputs) -> tuple[ChunkResult, ...] | None:
+    paths = [inputs.layout.chunk(index) for index in inputs.merge.chunks]
+    if not all(path.exists() for path in paths):
+        return None
+    chunks = tuple(read_json(path, ChunkResult) for path in paths)
+    for path, chunk in zip(paths, chunks, strict=True):
+        if chunk.inputs_sha256 != inputs.merge.inputs_sha256:
+            raise ResultError(f"{path.name}: made from other inputs than merge.json. Run merge again.")
+    return chunks
+
+
+def _read_plan(inputs: ReportInputs) -> ChunkPlan | None:
+    path = inputs.layout.chunk_plan
+    if not path.exists():
+        return None
+    plan = read_json(path, ChunkPlan)
+    if plan.inputs_sha256 != inputs.merge.inputs_sha256:
+        raise ResultError(f"{path.name}: made from other inputs than merge.json. Run merge again.")
+    return plan
+
+
+def _item(name: str, done: Sequence[str], *sources: str) -> RecordsItem:
+    return RecordsItem(item=name, done=tuple(done), sources=sources)
+
+
+def _by(lengths: Sequence[float]) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(f"{length:g}" for length in lengths)
+
+
+def _count(number_of: int, one: str, several: str) -> str:
+    return f"{number_of} {one if number_of == 1 else several}"
+
+
+def _code(run: Run) -> RecordsItem:
+    engine = run.inputs.merge.engine
+    done = (
+        f"gatecheck {engine.gatecheck}, opengate {engine.opengate}, Geant4 {engine.geant4}",
+        f"Photons in the patient: {engine.settings.get('photon_transport', NOT_RECORDED)}",
+        f"Release dates: {NOT_RECORDED}",
+    )
+    return _item("Code and version", done, _MERGE)
+
+
+def _validation(run: Run) -> RecordsItem:
+    merge = run.inputs.merge
+    done = [
+        _fit(run.linac),
+        f"Mean relative {_SIGMA} in this run: {percent(merge.mean_relative_sigma)} from batches, "
+        f"{percent(merge.mean_relative_sigma_history)} history by history",
+        f"Comparison with a TPS dose: {'yes' if run.inputs.has_tps_dose else 'no TPS dose in the case'}",
+    ]
+    if run.chunks:
+        entered = sum(chunk.energy["entered"] for chunk in run.chunks)
+        deposited = sum(chunk.energy["deposited"] for chunk in run.chunks)
+        done.append(f"Energy deposited in the patient: {percent(deposited / entered)} of what entered its boxes")
+    return _item("Validation", done, _SOURCE_MODEL, _MERGE, _COMPARISON, *([_CHUNKS] if run.chunks else []))
+
+
+def _fit(linac: LinacModel | None) -> str:
+    if linac is None:
+        return f"Machine model against measurements: {NOT_RECORDED}"
+    fit = linac.beam.fit
+    if fit is None:
+        return f"Machine model {linac.name}, beam {linac.beam.name}, against measurements: {NOT_RECORDED}"
+    return (
+        f"Machine model {linac.name}, beam {linac.beam.name}: {_count(len(fit.parameters), 'parameter', 'parameters')} "
+        f"of the source fitted to beam data of SHA-256 {fit.beam_data_sha256[:_DIGITS_OF_HASH]}…, "
+        f"χ² = {fit.chi_squared:.4g} with {fit.degrees_of_freedom} degrees of freedom. {fit.source}"
+    )
+
+
+def _timing(run: Run) -> RecordsItem:
+    merge, calibration = run.inputs.merge, run.inputs.calibration
+    per_million = 1e6 * merge.seconds_of_chunks / merge.histories
+    done = (
+        f"{duration(merge.seconds_of_chunks)} for all {len(merge.chunks)} runs together, one process each; "
+        f"{duration(per_million)} per million histories",
+        f"Largest memory of a process: {number(merge.peak_memory_mb)} MB",
+        f"Reference field, once per machine model: {duration(calibration.seconds)}",
+        f"Processor: {NOT_RECORDED}",
+    )
+    return _item("Timing", done, _MERGE, _CALIBRATION)
+
+
+def _source(run: Run) -> RecordsItem:
+    done = [_kind_of_source(run.config)]
+    done += [f"Source model: {NOT_RECORDED}"] if run.linac is None else _source_model(run.linac)
+    done.append(
+        f"Machine model SHA-256: {run.inputs.calibration.linac_sha256[:_DIGITS_OF_HASH]}…"
+        if run.inputs.calibration.linac_sha256
+        else f"Machine model SHA-256: {NOT_RECORDED}"
+    )
+    return _item("Source", done, _CONFIGURATION, _SOURCE_MODEL, _CALIBRATION)
+
+
+def _kind_of_source(config: Config | None) -> str:
+    if config is None:
+        return f"Kind of source and head: {NOT_RECORDED}"
+    machine = config.machine
+    if machine.source == "phase_space":
+        space = machine.phase_space
+        turned = ", each use turned by a random angle" if space.rotate else ""
+        return (
+            f"Phase space above the jaws from {_count(len(space.files), 'file', 'files')} in IAEA format, each history "
+            f"used {_count(space.recycle, 'time', 'times')}{turned}; {machine.head} head below it"
+        )
+    return f"The machine model's source, {machine.head} head below it"
+
+
+def _source_model(linac: LinacModel) -> list[str]:
+    beam = linac.beam
+    spectrum, spot, extra, electrons = beam.spectrum, beam.focal_spot, beam.extra_focal, beam.contaminant_electrons
+    return [
+        f"{linac.machine.description}, beam {beam.name}: {beam.nominal_energy_mv:g} MV, {beam.fluence_mode}",
+        f"Spectrum: {spectrum.lowest_energy:g} to {spectrum.electron_energy:g} MeV, mean photon energy on the axis "
+        f"{mean_energy(spectrum):.3f} MeV",
+        f"Focal spot: Gaussian, {_SIGMA} {spot.sigma_minor:g} and {spot.sigma_major:g} mm",
+        f"Off the axis: fluence and softening tabulated to {beam.off_axis.radius[-1]:g} mm at the isocentre plane",
+        f"Extra-focal photons: {percent(extra.fraction)} of all, from a disc of {_SIGMA} {extra.sigma:g} mm, "
+        f"{extra.distance:g} mm below the target",
+        f"Contaminant electrons: {electrons.per_photon:.4g} per photon, mean energy {electrons.mean_energy:g} MeV",
+        _origin_of_values(beam),
+    ]
+
+
+def _origin_of_values(beam: Beam) -> str:
+    if beam.fit is None:
+        return "Parameters: as the beam file gives them, each section with its source; none marked as fitted"
+    return f"Fitted parameters: {', '.join(sorted(beam.fit.parameters))}"
+
+
+def _geometry(run: Run) -> RecordsItem:
+    inputs, patient = run.inputs, run.inputs.patient
+    done = [f"Head: {NOT_RECORDED}"] if run.linac is None else _head(run.linac.machine)
+    done.append(
+        "Beams: " + "; ".join(f"{b.number}: {technique(b.technique)}, {b.meterset:.2f} MU" for b in inputs.case.beams)
+    )
+    done += [f"Patient voxels, {box.name}: {_by(box.size)} of {_by(box.spacing)} mm" for box in patient.boxes]
+    done.append(f"CT numbers to density and material: {patient.calibration}; {len(patient.materials)} materials")
+    done += patient.warnings
+    return _item("Geometry", done, _MACHINE, _CASE, _PATIENT)
+
+
+def _head(machine: Machine) -> list[str]:
+    mlc = machine.mlc
+
+    def jaws(pair: JawPair) -> str:
+        return f"{pair.top:g} to {pair.bottom:g} mm"
+
+    return [
+        f"Source-axis distance {machine.source_axis_distance:g} mm; primary collimator to "
+        f"{machine.primary_collimator.opening_radius:g} mm from the axis at the isocentre plane",
+        f"Jaws, from the target along their faces: Y {jaws(machine.jaws.y)}, X {jaws(machine.jaws.x)}; "
+        f"{_metal(machine.jaws.alloy)}",
+        f"{mlc.name}: {len(mlc.kind_of_pair)} leaf pairs, mid-height {mlc.leaf_centre:g} mm from the target, height "
+        f"{mlc.leaf_height:g} mm, tip radius {mlc.tip_radius:g} mm, gap between leaves {mlc.interleaf_gap:g} mm, gap "
+        f"offset {mlc.physical_gap_offset:g} mm; {_metal(mlc.alloy)}",
+    ]
+
+
+def _metal(alloy: Alloy) -> str:
+    parts = ", ".join(f"{element} {number(100 * share, 2)} %" for element, share in alloy.mass_fractions.items())
+    return f"{alloy.density:g} g/cm³ ({parts})"
+
+
+def _cross_sections(run: Run) -> RecordsItem:
+    engine = run.inputs.merge.engine
+    done = (
+        f"Data set: {engine.data_set} ({engine.data_set_kind}), SHA-256 {engine.data_set_sha256[:_DIGITS_OF_HASH]}…",
+        f"Photons in the patient: {engine.settings.get('photon_cross_sections', NOT_RECORDED)}",
+    )
+    return _item("Cross sections", done, _MERGE)
+
+
+def _transport(run: Run) -> RecordsItem:
+    engine = run.inputs.merge.engine
+    done = [f"Physics list: {engine.physics_list}"]
+    done += [
+        f"{setting_name(key).capitalize()}: {value}"
+        for key, value in sorted(engine.settings.items())
+        if key not in _STATED_ELSEWHERE
+    ]
+    if "electron_production_cut_mm" not in engine.settings:
+        done.append(f"Production cuts: {NOT_RECORDED}")
+    return _item("Transport parameters", done, _MERGE)
+
+
+def _variance_reduction(run: Run) -> RecordsItem:
+    merge = run.inputs.merge
+    done = [
+        f"Photons of the source aimed at what is open: {number(merge.histories)} histories stand for "
+        f"{number(merge.nominal_photons)} nominal photons over its whole opening",
+        f"Particles followed in the patient, those aimed at it: {number(merge.particles)}",
+        f"Photons in the patient: {merge.engine.settings.get('photon_transport', NOT_RECORDED)}",
+        _fates(run.chunks),
+    ]
+    return _item("Variance reduction", done, _MERGE, *([_CHUNKS] if run.chunks else []))
+
+
+def _fates(chunks: tuple[ChunkResult, ...] | None) -> str:
+    emitted = sum(chunk.fates.get("emitted", 0.0) for chunk in chunks or ())
+    if chunks is None or emitted <= 0:
+        return f"Where the emitted weight went in the head: {NOT_RECORDED}"
+    names = [name for name in chunks[0].fates if name != "emitted"]
+    totals = {name: sum(chunk.fates.get(name, 0.0) for chunk in chunks) for name in names}
+    shares = ", ".join(f"{name.replace('_', ' ')} {percent(total / emitted)}" for name, total in totals.items())
+    return f"Where the emitted weight went in the head: {shares}"
+
+
+def _scored(run: Run) -> RecordsItem:
+    merge, grid = run.inputs.merge, run.inputs.patient.joined_grid
+    reference = "; ".join(
+        f"{setting_name(key)} {value if isinstance(value, str) else format(value, 'g')}"
+        for key, value in sorted(run.inputs.calibration.reference.items())
+    )
+    done = (
+        f"Dose to {merge.dose_to}, Gy for {merge.fractions} fractions of {merge.meterset_per_fraction:.2f} MU, "
+        f"joined on {_by(grid.size)} voxels of {_by(grid.spacing)} mm",
+        f"Normalised by {merge.nominal_photons_per_mu:.5g} nominal photons per MU, from the reference field: "
+        f"{reference}",
+    )
+    return _item("Scored quantities", done, _MERGE, _PATIENT, _CALIBRATION)
+
+
+def _histories(run: Run) -> RecordsItem:
+    merge, calibration = run.inputs.merge, run.inputs.calibration
+    asked = "" if merge.target_relative_sigma is None else f"; asked for: {percent(merge.target_relative_sigma)}"
+    done = (
+        f"{number(merge.histories)} histories in {len(merge.chunks)} independent runs",
+        f"Mean relative {_SIGMA} (k = 1) over the {number(merge.voxels_above_half_maximum)} body voxels above half the "
+        f"maximum: {percent(merge.mean_relative_sigma)}{asked}",
+        f"Maximum: {merge.maximum_gy:.2f} Gy, {_SIGMA} (k = 1): "
+        f"{f'{merge.maximum_sigma_gy:.2f} Gy' if merge.maximum_sigma_gy else NOT_RECORDED}",
+        f"Calibration, common to all voxels and in no other {_SIGMA}: "
+        f"{percent(merge.calibration_relative_sigma)} (k = 1) from {number(calibration.histories)} histories",
+        f"Uncertainty that is not statistical (beam model, CT numbers, setup): {NOT_RECORDED}",
+    )
+    return _item("Histories and uncertainty", done, _MERGE, _CALIBRATION)
+
+
+def _statistics(run: Run) -> RecordsItem:
+    merge = run.inputs.merge
+    done = [
+        f"{_SIGMA} from the spread of {merge.batches} batches; beside it history by history, by sums of squares over "
+        "independent histories",
+        f"Seeds: {NOT_RECORDED}" if run.plan is None else _seeds(run.plan),
+        f"Configured seed: {NOT_RECORDED if run.config is None else run.config.transport.seed}",
+        f"Random number generator: {NOT_RECORDED}",
+    ]
+    sources = [_MERGE, *([_PLAN] if run.plan else []), *([_CONFIGURATION] if run.config else [])]
+    return _item("Statistical methods", done, *sources)
+
+
+def _seeds(plan: ChunkPlan) -> str:
+    seeds = [chunk.seed for chunk in plan.chunks]
+    return f"Seeds: {len(set(seeds))} different ones for {len(seeds)} runs, the first {seeds[0]}"
+
+
+def _post_processing(run: Run) -> RecordsItem:
+    comparison = run.inputs.comparison
+    done = (
+        f"Doses of {_count(len(run.inputs.patient.boxes), 'box', 'boxes')} of voxels joined on one grid, in Gy by the "
+        "calibration above",
+        f"Dose-volume histograms of {sum(one.mc_dvh is not None for one in comparison.structures)} structures",
+        f"Smoothing or denoising: no step of this run; gatecheck {run.inputs.merge.engine.gatecheck} has none",
+    )
+    return _item("Post-processing", done, _PATIENT, _COMPARISON, _MERGE)
+
+
+_ITEMS: tuple[Callable[[Run], RecordsItem], ...] = (
+    _code,
+    _validation,
+    _timing,
+    _source,
+    _geometry,
+    _cross_sections,
+    _transport,
+    _variance_reduction,
+    _scored,
+    _histories,
+    _statistics,
+    _post_processing,
+)
