@@ -57,6 +57,20 @@ def test_fine_voxels_that_do_not_divide_coarse_ones_are_refused() -> None:
     assert "tile" in message
 
 
+def test_the_head_is_fast_unless_the_full_one_is_asked_for() -> None:
+    assert Config().machine.head == "fast"
+    config = validate_config({"machine": {"head": "full"}}, source="config.yaml")
+    assert config.machine.head == "full"
+    assert "machine.head" in _refusal({"machine": {"head": "slow"}})
+
+
+def test_a_full_head_with_a_phase_space_is_refused_by_both_keys(tmp_path: Path) -> None:
+    space = {"files": [str(tmp_path / "beam.IAEAheader")]}
+    message = _refusal({"machine": {"head": "full", "source": "phase_space", "phase_space": space}})
+    assert "machine.head is full" in message
+    assert "machine.source is phase_space" in message
+
+
 def test_a_dicom_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "case.dicom_folder" in _refusal({"case": {"dicom_folder": str(tmp_path / "nowhere")}})
 

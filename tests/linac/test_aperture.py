@@ -112,7 +112,12 @@ def test_every_ray_takes_the_lengths_that_the_geometry_gives(linac: LinacModel) 
         in_jaws = np.zeros(9)
         for along, pair, places in (("x", machine.jaws.x, (-40.0, 60.0)), ("y", machine.jaws.y, (-50.0, 30.0))):
             in_jaws += path_in_jaw_pair(
-                rays, positions=places, along=along, top=pair.top, bottom=pair.bottom, axis_distance=SAD
+                rays,
+                positions=places,
+                along=along,
+                top=pair.top,
+                bottom=pair.bottom,
+                axis_distance=pair.turning_distance(SAD),
             )
         in_leaves = path_in_leaves(rays, leaves, machine.mlc, axis_distance=SAD)
         np.testing.assert_allclose(row, transmission(in_jaws, in_leaves, linac), rtol=1e-9)
@@ -191,10 +196,12 @@ def test_leaf_shadows_tile_the_field_and_overlap_their_neighbours_by_the_step(li
     assert np.all(sides[:-1, 1] > sides[1:, 0])
 
 
-def test_jaw_edges_are_those_of_the_plan(linac: LinacModel) -> None:
+def test_jaw_edges_are_those_of_the_plan_by_the_jaws_calibration(linac: LinacModel) -> None:
     edges = light_edges(state(jaw_x=(-97.5, 12.0), jaw_y=(-3.0, 180.0)), linac)
-    assert edges.jaw_x == pytest.approx((-97.5, 12.0), abs=1e-6)
-    assert edges.jaw_y == pytest.approx((-3.0, 180.0), abs=1e-6)
+    scale = linac.machine.jaws.x.position_scale
+    assert scale == linac.machine.jaws.y.position_scale != 1.0
+    assert edges.jaw_x == pytest.approx((-97.5 * scale, 12.0 * scale), abs=1e-6)
+    assert edges.jaw_y == pytest.approx((-3.0 * scale, 180.0 * scale), abs=1e-6)
     assert edges.leaf_ends is None
     assert edges.leaf_sides is None
 

@@ -98,6 +98,17 @@ def test_a_number_out_of_range_is_refused_by_file_and_key(copied: Path) -> None:
         load_linac_model(copied)
 
 
+def test_a_gap_offset_below_zero_is_refused_by_file_and_key(copied: Path) -> None:
+    change(copied / "machine.yaml", "mlc", "physical_gap_offset", value=-0.05)
+    with pytest.raises(
+        InputError,
+        match=r"truebeam_stx/machine\.yaml: mlc\.physical_gap_offset: .*-0\.05 mm found, expected 0 or more",
+    ):
+        load_linac_model(copied)
+    change(copied / "machine.yaml", "mlc", "physical_gap_offset", value=0.0)
+    assert load_linac_model(copied).machine.mlc.physical_gap_offset == 0.0
+
+
 def test_a_section_without_its_source_is_refused(copied: Path) -> None:
     content = yaml.safe_load((copied / "calibration.yaml").read_text(encoding="utf-8"))
     del content["reference"]["source"]

@@ -19,6 +19,7 @@ from gatecheck.linac.photon_source import mean_energy
 from gatecheck.report.inputs import ReportInputs, read_inputs
 from gatecheck.report.records import NOT_RECORDED, records_of
 from gatecheck.report.summary import RecordsItem, Summary, summarise
+from gatecheck.transport.head_settings import PRODUCTION_CUT, STEP_FUNCTION, head_settings
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
 
 MODELS = Path(__file__).resolve().parents[2] / "linac_models"
@@ -177,6 +178,23 @@ def test_source_and_head_are_the_machine_models(inputs: ReportInputs, linac: Lin
     assert f"{linac.machine.jaws.alloy.density:g} g/cm³" in geometry
     other = load_linac_model(MODELS / "truebeam_m120")
     assert "Millennium" in words(by_name(records_of(inputs, linac=other))["Geometry"])
+
+
+def test_the_head_and_a_full_ones_cut_steps_and_segments_are_stated(inputs: ReportInputs) -> None:
+    def said(settings: dict[str, str]) -> tuple[str, str]:
+        engine = inputs.merge.engine.model_copy(update={"settings": settings})
+        merge = inputs.merge.model_copy(update={"engine": engine})
+        found = by_name(records_of(replace(inputs, merge=merge)))
+        return words(found["Geometry"]), words(found["Transport parameters"])
+
+    assert f"Way through the head: {NOT_RECORDED}" in said({})[0]
+    fast, _ = said(head_settings("fast"))
+    assert "Way through the head: fast: rays through jaws and leaves" in fast
+    assert "segments" not in fast
+    full, transport = said(head_settings("full"))
+    assert "Way through the head: full: jaws and leaves as GATE volumes, static in segments of at most 2 deg" in full
+    assert f"Head production cut (mm): {PRODUCTION_CUT:g}" in transport
+    assert f"Head electron step function: {STEP_FUNCTION[0]:g}, {STEP_FUNCTION[1]:g} mm" in transport
 
 
 def test_a_fit_to_beam_data_is_stated_and_its_absence_too(inputs: ReportInputs, linac: LinacModel) -> None:

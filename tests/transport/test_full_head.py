@@ -107,7 +107,12 @@ def test_jaw_blocks_fill_what_the_fast_heads_rays_meet(jaw_x: tuple[float, float
         pair = STX.machine.jaws.x if along == "x" else STX.machine.jaws.y
         positions = jaw_x if along == "x" else jaw_y
         expected = path_in_jaw_pair(
-            rays, positions=positions, along=along, top=pair.top, bottom=pair.bottom, axis_distance=SAD
+            rays,
+            positions=positions,
+            along=along,
+            top=pair.top,
+            bottom=pair.bottom,
+            axis_distance=pair.turning_distance(SAD),
         )
         blocks = [jaw for jaw in jaws if jaw.along == along]
         for ray, length in zip(rays, expected, strict=True):

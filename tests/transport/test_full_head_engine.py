@@ -20,7 +20,7 @@ from gatecheck.delivery.segments import segmented
 from gatecheck.errors import SimulationError
 from gatecheck.linac.geometry import half_space_interval, path_in_jaw_pair, path_in_leaves
 from gatecheck.linac.model import JawPair, LinacModel
-from gatecheck.transport import gate
+from gatecheck.transport import gate_run
 from gatecheck.transport.fast_head.rays import (
     PHOTON_PDG,
     RAY_COLUMNS,
@@ -109,12 +109,12 @@ def paths_in_geant4(
 ) -> dict[str, list[Array]]:
     """Length of every ray in the jaws and in the leaves of Geant4's geometry, all made of vacuum."""
     activate(resolve(SETTINGS.geant4_data))
-    simulation = gate._new_simulation(SETTINGS, 1, folder)
+    simulation = gate_run.new_simulation(SETTINGS, 1, folder)
     simulation.run_timing_intervals = [[index * 1e9, (index + 1) * 1e9] for index in range(len(states))]
     names = simulate.build_head(simulation, linac, states, jaw_material=VACUUM, leaf_material=VACUUM)
     source = source_of(rays)
     feed = simulate._Feed(source, states, range(len(states)), SAD, folder)
-    simulate._add_source(simulation, feed)
+    gate_run.add_memory_source(simulation, feed)
     parts = [part for part in ("jaw", "leaf") if any(name.startswith(part) for name in names)]
     for part in parts:
         actor = simulation.add_actor("PhaseSpaceActor", part)
@@ -122,7 +122,7 @@ def paths_in_geant4(
         actor.steps_to_store = "all"
         actor.attributes = ["RunID", "EventID", "PrePosition", "PostPosition"]
         actor.output_filename = f"{part}.root"
-    gate._run(simulation)
+    gate_run.run_simulation(simulation)
     feed.check_complete()
     found = {}
     for part in parts:
@@ -215,7 +215,7 @@ def test_a_y_jaw_beyond_the_axis_is_trimmed_in_geant4_too(tmp_path: Path) -> Non
 def overlaps(linac: LinacModel, states: list[HeadState], folder: Path) -> list[str]:
     """Names of volumes that Geant4 finds in each other's way, in any state."""
     activate(resolve(SETTINGS.geant4_data))
-    simulation = gate._new_simulation(SETTINGS, 1, folder)
+    simulation = gate_run.new_simulation(SETTINGS, 1, folder)
     simulation.run_timing_intervals = [[index * 1e9, (index + 1) * 1e9] for index in range(len(states))]
     names = simulate.build_head(simulation, linac, states)
     bad: list[str] = []
@@ -227,13 +227,13 @@ def overlaps(linac: LinacModel, states: list[HeadState], folder: Path) -> list[s
                 placed = simulation.volume_manager.get_volume(name).g4_physical_volumes[0]
                 # Points on the surface, smallest overlap in mm, not verbose, errors to be told of. Each of the
                 # many pieces of leaves is tried against all others: few points each are many in all.
-                points = 2000 if name.startswith("jaw") else 20
+                points = 2000 if name.startswith("jaw") else 100
                 if placed.CheckOverlaps(points, 0.0, False, 1):
                     bad.append(f"{self.place}: {name}")
 
     feed = Checking(source_of([rays_at(0, 1)] * len(states)), states, range(len(states)), SAD, folder)
-    simulate._add_source(simulation, feed)
-    gate._run(simulation)
+    gate_run.add_memory_source(simulation, feed)
+    gate_run.run_simulation(simulation)
     feed.check_complete()
     return bad
 

@@ -72,13 +72,20 @@ class PhaseSpaceConfig(_Section):
         return self
 
 
+HeadKind = Literal["fast", "full"]
+
+
 class MachineConfig(_Section):
     """The machine that treats."""
 
     models_folder: Path = Field(Path("linac_models"), description="folder of machine models")
     model: str | None = Field(None, description="a machine model's folder name; empty: chosen by the plan's MLC")
     beam: str = Field("beam_6x", description="the beam file within the machine model")
-    head: Literal["fast"] = Field("fast", description="how photons are brought through jaws and leaves")
+    head: HeadKind = Field(
+        "fast",
+        description="how photons are brought through jaws and leaves. fast: gatecheck's own rays through the exact "
+        "surfaces; full: Geant4 through the same surfaces as GATE volumes, the reference, several times slower",
+    )
     source: Literal["model", "phase_space"] = Field(
         "model", description="where photons come from: model, the machine model's source; phase_space, the files below"
     )
@@ -90,6 +97,15 @@ class MachineConfig(_Section):
     def _phase_space_has_files(self) -> Self:
         if self.source == "phase_space" and not self.phase_space.files:
             raise ValueError("source is phase_space, but phase_space.files names no file")
+        return self
+
+    @model_validator(mode="after")
+    def _full_head_has_the_models_source(self) -> Self:
+        if self.head == "full" and self.source == "phase_space":
+            raise ValueError(
+                "machine.head is full and machine.source is phase_space: the full head follows the machine model's "
+                "source alone. Use head: fast with the phase space, or source: model with the full head"
+            )
         return self
 
 

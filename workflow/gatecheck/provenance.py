@@ -93,6 +93,7 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
         "patient": {"patient": patient, "ct_calibration": None if curve is None else sha256_of_file(curve)},
         "calibration": {
             "machine": machine,
+            "head": config.machine.head,
             "source": source,
             "transport": {key: transport[key] for key in _OF_CALIBRATION if key in transport},
             "geant4_data": data_set,
@@ -100,6 +101,7 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
         },
         "transport": {
             "machine": machine,
+            "head": config.machine.head,
             "source": source,
             "transport": transport,
             "geant4_data": data_set,

@@ -165,7 +165,7 @@ def _path_in_jaws(
         _rays_to(x, y, linac),
         0 if along == "x" else 2,
         np.array(positions, dtype=float),
-        machine.source_axis_distance,
+        jaws.turning_distance(machine.source_axis_distance),
         jaws.top,
         jaws.bottom,
         start,

@@ -10,7 +10,7 @@ import math
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -61,6 +61,15 @@ class JawPair(_Sourced):
     half_width: Positive = Field(description="half of the extent across the travel")
     travel_1: tuple[Finite, Finite] = Field(description="smallest and largest position of jaw X1 or Y1")
     travel_2: tuple[Finite, Finite] = Field(description="smallest and largest position of jaw X2 or Y2")
+    position_scale: Annotated[float, Field(ge=0.98, le=1.02)] = Field(
+        1.0,
+        description="how far a jaw really stands from the axis, over what the machine says: the calibration of its "
+        "position, as field widths in water show it",
+    )
+
+    def turning_distance(self, axis_distance: float) -> float:
+        """Distance from the target at which the jaw's stated position is its face's distance from the axis, mm."""
+        return axis_distance / self.position_scale
 
     @property
     def bottom(self) -> float:
@@ -106,11 +115,22 @@ class MultileafCollimator(_Sourced):
     tip_radius: Positive
     interleaf_gap: NonNegative = Field(description="between neighbouring leaves' sides, at mid-height")
     physical_gap_offset: Finite = Field(
-        description="mm at the isocentre plane by which a pair is further open than its planned positions say"
+        description="mm at the isocentre plane by which a pair is further open than its planned positions say, 0 or "
+        "more: below 0, leaves planned to touch would stand in each other"
     )
     leaves: tuple[LeafRun, ...]
     kinds: dict[str, LeafType]
     alloy: Alloy
+
+    @field_validator("physical_gap_offset")
+    @classmethod
+    def _closed_leaves_do_not_overlap(cls, offset: float) -> float:
+        if offset < 0:
+            raise ValueError(
+                f"{offset:g} mm found, expected 0 or more: below it, the leaves of a closed pair would stand in each "
+                "other"
+            )
+        return offset
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -18,15 +18,16 @@ from gatecheck.linac.model import Alloy, Beam, JawPair, LinacModel, Machine
 from gatecheck.linac.photon_source import mean_energy
 from gatecheck.report.inputs import ReportInputs
 from gatecheck.report.summary import RecordsItem
-from gatecheck.report.words import duration, number, percent, setting_name, technique
-from gatecheck.transport.model import ChunkPlan, ChunkResult
+from gatecheck.report.words import duration, latent, number, percent, recorded_source, setting_name, technique
+from gatecheck.transport.model import ChunkPlan, ChunkResult, Engine
 
 NOT_RECORDED = "not recorded"
 
 _SOURCE_MODEL, _MACHINE = "machine model, beam file", "machine model, machine file"
 _MERGE, _CALIBRATION, _PATIENT, _CASE = "merge.json", "calibration.json", "patient.json", "case.json"
 _CHUNKS, _PLAN, _CONFIGURATION, _COMPARISON = "chunk files", "chunks.json", "configuration", "comparison.json"
-_STATED_ELSEWHERE = ("photon_transport", "photon_cross_sections")  # keys of the engine's settings
+# Keys of the engine's settings.
+_STATED_ELSEWHERE = ("photon_transport", "photon_cross_sections", "head", "head_largest_segment")
 _DIGITS_OF_HASH = 12
 _SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 
@@ -39,14 +40,23 @@ class Run:
     ----------
     linac, config : None where the caller has none
     chunks : None where the chunks' files are not kept
-    plan : None likewise
     """
 
     inputs: ReportInputs
     linac: LinacModel | None
     config: Config | None
     chunks: tuple[ChunkResult, ...] | None
-    plan: ChunkPlan | None
+
+    @property
+    def plan(self) -> ChunkPlan | None:
+        """None where chunks.json is not kept."""
+        return self.inputs.chunk_plan
+
+    @property
+    def has_recorded_source(self) -> bool:
+        """Whether a phase space took the place of the machine model's source, by any file of the run."""
+        asked = self.config is not None and self.config.machine.source == "phase_space"
+        return asked or self.inputs.phase_space is not None or self.inputs.calibration.phase_space is not None
 
 
 def records_of(
@@ -59,7 +69,7 @@ def records_of(
     ResultError
         When chunks are there that the dose was not made from.
     """
-    run = Run(inputs, linac, config, _read_chunks(inputs), _read_plan(inputs))
+    run = Run(inputs, linac, config, _read_chunks(inputs))
     return tuple(describe(run) for describe in _ITEMS)
 
 
@@ -72,16 +82,6 @@ def _read_chunks(inputs: ReportInputs) -> tuple[ChunkResult, ...] | None:
         if chunk.inputs_sha256 != inputs.merge.inputs_sha256:
             raise ResultError(f"{path.name}: made from other inputs than merge.json. Run merge again.")
     return chunks
-
-
-def _read_plan(inputs: ReportInputs) -> ChunkPlan | None:
-    path = inputs.layout.chunk_plan
-    if not path.exists():
-        return None
-    plan = read_json(path, ChunkPlan)
-    if plan.inputs_sha256 != inputs.merge.inputs_sha256:
-        raise ResultError(f"{path.name}: made from other inputs than merge.json. Run merge again.")
-    return plan
 
 
 def _item(name: str, done: Sequence[str], *sources: str) -> RecordsItem:
@@ -109,7 +109,7 @@ def _code(run: Run) -> RecordsItem:
 def _validation(run: Run) -> RecordsItem:
     merge = run.inputs.merge
     done = [
-        _fit(run.linac),
+        f"Phase space against measurements: {NOT_RECORDED}" if run.has_recorded_source else _fit(run.linac),
         f"Mean relative {_SIGMA} in this run: {percent(merge.mean_relative_sigma)} from batches, "
         f"{percent(merge.mean_relative_sigma_history)} history by history",
         f"Comparison with a TPS dose: {'yes' if run.inputs.has_tps_dose else 'no TPS dose in the case'}",
@@ -149,13 +149,19 @@ def _timing(run: Run) -> RecordsItem:
 
 def _source(run: Run) -> RecordsItem:
     done = [_kind_of_source(run.config)]
-    done += [f"Source model: {NOT_RECORDED}"] if run.linac is None else _source_model(run.linac)
+    use = run.inputs.phase_space
+    if use is not None:
+        done += [f"Phase space: {recorded_source(use)}", *use.warnings]
+    if run.has_recorded_source:
+        done.append("The source of the beam file: not used")
+    else:
+        done += [f"Source model: {NOT_RECORDED}"] if run.linac is None else _source_model(run.linac)
     done.append(
         f"Machine model SHA-256: {run.inputs.calibration.linac_sha256[:_DIGITS_OF_HASH]}…"
         if run.inputs.calibration.linac_sha256
         else f"Machine model SHA-256: {NOT_RECORDED}"
     )
-    return _item("Source", done, _CONFIGURATION, _SOURCE_MODEL, _CALIBRATION)
+    return _item("Source", done, _CONFIGURATION, *([_PLAN] if use else []), _SOURCE_MODEL, _CALIBRATION)
 
 
 def _kind_of_source(config: Config | None) -> str:
@@ -197,13 +203,21 @@ def _origin_of_values(beam: Beam) -> str:
 def _geometry(run: Run) -> RecordsItem:
     inputs, patient = run.inputs, run.inputs.patient
     done = [f"Head: {NOT_RECORDED}"] if run.linac is None else _head(run.linac.machine)
+    done.append(_way_through_head(inputs.merge.engine))
     done.append(
         "Beams: " + "; ".join(f"{b.number}: {technique(b.technique)}, {b.meterset:.2f} MU" for b in inputs.case.beams)
     )
     done += [f"Patient voxels, {box.name}: {_by(box.size)} of {_by(box.spacing)} mm" for box in patient.boxes]
     done.append(f"CT numbers to density and material: {patient.calibration}; {len(patient.materials)} materials")
     done += patient.warnings
-    return _item("Geometry", done, _MACHINE, _CASE, _PATIENT)
+    return _item("Geometry", done, _MACHINE, _MERGE, _CASE, _PATIENT)
+
+
+def _way_through_head(engine: Engine) -> str:
+    """Which head, and how a full one stands in for motion; its cuts and steps are transport parameters."""
+    head = engine.settings.get("head", NOT_RECORDED)
+    segment = engine.settings.get("head_largest_segment")
+    return f"Way through the head: {head}" + ("" if segment is None else f", static in segments of at most {segment}")
 
 
 def _head(machine: Machine) -> list[str]:
@@ -253,13 +267,21 @@ def _transport(run: Run) -> RecordsItem:
 def _variance_reduction(run: Run) -> RecordsItem:
     merge = run.inputs.merge
     done = [
-        f"Photons of the source aimed at what is open: {number(merge.histories)} histories stand for "
-        f"{number(merge.nominal_photons)} nominal photons over its whole opening",
+        _emission(run),
         f"Particles followed in the patient, those aimed at it: {number(merge.particles)}",
         f"Photons in the patient: {merge.engine.settings.get('photon_transport', NOT_RECORDED)}",
         _fates(run.chunks),
     ]
     return _item("Variance reduction", done, _MERGE, *([_CHUNKS] if run.chunks else []))
+
+
+def _emission(run: Run) -> str:
+    merge, use = run.inputs.merge, run.inputs.phase_space
+    stand_for = f"{number(merge.histories)} histories stand for {number(merge.nominal_photons)} nominal photons"
+    if not run.has_recorded_source:
+        return f"Photons of the source aimed at what is open: {stand_for} over its whole opening"
+    repeated = NOT_RECORDED if use is None else str(use.recycle)
+    return f"Phase space, uses of each history: {repeated}; {stand_for}, those that left no particle included"
 
 
 def _fates(chunks: tuple[ChunkResult, ...] | None) -> str:
@@ -288,9 +310,9 @@ def _scored(run: Run) -> RecordsItem:
 
 
 def _histories(run: Run) -> RecordsItem:
-    merge, calibration = run.inputs.merge, run.inputs.calibration
+    merge, calibration, use = run.inputs.merge, run.inputs.calibration, run.inputs.phase_space
     asked = "" if merge.target_relative_sigma is None else f"; asked for: {percent(merge.target_relative_sigma)}"
-    done = (
+    done = [
         f"{number(merge.histories)} histories in {len(merge.chunks)} independent runs",
         f"Mean relative {_SIGMA} (k = 1) over the {number(merge.voxels_above_half_maximum)} body voxels above half the "
         f"maximum: {percent(merge.mean_relative_sigma)}{asked}",
@@ -298,9 +320,24 @@ def _histories(run: Run) -> RecordsItem:
         f"{f'{merge.maximum_sigma_gy:.2f} Gy' if merge.maximum_sigma_gy else NOT_RECORDED}",
         f"Calibration, common to all voxels and in no other {_SIGMA}: "
         f"{percent(merge.calibration_relative_sigma)} (k = 1) from {number(calibration.histories)} histories",
+        *_latent(run.inputs),
         f"Uncertainty that is not statistical (beam model, CT numbers, setup): {NOT_RECORDED}",
-    )
-    return _item("Histories and uncertainty", done, _MERGE, _CALIBRATION)
+    ]
+    return _item("Histories and uncertainty", done, _MERGE, *([_PLAN] if use else []), _CALIBRATION)
+
+
+def _latent(inputs: ReportInputs) -> list[str]:
+    """Of dose and calibration, each from histories of the phase space; nothing where the source is a model."""
+    dose, calibration = inputs.phase_space, inputs.calibration.phase_space
+    said = [] if dose is None else [f"Latent relative {_SIGMA} (k = 1) of the phase space, {latent(dose)}"]
+    if dose is None and calibration is not None:
+        said.append(f"Latent relative {_SIGMA} of the phase space: {NOT_RECORDED}")
+    if calibration is not None:
+        said.append(
+            f"The reference field was simulated with {number(calibration.histories_used)} histories of the same phase "
+            "space, from its beginning as the plan's were"
+        )
+    return said
 
 
 def _statistics(run: Run) -> RecordsItem:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import CalibrationConfig, TransportConfig
+from gatecheck.config import CalibrationConfig, HeadKind, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import read_json, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.chunk import DoseTo
 from gatecheck.transport.engine import code_sha256, describe_engine
-from gatecheck.transport.fast_head import sample_phase_space
+from gatecheck.transport.head import sample_head
 from gatecheck.transport.materials import water
-from gatecheck.transport.model import CalibrationResult, Engine
-from gatecheck.transport.phase_space_source import HistoryRun, PhaseSpaceSource, sample_histories
-from gatecheck.transport.plan import chunk_seed
+from gatecheck.transport.model import CalibrationResult, Engine, PhaseSpaceUse
+from gatecheck.transport.phase_space_source import HistoryRun, PhaseSpaceSource
+from gatecheck.transport.plan import chunk_seed, phase_space_use
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.progress import CalibrationProgress
 from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank, thinned
@@ -60,13 +61,15 @@ def calibrate(
     out_root: Path,
     *,
     progress: Progress | None = None,
+    head: HeadKind = "fast",
     source: PhaseSpaceSource | None = None,
 ) -> CalibrationResult:
     """Dose at the reference point per nominal photon, and so nominal photons per MU.
 
     Read from out_root/<key>/calibration.json where the same has been simulated before. The reference
     medium is water, so that dose to medium and dose to water are the same there. `progress` is called
-    after every round of the simulation. `source` is what takes the place of the machine model's own.
+    after every round of the simulation. `head` is the one that the plan's chunks are simulated with: each has a
+    calibration of its own. `source` is what takes the place of the machine model's own.
 
     Raises
     ------
@@ -75,14 +78,14 @@ def calibrate(
     SimulationError
         When the simulation fails or does not reach the wanted sigma.
     """
-    engine = describe_engine(settings)
+    engine = describe_engine(settings, head)
     key = calibration_key(linac, engine, calibration, settings.seed, source)
     path = out_root / key[:16] / "calibration.json"
     cached = _cached(path, key)
     if cached is not None:
         return cached
     started = time.perf_counter()
-    runs = _simulate(linac, settings, calibration.relative_sigma, key, progress=progress, source=source)
+    runs = _simulate(linac, settings, calibration.relative_sigma, key, progress=progress, head=head, source=source)
     doses = np.concatenate([run.doses for run in runs])
     weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
     mean, relative_sigma = weighted_mean(doses, weights)
@@ -104,6 +107,7 @@ def calibrate(
         nominal_photons_per_mu=reference.gray_per_mu / mean,
         histories=sum(run.histories for run in runs),
         seconds=time.perf_counter() - started,
+        phase_space=None if source is None else _use_of(source, runs),
     )
     write_json(path, result)
     logger.info(
@@ -122,7 +126,10 @@ def calibration_key(
     seed: int,
     source: PhaseSpaceSource | None = None,
 ) -> str:
-    """Hash over machine, beam, source, reference condition, engine, physics, data, code and precision."""
+    """Hash over machine, beam, source, reference condition, engine, physics, data, code and precision.
+
+    The engine names the head, and a full head's production cut, electron steps and largest segment.
+    """
     return sha256_of_json(
         {
             "linac": linac.content_sha256,
@@ -141,18 +148,26 @@ def check_calibration(
     settings: TransportConfig,
     calibration: CalibrationConfig,
     source: PhaseSpaceSource | None = None,
+    *,
+    head: HeadKind = "fast",
 ) -> None:
-    """Refuse a calibration of another machine, source, physics, Geant4 data set, precision or version of the code.
+    """Refuse a calibration of another machine, head, source, physics, data set, precision or version of the code.
 
     Raises
     ------
     ResultError
     """
-    if result.key_sha256 != calibration_key(linac, describe_engine(settings), calibration, settings.seed, source):
+    engine = describe_engine(settings, head)
+    if result.key_sha256 != calibration_key(linac, engine, calibration, settings.seed, source):
         raise ResultError(
-            "calibration.json was made for another machine model, source, physics, Geant4 data set, precision or "
-            "version of gatecheck than are here now. Run gatecheck verify, or calibrate, again."
+            "calibration.json was made for another machine model, head, source, physics, Geant4 data set, precision "
+            "or version of gatecheck than are here now. Run gatecheck verify, or calibrate, again."
         )
+
+
+def _use_of(source: PhaseSpaceSource, runs: Sequence[ReferenceRun]) -> PhaseSpaceUse:
+    """Of a phase space, by runs that followed each other through it."""
+    return phase_space_use(source, sum(source.run_from(0, run.histories).count for run in runs))
 
 
 def _cached(path: Path, key: str) -> CalibrationResult | None:
@@ -180,6 +195,7 @@ def _simulate(
     key: str,
     *,
     progress: Progress | None,
+    head: HeadKind,
     source: PhaseSpaceSource | None,
 ) -> list[ReferenceRun]:
     """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
@@ -193,6 +209,7 @@ def _simulate(
                 "linac": linac,
                 "settings": settings,
                 "histories": histories,
+                "head": head,
                 "seed": chunk_seed(key, linac.content_sha256, _PROCESSES * round_number + process, settings.seed),
             }
             for process in range(_PROCESSES)
@@ -226,22 +243,32 @@ def simulate_reference(
     settings: TransportConfig,
     histories: int,
     seed: int,
+    head: HeadKind = "fast",
     source: PhaseSpaceSource | None = None,
     run: HistoryRun | None = None,
 ) -> ReferenceRun:
-    """The reference field in the water tank, in this process.
+    """The reference field in the water tank, in this process; a full head in one of its own before it.
 
     Parameters
     ----------
+    head : "fast" or "full"
     source, run : PhaseSpaceSource and HistoryRun, optional
         Recorded histories in place of the source model's.
     """
     reference = linac.calibration.reference
     tank = reference_tank(linac)
-    if source is None or run is None:
-        phase_space = sample_phase_space(reference_delivery(linac), linac, histories, seed)
-    else:
-        phase_space = sample_histories(source, reference_delivery(linac), linac, run, seed).phase_space
+    with tempfile.TemporaryDirectory(prefix="reference-field-") as folder:
+        phase_space = sample_head(
+            reference_delivery(linac),
+            linac,
+            head=head,
+            histories=histories,
+            seed=seed,
+            settings=settings,
+            work_folder=Path(folder),
+            source=source,
+            run=run,
+        )
     aimed = aimed_at(phase_space, *hull([tank]))
     transported = run_transport(
         volumes=[tank],

@@ -1,4 +1,4 @@
-"""One chunk: source photons through the fast head and GATE to dose and squared dose per box, or nothing at all."""
+"""One chunk: source photons through the head and GATE to dose and squared dose per box, or nothing at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from gatecheck.config import TransportConfig
+from gatecheck.config import HeadKind, TransportConfig
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.files import sha256_of_file, write_image, write_json
@@ -22,11 +22,11 @@ from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Material, VoxelBox
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.engine import describe_engine
-from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.gate import GateRun, Score
+from gatecheck.transport.head import sample_head
 from gatecheck.transport.model import Chunk, ChunkResult, PhaseSpace, ScoredBox
 from gatecheck.transport.patient_files import read_box, read_patient
-from gatecheck.transport.phase_space_source import PhaseSpaceSource, sample_histories
+from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.progress import progress_file, write_progress
 from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull
@@ -58,14 +58,18 @@ def simulate_chunk(
     settings: TransportConfig,
     dose_to: DoseTo,
     out_folder: Path,
+    head: HeadKind = "fast",
     source: PhaseSpaceSource | None = None,
 ) -> ChunkResult:
     """Simulate one chunk in this process and write chunk-0001-<box>.mha and, last, chunk-0001.json.
 
-    The same chunk gives the same images, bit for bit. A process may simulate one chunk.
+    A full head runs in a process of its own before it. The same chunk gives the same images, bit for bit. A process
+    may simulate one chunk.
 
     Parameters
     ----------
+    head : "fast" or "full"
+        See `gatecheck.transport.head.sample_head`.
     source : PhaseSpaceSource, optional
         Histories to use in place of the source model's photons: those of the chunk's own run, which no other has.
 
@@ -74,17 +78,26 @@ def simulate_chunk(
     InputError
         When a phase-space source has too few histories for this chunk.
     SimulationError
-        When GATE fails or gives a dose that cannot be right.
+        When GATE fails (in a full head, naming the segment) or gives a dose that cannot be right.
     WriteError
         When the result cannot be written; nothing is left of it.
     """
     started = time.perf_counter()
     delivery = read_delivery(delivery_path)
-    if source is None:
-        phase_space = sample_phase_space(delivery, linac, chunk.histories, chunk.seed)
-    else:
-        run = source.run_of_chunk(chunk.index, chunk.histories)
-        phase_space = sample_histories(source, delivery, linac, run, chunk.seed).phase_space
+    run = None if source is None else source.run_of_chunk(chunk.index, chunk.histories)
+    out_folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".partial-{chunk_name(chunk.index)}-head-", dir=out_folder) as partial:
+        phase_space = sample_head(
+            delivery,
+            linac,
+            head=head,
+            histories=chunk.histories,
+            seed=chunk.seed,
+            settings=settings,
+            work_folder=Path(partial),
+            source=source,
+            run=run,
+        )
     return simulate_phase_space(
         phase_space=phase_space,
         seconds_head=time.perf_counter() - started,
@@ -95,6 +108,7 @@ def simulate_chunk(
         settings=settings,
         dose_to=dose_to,
         out_folder=out_folder,
+        head=head,
     )
 
 
@@ -108,14 +122,23 @@ def simulate_phase_space(
     dose_to: DoseTo,
     out_folder: Path,
     linac_sha256: str = "",
+    head: HeadKind | None = None,
     seconds_head: float = 0.0,
 ) -> ChunkResult:
-    """The part of `simulate_chunk` behind the head, for a phase space from anywhere."""
+    """The part of `simulate_chunk` behind the head, for a phase space from anywhere.
+
+    Parameters
+    ----------
+    head : "fast" or "full", optional
+        Where it comes from, for the result to say so.
+    seconds_head : float
+        What it took, its start included.
+    """
     patient = read_patient(patient_folder)
     volumes = [read_box(patient_folder, box) for box in patient.boxes]
     out_folder.mkdir(parents=True, exist_ok=True)
     remove_chunk(out_folder, chunk.index)
-    engine = describe_engine(settings)
+    engine = describe_engine(settings, head)
     aimed = aimed_at(phase_space, *hull(volumes))
     name = chunk_name(chunk.index)
 
@@ -153,8 +176,8 @@ def simulate_phase_space(
         fates=aimed.fates,
         energy=energy,
         seconds={
-            "head": seconds_head,
-            "start_up": run.seconds_start_up,
+            "head": max(seconds_head - phase_space.seconds_start_up, 0.0),
+            "start_up": run.seconds_start_up + min(phase_space.seconds_start_up, seconds_head),
             "transport": run.seconds_transport,
             "writing": time.perf_counter() - writing,
         },

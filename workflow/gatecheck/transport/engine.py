@@ -8,9 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 import gatecheck
-from gatecheck.config import TransportConfig
+from gatecheck.config import HeadKind, TransportConfig
 from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, check_physics_list, resolve
+from gatecheck.transport.head_settings import head_settings
 from gatecheck.transport.model import Engine
 
 # Tracked photons need no fine tables of cross sections, and building them takes half of a chunk's start.
@@ -23,8 +24,13 @@ _NOT_OF_TRANSPORT = ("geant4_data", "__pycache__", "aperture.py", "projection.py
 _OF_TRANSPORT_ALL_THE_SAME = ("transport/geant4_data/photons.py",)  # tracked photons take cross sections from it
 
 
-def describe_engine(settings: TransportConfig) -> Engine:
+def describe_engine(settings: TransportConfig, head: HeadKind | None = None) -> Engine:
     """Resolve and activate the Geant4 data, refuse what they cannot serve, and say what will run.
+
+    Parameters
+    ----------
+    head : "fast" or "full", optional
+        The head before the patient; None for particles from elsewhere.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def describe_engine(settings: TransportConfig) -> Engine:
         data_set_kind=data_set.kind,
         data_set_sha256=data_set.content_sha256,
         clinical=data_set.clinical,
-        settings=physics_settings(settings),
+        settings={**physics_settings(settings), **({} if head is None else head_settings(head))},
     )
 
 

@@ -1,7 +1,6 @@
 """One GATE simulation: a phase space into volumes of matter, energy deposited per voxel out.
 
-The only module that imports opengate, and only inside functions: importing it needs the Geant4
-data to be resolved first, and each process may run one simulation.
+opengate is imported inside functions only, see `gatecheck.transport.gate_run`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,16 @@ import numpy.typing as npt
 from gatecheck.config import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
-from gatecheck.transport.engine import geant4_commands
+from gatecheck.transport.gate_run import (
+    PARTICLES_AT_A_TIME,
+    add_memory_source,
+    as_geant4_reads,
+    check_process_is_free,
+    hand_over,
+    new_simulation,
+    run_simulation,
+    take_process,
+)
 from gatecheck.transport.geant4_data import activate, resolve
 from gatecheck.transport.materials import is_liquid_water, mean_excitation_energy
 from gatecheck.transport.model import PhaseSpace
@@ -35,8 +43,6 @@ logger = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
 
-# Particles handed to GATE at a time; progress is said after each batch.
-_BATCH = 20_000
 # Air around everything, mm: backscatter beyond it does not come back.
 _WORLD_MARGIN = 50.0
 
@@ -44,8 +50,6 @@ _WORLD_MARGIN = 50.0
 # electrons of megavoltage photons deposit. The ratio of water to bone varies by 0.5 % from 0.1 to 2 MeV;
 # asking at every step's own energy costs a factor of 15 in time and loses the deposits of photons.
 _STOPPING_POWER_ENERGY = 0.3
-
-_state = {"used": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +119,18 @@ def run_gate(
     SimulationError
         When the volumes overlap, particles start inside them, or GATE fails.
     """
-    if _state["used"]:
-        raise SimulationError("A second simulation in one process was asked for; GATE runs one per process.")
+    check_process_is_free()
     check_tiling(volumes)
     if not starts_inside:
         check_starts(volumes, phase_space)
     ends = _batch_ends(len(phase_space), batches)
     if len(phase_space) == 0:
         return _nothing(volumes, len(ends))
-    _state["used"] = True
+    take_process()
     started = time.perf_counter()
     activate(resolve(settings.geant4_data))
     with tempfile.TemporaryDirectory(prefix="gate-", dir=work_folder) as folder:
-        simulation = _new_simulation(settings, seed, Path(folder))
+        simulation = new_simulation(settings, seed, Path(folder))
         _add_world(simulation, volumes, phase_space)
         names = _add_materials(simulation, materials)
         actors = [
@@ -135,8 +138,8 @@ def run_gate(
             for index, volume in enumerate(volumes)
         ]
         feed = _Feed(phase_space, actors if len(ends) > 1 else [], progress, ends)
-        _add_source(simulation, feed)
-        _run(simulation)
+        add_memory_source(simulation, feed)
+        run_simulation(simulation)
         scores = tuple(
             _score(actor, volume, feed.snapshots_of(index, volume.scoring_size[::-1]) if len(ends) > 1 else [])
             for index, (actor, volume) in enumerate(zip(actors, volumes, strict=True))
@@ -180,31 +183,6 @@ def check_starts(volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
                 "or couch reach up to the collimators. Check the isocentre, patient.couch_structures and "
                 "patient.margin_around_body."
             )
-
-
-def _new_simulation(settings: TransportConfig, seed: int, folder: Path) -> Any:
-    import opengate  # noqa: PLC0415
-
-    simulation = opengate.Simulation()
-    simulation.output_dir = folder
-    simulation.verbose_level = "NONE"
-    simulation.running_verbose_level = 0
-    simulation.g4_verbose = False
-    simulation.visu = False
-    simulation.progress_bar = False
-    simulation.check_volumes_overlap = False
-    simulation.number_of_threads = 1
-    simulation.random_engine = "MixMaxRng"
-    simulation.random_seed = seed
-    physics = simulation.physics_manager
-    physics.physics_list_name = settings.physics_list
-    physics.apply_cuts = False
-    physics.global_production_cuts.gamma = settings.photon_production_cut
-    physics.global_production_cuts.electron = settings.electron_production_cut
-    physics.global_production_cuts.positron = settings.electron_production_cut
-    physics.global_production_cuts.proton = settings.electron_production_cut
-    simulation.g4_commands_before_init = geant4_commands(settings)
-    return simulation
 
 
 def _add_world(simulation: Any, volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
@@ -315,8 +293,8 @@ class _Feed:
         self._phase_space = phase_space
         self._scored = scored
         self._progress = progress
-        self.particles = len(phase_space)
-        self.size = min(_BATCH, self.particles)
+        self.numbers = len(phase_space)
+        self.size = min(PARTICLES_AT_A_TIME, self.numbers)
         self.given = 0
         self.first_batch_at: float | None = None
         self._batch_ends = list(batch_ends)
@@ -333,10 +311,15 @@ class _Feed:
                 self._progress(self.given)
         end = next(end for end in self._batch_ends if end > self.given)
         part = slice(self.given, min(self.given + self.size, end))
-        # GATE keeps pointers into these arrays until the next batch.
-        self._arrays = _as_geant4_reads(self._phase_space, part)
-        for name, array in self._arrays.items():
-            getattr(g4_source, f"Set{name}Batch")(array)
+        particles = self._phase_space
+        self._arrays = as_geant4_reads(
+            pdg_code=particles.pdg_code[part],
+            energy=particles.energy[part],
+            weight=particles.weight[part],
+            position=particles.position[part],
+            direction=particles.direction[part],
+        )
+        hand_over(g4_source, self._arrays)
         self.given = part.stop
         return int(part.stop - part.start)
 
@@ -345,51 +328,6 @@ class _Feed:
         return [
             self._snapshots[end][actor] if end in self._snapshots else np.zeros(shape) for end in self._batch_ends[:-1]
         ]
-
-
-def _add_source(simulation: Any, feed: _Feed) -> None:
-    """A phase-space source that reads from memory: no file of particles between the head and GATE."""
-    from opengate.sources.phspsources import PhaseSpaceSourceGenerator  # noqa: PLC0415
-
-    class MemoryGenerator(PhaseSpaceSourceGenerator):  # type: ignore[misc]
-        """Takes the place of opengate's reader of ROOT files."""
-
-        def read_phsp_and_keys(self) -> None:
-            self.num_entries = feed.particles
-
-        def generate(self, g4_source: Any, pid: int) -> int:
-            return feed.next_batch(g4_source)
-
-    source = simulation.add_source("PhaseSpaceSource", "phase_space")
-    source.attached_to = "world"
-    source.phsp_file = "memory"
-    source.global_flag = True
-    source.particle = ""
-    source.batch_size = feed.size
-    source.n = feed.particles
-    source.entry_start = 0
-    source.particle_generators[0] = MemoryGenerator(0)
-
-
-def _as_geant4_reads(phase_space: PhaseSpace, part: slice) -> dict[str, npt.NDArray[Any]]:
-    position = phase_space.position[part].astype(np.float32)
-    direction = phase_space.direction[part].astype(np.float32)
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "Energy": phase_space.energy[part].astype(np.float32),
-        "Weight": phase_space.weight[part].astype(np.float32),
-        "PDGCode": phase_space.pdg_code[part].astype(np.int32),
-    }
-    for axis, name in enumerate("XYZ"):
-        arrays[f"Position{name}"] = np.ascontiguousarray(position[:, axis])
-        arrays[f"Direction{name}"] = np.ascontiguousarray(direction[:, axis])
-    return arrays
-
-
-def _run(simulation: Any) -> None:
-    try:
-        simulation.run(start_new_process=False)
-    except Exception as error:
-        raise SimulationError(f"GATE ended with an error: {' '.join(str(error).split())[:400]}") from error
 
 
 def _score(actor: Any, volume: Volume, snapshots: Sequence[FloatArray]) -> Score:

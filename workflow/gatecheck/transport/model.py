@@ -34,6 +34,8 @@ class PhaseSpace:
         is a fixed number of nominal photons (the calibration).
     fates : dict of str to float
         Where the weight of the histories went: reached, absorbed in jaws, absorbed in leaves, ...
+    seconds_start_up : float
+        Of the time that sampling it took, what does not grow with the histories.
     """
 
     pdg_code: npt.NDArray[np.int32]
@@ -45,6 +47,7 @@ class PhaseSpace:
     histories: int
     nominal_photons: float
     fates: dict[str, float] = field(default_factory=dict)
+    seconds_start_up: float = 0.0
 
     def __len__(self) -> int:
         return len(self.energy)
@@ -68,6 +71,32 @@ class Engine(_Part):
     settings: dict[str, str] = Field(description="cuts, step function, step limit, ...")
 
 
+class PhaseSpaceUse(_Part):
+    """How a recorded phase space served as the source, and what its finite number of histories leaves uncertain.
+
+    No two runs share a history, so a standard deviation from their spread holds the latent part already; using the
+    same histories more often lowers that standard deviation towards it, and never below.
+    """
+
+    files: int
+    particles: int = Field(description="in the files")
+    histories: int = Field(description="original histories that left particles, in the files")
+    histories_used: int = Field(description="different ones of them")
+    recycle: int = Field(description="times that each of these was used")
+    rotate: bool = Field(description="each use turned about the beam axis by an angle of its own")
+    latent_relative_sigma: dict[str, float | None] = Field(
+        description="k = 1, of the histories used: photons' energy fluence in centred squares of this side (mm) at the "
+        "isocentre plane, before jaws and leaves; null: none crosses it"
+    )
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def latent_floor(self) -> tuple[float, float] | None:
+        """Side (mm) and latent relative sigma of the smallest square that is crossed: the nearest to one voxel's."""
+        crossed = [(float(side), sigma) for side, sigma in self.latent_relative_sigma.items() if sigma is not None]
+        return min(crossed, default=None)
+
+
 class Chunk(_Part):
     """One process' share of the simulation."""
 
@@ -84,7 +113,9 @@ class ChunkPlan(HandedOn):
     target_relative_sigma: float | None
     expected_relative_sigma: float | None
     seconds_per_history: float
+    seconds_start_up: float = Field(0.0, description="that every chunk takes before and beside its photons")
     pilot_histories: int
+    phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
 
 
 class ScoredBox(_Part):
@@ -112,7 +143,7 @@ class ChunkResult(HandedOn):
     energy: dict[str, float] = Field(
         description="MeV, weighted: entered (into the boxes' hull), deposited (per box and total)"
     )
-    seconds: dict[str, float] = Field(description="head, start-up, transport, writing")
+    seconds: dict[str, float] = Field(description="head, start_up (of head and transport), transport, writing")
     peak_memory_mb: float
 
 
@@ -129,3 +160,4 @@ class CalibrationResult(HandedOn):
     nominal_photons_per_mu: float
     histories: int
     seconds: float
+    phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from gatecheck.config import TransportConfig
+from gatecheck.config import HeadKind, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, VoxelBox
 from gatecheck.transport.chunk import DoseTo, remove_chunk, simulate_chunk
 from gatecheck.transport.engine import code_sha256, describe_engine
-from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine
+from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse
 from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import run_in_process
@@ -47,7 +48,10 @@ def inputs_sha256(
     dose_to: DoseTo,
     source: PhaseSpaceSource | None = None,
 ) -> str:
-    """One hash over all that decides the dose: delivery, machine, source, patient, engine, physics, data and code."""
+    """One hash over all that decides the dose: delivery, machine, source, patient, engine, physics, data and code.
+
+    The engine names the head, and a full head's production cut, electron steps and largest segment.
+    """
     return sha256_of_json(
         {
             "delivery": sha256_of_file(delivery_path),
@@ -69,6 +73,7 @@ def check_plan(
     patient_folder: Path,
     settings: TransportConfig,
     dose_to: DoseTo,
+    head: HeadKind = "fast",
     source: PhaseSpaceSource | None = None,
 ) -> None:
     """Refuse a plan that was made for other inputs, other data or another version of the code than are here.
@@ -81,14 +86,14 @@ def check_plan(
         delivery_path=delivery_path,
         linac_sha256=linac.content_sha256,
         patient_folder=patient_folder,
-        engine=describe_engine(settings),
+        engine=describe_engine(settings, head),
         dose_to=dose_to,
         source=source,
     )
     if here != plan.inputs_sha256:
         raise ResultError(
-            "chunks.json was planned for another delivery, machine model, source, patient, physics, Geant4 data set or "
-            "version of gatecheck than are here now. Run gatecheck verify, or plan-chunks, again."
+            "chunks.json was planned for another delivery, machine model, head, source, patient, physics, Geant4 data "
+            "set or version of gatecheck than are here now. Run gatecheck verify, or plan-chunks, again."
         )
 
 
@@ -111,6 +116,7 @@ class PilotEstimate:
     seconds_per_history : float
         Head and transport, without start-up.
     seconds_start_up : float
+        What every chunk takes beside: the start of its processes and, in a full head, the changes of segment.
     """
 
     relative_sigma_of_one: float
@@ -126,12 +132,15 @@ def plan_chunks(
     settings: TransportConfig,
     dose_to: DoseTo,
     out_folder: Path,
+    head: HeadKind = "fast",
     source: PhaseSpaceSource | None = None,
 ) -> ChunkPlan:
     """Run a pilot in a process of its own, plan the chunks and write chunks.json.
 
     Parameters
     ----------
+    head : "fast" or "full"
+        Of the pilot, as of the chunks that it plans.
     source : PhaseSpaceSource, optional
         Recorded particles in place of the machine model's source.
 
@@ -142,7 +151,7 @@ def plan_chunks(
     SimulationError
         When the pilot gives no dose in the body.
     """
-    engine = describe_engine(settings)
+    engine = describe_engine(settings, head)
     inputs = inputs_sha256(
         delivery_path=delivery_path,
         linac_sha256=linac.content_sha256,
@@ -165,20 +174,44 @@ def plan_chunks(
             settings=settings,
             dose_to=dose_to,
             out_folder=Path(folder),
+            head=head,
             source=source,
         )
         estimate = estimate_from_pilot(result, Path(folder), patient_folder)
         remove_chunk(Path(folder), PILOT_INDEX)
     seeds = [
         chunk_seed(inputs, linac.content_sha256, index, settings.seed)
-        for index in range(1, number_of_chunks(settings, estimate) + 1)
+        for index in range(1, number_of_chunks(settings, estimate, head) + 1)
     ]
     plan = make_plan(inputs, seeds, settings, estimate, result.histories)
     if source is not None:
-        source.check_enough(len(plan.chunks), plan.chunks[0].histories)
+        last = plan.chunks[-1]
+        used = source.run_of_chunk(last.index, last.histories).end
+        plan = plan.model_copy(update={"phase_space": phase_space_use(source, used)})
     _remove_stale_chunks(out_folder, plan)
     write_json(out_folder / "chunks.json", plan)
     return plan
+
+
+def phase_space_use(source: PhaseSpaceSource, histories_used: int) -> PhaseSpaceUse:
+    """What a result says of its phase space.
+
+    Parameters
+    ----------
+    histories_used : int
+        Different histories, however often each was used.
+    """
+    summary, config = source.summary, source.config
+    return PhaseSpaceUse(
+        files=len(summary.files),
+        particles=sum(file.particles for file in summary.files),
+        histories=summary.histories,
+        histories_used=histories_used,
+        recycle=config.recycle,
+        rotate=config.rotate,
+        latent_relative_sigma=source.latent_relative_sigma(histories_used),
+        warnings=summary.warnings,
+    )
 
 
 def _remove_stale_chunks(folder: Path, plan: ChunkPlan) -> None:
@@ -223,10 +256,16 @@ def histories_wanted(settings: TransportConfig, estimate: PilotEstimate) -> int:
     return min(wanted, settings.maximum_source_photons)
 
 
-def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate) -> int:
-    """Chunks of about the wanted length, never fewer than the standard deviation needs."""
-    minutes = histories_wanted(settings, estimate) * estimate.seconds_per_history / 60
-    return max(settings.minimum_chunks, math.ceil(minutes / settings.chunk_minutes))
+def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate, head: HeadKind = "fast") -> int:
+    """Chunks of about the wanted length with their start, never fewer than the standard deviation needs.
+
+    A chunk follows photons for as long as it starts, or longer, whatever length is wanted.
+    """
+    histories = histories_wanted(settings, estimate)
+    start_up = estimate.seconds_start_up
+    seconds_for_photons = max(60 * settings.chunk_minutes - start_up, start_up)
+    count = max(settings.minimum_chunks, math.ceil(histories * estimate.seconds_per_history / seconds_for_photons))
+    return count if head == "fast" else max(count, math.ceil(histories / MOST_HISTORIES_AT_ONCE))
 
 
 def make_plan(
@@ -248,6 +287,7 @@ def make_plan(
         target_relative_sigma=None if settings.source_photons is not None else settings.target_relative_sigma,
         expected_relative_sigma=estimate.relative_sigma_of_one / math.sqrt(each * len(seeds)),
         seconds_per_history=estimate.seconds_per_history,
+        seconds_start_up=estimate.seconds_start_up,
         pilot_histories=pilot_histories,
     )
 

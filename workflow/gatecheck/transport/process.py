@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -14,11 +14,16 @@ ResultT = TypeVar("ResultT")
 
 
 def run_in_processes(
-    function: Callable[..., ResultT], arguments: Sequence[dict[str, Any]], *, processes: int = 1
+    function: Callable[..., ResultT],
+    arguments: Sequence[dict[str, Any]],
+    *,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[ResultT]:
     """Call a function once per set of keyword arguments, each call in a fresh process.
 
-    Function, arguments and results must be picklable. At most `processes` run at a time.
+    Function, arguments and results must be picklable. At most `processes` run at a time. `progress` is called at
+    the start and after each call, with the number of finished calls and of all.
 
     Raises
     ------
@@ -29,6 +34,10 @@ def run_in_processes(
     with ProcessPoolExecutor(max_workers=processes, mp_context=context, max_tasks_per_child=1) as pool:
         futures = [pool.submit(_called, function, keywords) for keywords in arguments]
         try:
+            if progress is not None:
+                progress(0, len(futures))
+                for done, _ in enumerate(as_completed(futures), start=1):
+                    progress(done, len(futures))
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise SimulationError(

@@ -93,17 +93,17 @@ def metal_intervals(
         if pair == 0:
             top, bottom, intercept, slope = head.jaw_y_top, head.jaw_y_bottom, y0, slope_y
             first, last = start, head.jaw_y_bottom
-            jaws = nodes.jaw_y
+            jaws, turn = nodes.jaw_y, head.jaw_y_turn
         else:
             top, bottom, intercept, slope = head.jaw_x_top, head.jaw_x_bottom, x0, slope_x
             first, last = max(start, head.jaw_y_bottom), head.leaf_top
-            jaws = nodes.jaw_x
+            jaws, turn = nodes.jaw_x, head.jaw_x_turn
         if first >= last:
             continue
         for side in range(2):
             position = (1.0 - share) * jaws[node, side] + share * jaws[node + 1, side]
             bank = -1.0 if side == 0 else 1.0
-            a, b = jaw_interval(intercept, slope, position, bank, head.axis_distance, top, bottom, first, last)
+            a, b = jaw_interval(intercept, slope, position, bank, turn, top, bottom, first, last)
             if b > a:
                 intervals[count, 0] = a
                 intervals[count, 1] = b

@@ -52,12 +52,39 @@ class Aim(NamedTuple):
     cumulative_thin : ndarray
         Chances of every stretch, summed up.
     thin_weight : float
+    lattice : ndarray of shape (4,) or (0,)
+        Where it is not empty, aimed photons are spread evenly over place, fluence and energy, in a lattice
+        that begins at this point of the unit cube: see `even_spread`.
     """
 
     aimed: int
     cumulative: FloatArray
     cumulative_thin: FloatArray
     thin_weight: float
+    lattice: FloatArray
+
+
+EVEN_PLACE_X, EVEN_PLACE_Y, EVEN_FLUENCE, EVEN_ENERGY, EVEN_DIMENSIONS = range(5)
+# Powers of the inverse of the number g with g^5 = g + 1.
+_LATTICE_ROOT = 1.1673039782614187
+_LATTICE_STEPS = np.array([_LATTICE_ROOT ** -(dimension + 1.0) for dimension in range(EVEN_DIMENSIONS)])
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def even_spread(photon: int, dimension: int, aim: Aim, state: Any) -> float:
+    """The number in [0, 1) that decides one quantity of a photon: by chance, or its place in the lattice.
+
+    The lattice adds the same irrational step from photon to photon (Weyl 1916; steps for several dimensions: Roberts'
+    sequence, powers of the inverse of the root of g^(d + 1) = g + 1): any stretch of it fills the cube more evenly than
+    chance does. Each number is evenly distributed by the lattice's beginning, so that results stay unbiased;
+    photons of one lattice are not independent, and only results of several beginnings tell the noise.
+    """
+    u = uniform(state)
+    if len(aim.lattice) == 0:
+        return u
+    value = aim.lattice[dimension] + photon * _LATTICE_STEPS[dimension]
+    result: float = value - math.floor(value)
+    return result
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -171,14 +198,14 @@ def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happen
         to_x = (head.axis_distance - s_o) / (plane_x - s_o)
         to_y = (head.axis_distance - s_o) / (plane_y - s_o)
         if is_aimed:
-            x_p = low_x + (high_x - low_x) * uniform(state)
-            y_p = low_y + (high_y - low_y) * uniform(state)
+            x_p = low_x + (high_x - low_x) * even_spread(photon, EVEN_PLACE_X, aim, state)
+            y_p = low_y + (high_y - low_y) * even_spread(photon, EVEN_PLACE_Y, aim, state)
             if level > 0 and _within(stretches.rectangle[row, component, level - 1], x_p, y_p):
                 continue
             x_i = x_o + (x_p - x_o) * to_x
             y_i = y_o + (y_p - y_o) * to_y
             radius = math.sqrt(x_i * x_i + y_i * y_i)
-            if uniform(state) >= _relative_density(source, component, radius):
+            if even_spread(photon, EVEN_FLUENCE, aim, state) >= _relative_density(source, component, radius):
                 continue
             weight = 1.0 if level == 0 else RIM_WEIGHT
         else:
@@ -195,7 +222,8 @@ def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happen
             # Components were chosen by number; the aim by area at peak density.
             area = math.pi * source.opening_radius * source.opening_radius
             weight = aim.thin_weight * source.peak_density[component] * area / source.number[component]
-        rays[emitted, RAY_ENERGY] = _energy(source, component, radius, uniform(state))
+        # A thin sample's photons are numbered on from the aimed ones: the lattice holds for them as well.
+        rays[emitted, RAY_ENERGY] = _energy(source, component, radius, even_spread(photon, EVEN_ENERGY, aim, state))
         rays[emitted, RAY_SLOPE_X] = (x_i - x_o) / (head.axis_distance - s_o)
         rays[emitted, RAY_SLOPE_Y] = (y_i - y_o) / (head.axis_distance - s_o)
         rays[emitted, RAY_X0] = x_o - rays[emitted, RAY_SLOPE_X] * s_o

@@ -31,7 +31,7 @@ from gatecheck.transport.fast_head.collimation import (
     X,
     collimate_range,
 )
-from gatecheck.transport.fast_head.emission import Aim, emit_range
+from gatecheck.transport.fast_head.emission import EVEN_DIMENSIONS, Aim, emit_range
 from gatecheck.transport.fast_head.rays import RAY_COLUMNS
 from gatecheck.transport.model import PhaseSpace
 
@@ -188,13 +188,23 @@ def plan_emission(
     aimed = round(aimed * float(chances.sum()) / chance)
     emission = setting.stretches.emission
     thin_weight = nominal_photons * float(emission.sum()) * float(source.number.sum()) / thin if thin else 0.0
-    aim = Aim(aimed, np.cumsum(chances), np.cumsum(emission), thin_weight)
+    aim = Aim(aimed, np.cumsum(chances), np.cumsum(emission), thin_weight, np.empty(0))
     return EmissionPlan(setting, source, aim, aimed + thin, float(nominal_photons))
 
 
-def emitted_rays(plan: EmissionPlan, seed: int) -> Iterator[Rays]:
-    """The source's photons and electrons, in the order of the delivery: first the aimed ones, then the thin sample."""
+def emitted_rays(plan: EmissionPlan, seed: int, *, evenly: bool = False) -> Iterator[Rays]:
+    """The source's photons and electrons, in the order of the delivery: first the aimed ones, then the thin sample.
+
+    Parameters
+    ----------
+    evenly : bool
+        Spread places, fluence and energies evenly instead of by chance (`emission.even_spread`): less noise, which only
+        the spread of results with several seeds tells.
+    """
     emit, _ = _compiled()
+    aim = plan.aim
+    if evenly:
+        aim = aim._replace(lattice=np.random.default_rng([seed, 2]).random(EVEN_DIMENSIONS))
     stream = np.uint64(int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "little"))
     rows, states = np.empty((_RAYS, RAY_COLUMNS)), np.empty(_RAYS, dtype=np.uint64)
     setting = plan.setting
@@ -204,7 +214,7 @@ def emitted_rays(plan: EmissionPlan, seed: int) -> Iterator[Rays]:
             first,
             last,
             plan.histories,
-            plan.aim,
+            aim,
             setting.stretches,
             setting.nodes,
             setting.head,

@@ -52,6 +52,8 @@ class Head(NamedTuple):
     jaw_y_bottom: float
     jaw_x_top: float
     jaw_x_bottom: float
+    jaw_y_turn: float
+    jaw_x_turn: float
     leaf_top: float
     leaf_bottom: float
     leaf_centre: float
@@ -150,6 +152,8 @@ def head_of(linac: LinacModel) -> Head:
         jaw_y_bottom=machine.jaws.y.bottom,
         jaw_x_top=machine.jaws.x.top,
         jaw_x_bottom=machine.jaws.x.bottom,
+        jaw_y_turn=machine.jaws.y.turning_distance(machine.source_axis_distance),
+        jaw_x_turn=machine.jaws.x.turning_distance(machine.source_axis_distance),
         leaf_top=machine.mlc.leaf_centre - machine.mlc.leaf_height / 2,
         leaf_bottom=machine.mlc.leaf_centre + machine.mlc.leaf_height / 2,
         leaf_centre=machine.mlc.leaf_centre,

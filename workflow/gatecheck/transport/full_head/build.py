@@ -23,6 +23,7 @@ EXIT_PLANE = "exit_plane"
 _WORLD_HALF_WIDTH = 1500.0
 _ABOVE_TARGET = 10.0
 _EXIT_THICKNESS = 1.0
+_BEYOND_PRISM = 1.0  # mm
 # Larger than anything that a boolean operation shall cut with; only surfaces that matter lie within.
 _LARGE = 2000.0
 
@@ -155,14 +156,35 @@ def _leaf_volume(simulation: Any, piece: LeafPiece, leaves: Leaves) -> Any:
         return body
     prism = volumes.TrapVolume(name=f"{piece.name}_prism")
     _shape_prism(prism, piece)
-    arc = volumes.TubsVolume(name=f"{piece.name}_arc")
-    arc.rmin, arc.rmax, arc.dz = 0.0, leaves.tip_radius, _LARGE
     x, y, z = _piece_centre(piece, leaves.leaf_centre)
+    arc = volumes.TubsVolume(name=f"{piece.name}_arc")
+    _shape_arc(arc, piece, leaves, y)
     # The arc's axis, z of the tube, lies along y; a quarter turn about x either way.
     lying = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-    tip = volumes.intersect_volumes(prism, arc, translation=[-x, -y, -z], rotation=lying, new_name=piece.name)
+    tip = volumes.intersect_volumes(prism, arc, translation=[-x, 0.0, -z], rotation=lying, new_name=piece.name)
     simulation.volume_manager.add_volume(tip)
     return tip
+
+
+def _shape_arc(volume: Any, piece: LeafPiece, leaves: Leaves, middle: float) -> None:
+    """A shell that reaches a little beyond the tip's prism on all sides but its round face.
+
+    Not a whole cylinder: Geant4's check for overlaps tries points on the surfaces of both solids, and of a large one so
+    few belong to the tip that it gives up and takes others.
+
+    Parameters
+    ----------
+    middle : float
+        y of the prism's centre.
+    """
+    sides = (piece.low_at_top, piece.high_at_top, piece.low_at_bottom, piece.high_at_bottom)
+    half_angle = math.asin(leaves.leaf_height / 2 / leaves.tip_radius) + _BEYOND_PRISM / leaves.tip_radius
+    volume.rmin = min(abs(piece.near), abs(piece.far)) - _BEYOND_PRISM
+    volume.rmax = leaves.tip_radius
+    volume.dz = max(abs(side - middle) for side in sides) + _BEYOND_PRISM
+    # The tip of an X2 leaf looks towards -x.
+    volume.sphi = (math.pi if piece.bank > 0 else 0.0) - half_angle
+    volume.dphi = 2 * half_angle
 
 
 def _shape_prism(volume: Any, piece: LeafPiece) -> None:

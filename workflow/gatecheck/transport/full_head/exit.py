@@ -44,6 +44,8 @@ class Crossings:
     position, direction : ndarray of shape (n, 3)
     has_interacted : ndarray of shape (n,), bool
         Not the source's own photon or electron with all of its energy.
+    seconds_start_up : float
+        Of the engine's time, what more particles would not add to.
     """
 
     ray: IntArray
@@ -54,6 +56,7 @@ class Crossings:
     position: FloatArray
     direction: FloatArray
     has_interacted: npt.NDArray[np.bool_]
+    seconds_start_up: float = 0.0
 
 
 def read_crossings(path: Path, runs: Sequence[int], source: EngineSource) -> Crossings:

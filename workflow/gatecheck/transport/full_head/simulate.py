@@ -7,6 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,26 @@ from gatecheck.transport.full_head.exit import (
 from gatecheck.transport.full_head.solids import jaw_blocks, leaves_of
 from gatecheck.transport.full_head.source import EngineSource, as_geant4_reads, source_for_engine
 from gatecheck.transport.full_head.states import HeadState, states_of
-from gatecheck.transport.gate import _new_simulation, _run
-from gatecheck.transport.gate import _state as _process
+from gatecheck.transport.gate_run import (
+    PARTICLES_AT_A_TIME,
+    add_memory_source,
+    check_process_is_free,
+    hand_over,
+    new_simulation,
+    run_simulation,
+    take_process,
+)
 from gatecheck.transport.geant4_data import activate, resolve
+from gatecheck.transport.head_settings import PRODUCTION_CUT, STEP_FUNCTION
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.process import run_in_process
 
 logger = logging.getLogger(__name__)
 
-# Electrons, positrons and photons in the metal, and the electrons' steps: estimates, which
-# tests/physics/test_full_head_cuts.py has yet to confirm.
-PRODUCTION_CUT = 0.1  # mm
-STEP_FUNCTION = (0.2, 0.05)  # largest fractional energy loss range per step, and final range in mm
-
-_BATCH = 20_000
 _SECOND = 1.0e9  # GATE's unit of time is the nanosecond
 _PROGRESS_FILE = "segment.txt"
+# Fewer runs do not tell apart what a run takes of its own and what its particles take.
+_FEWEST_RUNS = 10
 
 
 def run_full_head(
@@ -76,7 +81,8 @@ def run_full_head(
     with tempfile.TemporaryDirectory(prefix="full-head-", dir=work_folder) as folder:
         try:
             return run_in_process(
-                simulate_full_head,
+                _simulated_in_new_process,
+                asked_at=time.time(),
                 delivery=delivery,
                 linac=linac,
                 histories=histories,
@@ -88,6 +94,13 @@ def run_full_head(
             )
         except SimulationError as error:
             raise explained(error, Path(folder)) from error
+
+
+def _simulated_in_new_process(*, asked_at: float, **keywords: Any) -> PhaseSpace:
+    """The time that the process took to start, since `asked_at`, is a part of the start-up."""
+    started = time.time() - asked_at
+    phase_space = simulate_full_head(**keywords)
+    return replace(phase_space, seconds_start_up=max(started, 0.0) + phase_space.seconds_start_up)
 
 
 def explained(error: SimulationError, folder: Path) -> SimulationError:
@@ -184,6 +197,7 @@ def _phase_space(
         histories=histories,
         nominal_photons=source.nominal_photons,
         fates=fates_of(crossings, source),
+        seconds_start_up=crossings.seconds_start_up,
     )
 
 
@@ -205,30 +219,53 @@ def cross_head(
     SimulationError
         When GATE fails, or did not take all particles of a segment.
     """
-    if _process["used"]:
-        raise SimulationError("A second simulation in one process was asked for; GATE runs one per process.")
+    check_process_is_free()
+    started = time.perf_counter()
     runs = [segment for segment in range(len(states)) if source.first[segment + 1] > source.first[segment]]
     if not runs:
         return _no_crossings()
-    _process["used"] = True
+    take_process()
     activate(resolve(settings.geant4_data))
     with tempfile.TemporaryDirectory(prefix="gate-", dir=work_folder) as folder:
         head_settings = _settings_of_head(settings, production_cut, step_function)
-        simulation = _new_simulation(head_settings, _engine_seed(seed), Path(folder))
+        simulation = new_simulation(head_settings, _engine_seed(seed), Path(folder))
         simulation.run_timing_intervals = [[index * _SECOND, (index + 1) * _SECOND] for index in range(len(runs))]
         build_head(simulation, linac, [states[segment] for segment in runs])
         feed = _Feed(source, states, runs, linac.machine.source_axis_distance, work_folder)
-        _add_source(simulation, feed)
+        add_memory_source(simulation, feed)
         actor = simulation.add_actor("PhaseSpaceActor", "below_head")
         actor.attached_to = EXIT_PLANE
         actor.attributes = list(ATTRIBUTES)
         actor.output_filename = "below_head.root"
         try:
-            _run(simulation)
+            run_simulation(simulation)
         except SimulationError as error:
             raise SimulationError(f"Full head: {feed.place}: {error}") from error
         feed.check_complete()
-        return read_crossings(Path(folder) / "below_head.root", runs, source)
+        start_up = seconds_start_up([started, *feed.run_began_at, time.perf_counter()], feed.numbers)
+        return replace(read_crossings(Path(folder) / "below_head.root", runs, source), seconds_start_up=start_up)
+
+
+def seconds_start_up(times: Sequence[float], numbers: Sequence[int]) -> float:
+    """Of a simulation's seconds, those that more particles would not add to: its start and the changes of segment.
+
+    A run takes some time of its own, in which the geometry moves, and some for each particle: the straight line
+    through all runs, by least squares.
+
+    Parameters
+    ----------
+    times : sequence of float
+        When the simulation was asked for, when each run began to take particles, and when the last one ended.
+    numbers : sequence of int
+        Particles of each run.
+    """
+    first = times[1] - times[0]
+    lengths = np.diff(times[1:])
+    if len(lengths) < _FEWEST_RUNS or len(set(numbers)) == 1:
+        return float(first)
+    columns = np.stack([np.ones(len(numbers)), np.array(numbers, dtype=float)], axis=1)
+    (each, _), *_ = np.linalg.lstsq(columns, lengths, rcond=None)
+    return float(first + np.clip(each, 0.0, lengths.mean()) * len(lengths))
 
 
 def build_head(
@@ -302,8 +339,9 @@ class _Feed:
         self._run = -1
         self._given = 0
         self._end = 0
+        self.run_began_at: list[float] = []
         self.numbers = [int(source.first[segment + 1] - source.first[segment]) for segment in runs]
-        self.size = min(_BATCH, max(self.numbers))
+        self.size = min(PARTICLES_AT_A_TIME, max(self.numbers))
 
     @property
     def place(self) -> str:
@@ -315,15 +353,14 @@ class _Feed:
         if self._given == self._end:
             self._begin_run()
         part = slice(self._given, min(self._given + self.size, self._end))
-        # GATE keeps pointers into these arrays until the next piece.
         self._arrays = as_geant4_reads(self._source.rows[part], self._axis_distance)
-        for name, array in self._arrays.items():
-            getattr(g4_source, f"Set{name}Batch")(array)
+        hand_over(g4_source, self._arrays)
         self._given = part.stop
         return int(part.stop - part.start)
 
     def _begin_run(self) -> None:
         self._run += 1
+        self.run_began_at.append(time.perf_counter())
         segment = self._runs[self._run]
         self._given, self._end = (int(self._source.first[segment + last]) for last in (0, 1))
         # Only a note for the message should the process die; hundreds of runs cannot each wait for the disk.
@@ -336,27 +373,3 @@ class _Feed:
                 f"Full head: GATE ended in {self.place}, run {self._run + 1} of {len(self._runs)}, before all "
                 "particles were followed. Run the same command again."
             )
-
-
-def _add_source(simulation: Any, feed: _Feed) -> None:
-    """A phase-space source that reads from memory, with each run's number of particles."""
-    from opengate.sources.phspsources import PhaseSpaceSourceGenerator  # noqa: PLC0415
-
-    class RunGenerator(PhaseSpaceSourceGenerator):  # type: ignore[misc]
-        """Takes the place of opengate's reader of ROOT files."""
-
-        def read_phsp_and_keys(self) -> None:
-            self.num_entries = sum(feed.numbers)
-
-        def generate(self, g4_source: Any, pid: int) -> int:
-            return feed.next_batch(g4_source)
-
-    source = simulation.add_source("PhaseSpaceSource", "source")
-    source.attached_to = "world"
-    source.phsp_file = "memory"
-    source.global_flag = True
-    source.particle = ""
-    source.batch_size = feed.size
-    source.n = feed.numbers
-    source.entry_start = 0
-    source.particle_generators[0] = RunGenerator(0)

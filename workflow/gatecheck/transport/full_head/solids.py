@@ -58,6 +58,8 @@ class JawBlock:
     trim_tangent : float
         Above 0: only depth + trim_tangent * (distance from the face) <= bottom * sqrt(1 + trim_tangent²) belongs
         to it, see `jaw_blocks`.
+    position_scale : float
+        Of the machine's statement of its position.
     """
 
     name: str
@@ -68,10 +70,11 @@ class JawBlock:
     length: float
     half_width: float
     trim_tangent: float
+    position_scale: float
 
     def pose(self, position: float, axis_distance: float) -> Pose:
         """Its place for a position at the isocentre plane, mm."""
-        angle = math.atan2(position, axis_distance)
+        angle = math.atan2(position * self.position_scale, axis_distance)
         c, s = math.cos(angle), math.sin(angle)
         if self.along == "x":
             rotation = np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
@@ -153,7 +156,7 @@ def jaw_blocks(machine: Machine, smallest_opening: float) -> tuple[JawBlock, ...
         When the Y jaws are so wide that X jaws at the end of their travel would run into them.
     """
     _check_clearance(machine)
-    trim = max(-smallest_opening, 0.0) / machine.source_axis_distance
+    trim = max(-smallest_opening, 0.0) / machine.jaws.y.turning_distance(machine.source_axis_distance)
     return (
         _block("jaw_y1", "y", BANK_X1, machine.jaws.y, trim),
         _block("jaw_y2", "y", BANK_X2, machine.jaws.y, trim),
@@ -163,7 +166,7 @@ def jaw_blocks(machine: Machine, smallest_opening: float) -> tuple[JawBlock, ...
 
 
 def _block(name: str, along: Literal["x", "y"], bank: float, jaws: JawPair, trim: float) -> JawBlock:
-    return JawBlock(name, along, bank, jaws.top, jaws.bottom, jaws.length, jaws.half_width, trim)
+    return JawBlock(name, along, bank, jaws.top, jaws.bottom, jaws.length, jaws.half_width, trim, jaws.position_scale)
 
 
 def _check_clearance(machine: Machine) -> None:

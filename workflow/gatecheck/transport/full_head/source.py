@@ -16,6 +16,7 @@ from gatecheck.delivery import coordinates
 from gatecheck.delivery.model import Delivery
 from gatecheck.linac import geometry
 from gatecheck.linac.model import LinacModel
+from gatecheck.transport import gate_run
 from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import collimation, compton, emission, proposal, random, rays, tables
 from gatecheck.transport.fast_head.collimation import looked_up, metal_intervals, metal_lengths
@@ -154,24 +155,18 @@ def shared_weight(rows: FloatArray, depth: FloatArray) -> FloatArray:
 
 def as_geant4_reads(rows: FloatArray, axis_distance: float) -> dict[str, npt.NDArray[Any]]:
     """The particles' starts in the beam limiting device system, by the names of GATE's phase-space source."""
-    start = rows[:, RAY_START]
-    slope_x, slope_y = rows[:, RAY_SLOPE_X], rows[:, RAY_SLOPE_Y]
-    stretch = np.sqrt(1 + slope_x**2 + slope_y**2)
-    columns = {
-        "PositionX": rows[:, RAY_X0] + slope_x * start,
-        "PositionY": rows[:, RAY_Y0] + slope_y * start,
-        "PositionZ": axis_distance - start,
-        "DirectionX": slope_x / stretch,
-        "DirectionY": slope_y / stretch,
-        "DirectionZ": -1 / stretch,
-        "Energy": rows[:, RAY_ENERGY],
-        "Weight": rows[:, RAY_WEIGHT],
-    }
-    arrays: dict[str, npt.NDArray[Any]] = {
-        name: np.ascontiguousarray(values, dtype=np.float32) for name, values in columns.items()
-    }
-    arrays["PDGCode"] = rows[:, RAY_PDG].astype(np.int32)
-    return arrays
+    start, slope_x, slope_y = rows[:, RAY_START], rows[:, RAY_SLOPE_X], rows[:, RAY_SLOPE_Y]
+    position = np.stack(
+        [rows[:, RAY_X0] + slope_x * start, rows[:, RAY_Y0] + slope_y * start, axis_distance - start], axis=1
+    )
+    direction = np.stack([slope_x, slope_y, np.full(len(rows), -1.0)], axis=1)
+    return gate_run.as_geant4_reads(
+        pdg_code=rows[:, RAY_PDG],
+        energy=rows[:, RAY_ENERGY],
+        weight=rows[:, RAY_WEIGHT],
+        position=position,
+        direction=direction / np.linalg.norm(direction, axis=1, keepdims=True),
+    )
 
 
 @functools.cache
