@@ -3,7 +3,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from gatecheck.config import validate_config
+from gatecheck.config import resolve_models_folder, validate_config
 from gatecheck.errors import GatecheckError
 from gatecheck.front_door import enter
 
@@ -34,6 +34,7 @@ include: "workflow/rules/transport.smk"
 include: "workflow/rules/dose.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/commissioning.smk"
 
 
 localrules:

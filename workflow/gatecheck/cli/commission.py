@@ -12,7 +12,7 @@ from gatecheck.commissioning.commission import commission
 from gatecheck.commissioning.condense import condensed
 from gatecheck.commissioning.predictions import predict_fields, write_predictions
 from gatecheck.commissioning.read_beam_data import read_beam_data
-from gatecheck.commissioning.water.electron_library import electron_library
+from gatecheck.commissioning.water.pencil import pencil_tables
 from gatecheck.config import load_config, project_folder, resolve_models_folder
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.geant4_data.folders import cache_folder
@@ -31,6 +31,7 @@ class CommissionOptions:
     histories: int
     cores: int
     predict: bool
+    leaves: bool
 
 
 class _Progress:
@@ -71,6 +72,7 @@ def run_commissioning(options: CommissionOptions) -> None:
         settings=config.transport,
         histories=options.histories,
         processes=options.cores,
+        leaves=options.leaves,
         progress=progress,
     )
     failed = [one for one in done.judged if not one.passed]
@@ -83,12 +85,17 @@ def run_commissioning(options: CommissionOptions) -> None:
     for one in done.result.parameters:
         note = " (at its bound)" if one.at_bound else ""
         typer.echo(f"{one.parameter.name}: {one.value:.4g} +- {one.uncertainty:.2g} {one.parameter.unit}{note}")
+    if done.jaws is not None and done.jaws.differs:
+        typer.echo(
+            f"Field widths ask for a jaw position scale of {done.jaws.value:.4f} +- {done.jaws.uncertainty:.4f}, "
+            f"{done.jaws.assumed:g} was simulated: correct machine.yaml and run again."
+        )
     if options.predict:
         fitted = linac.model_copy(update={"beam": done.result.beam})
-        library = electron_library(config.transport, cache_folder() / "water")
+        tables = pencil_tables(config.transport, cache_folder() / "water", processes=options.cores)
         table = predict_fields(
             fitted,
-            library,
+            tables,
             histories=options.histories,
             processes=options.cores,
             progress=lambda part, total: progress("standard fields", part, total),

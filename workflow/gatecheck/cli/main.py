@@ -161,6 +161,7 @@ def calibrate(case_folder: CaseFolder) -> None:
             dose_to=config.dose.dose_to,
             out_root=linac_results_folder(layout.folder.resolve().parent),
             progress=lambda progress: write_calibration_progress(layout.transport, progress),
+            head=config.machine.head,
             source=_source(layout, config),
         )
     finally:
@@ -185,12 +186,14 @@ def plan_chunks(case_folder: CaseFolder) -> None:
         settings=config.transport,
         dose_to=config.dose.dose_to,
         out_folder=layout.transport,
+        head=config.machine.head,
         source=_source(layout, config),
     )
     histories = sum(chunk.histories for chunk in result.chunks)
+    core_seconds = histories * result.seconds_per_history + len(result.chunks) * result.seconds_start_up
     typer.echo(
         f"{len(result.chunks)} chunks, {histories / 1e6:.2f} million photons, "
-        f"about {histories * result.seconds_per_history / 60:.0f} core-minutes."
+        f"about {core_seconds / 60:.0f} core-minutes."
     )
 
 
@@ -217,6 +220,7 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
         patient_folder=layout.patient,
         settings=config.transport,
         dose_to=config.dose.dose_to,
+        head=config.machine.head,
         source=source,
     )
     simulate_chunk(
@@ -228,6 +232,7 @@ def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="n
         settings=config.transport,
         dose_to=config.dose.dose_to,
         out_folder=layout.transport,
+        head=config.machine.head,
         source=source,
     )
     count = count_photons(layout)
@@ -248,7 +253,7 @@ def merge(case_folder: CaseFolder) -> None:
     linac = _linac(layout, config)
     calibration = read_json(layout.calibration, CalibrationResult)
     source = _source(layout, config)
-    check_calibration(calibration, linac, config.transport, config.calibration, source)
+    check_calibration(calibration, linac, config.transport, config.calibration, source, head=config.machine.head)
     check_plan(
         read_json(layout.chunk_plan, ChunkPlan),
         delivery_path=layout.delivery,
@@ -256,6 +261,7 @@ def merge(case_folder: CaseFolder) -> None:
         patient_folder=layout.patient,
         settings=config.transport,
         dose_to=config.dose.dose_to,
+        head=config.machine.head,
         source=source,
     )
     result = merge_chunks(
@@ -330,6 +336,9 @@ def commission(
     predict: Annotated[
         bool, typer.Option("--predict", help="also simulate the standard fields with the fitted source, as a CSV table")
     ] = False,
+    leaves: Annotated[
+        bool, typer.Option(help="also simulate the MLC: transmission, gaps, tongue and groove, positions")
+    ] = True,
 ) -> None:
     """commissioning: fit a machine's photon source to beam data; writes a beam file, a page and a table."""
     from gatecheck.cli.commission import CommissionOptions, run_commissioning
@@ -343,6 +352,7 @@ def commission(
             histories=round(photons * 1e6),
             cores=cores,
             predict=predict,
+            leaves=leaves,
         )
     )
 

@@ -41,6 +41,8 @@ PERCENT_OF_MAXIMUM = (-2.0, 102.0)
 PERCENT_OF_AXIS = (-2.0, 200.0)
 WIDTHS = (0.1, 3 * LARGEST_JAW)
 OUTPUT_FACTORS = (0.1, 3.0)
+LEAF_TRANSMISSIONS = (1e-4, 0.1)
+LEAF_GAPS = (-2.0, 10.0)
 
 # A curve in per cent lies above this somewhere; one that doesn't is in fractions of 1.
 _FRACTION = 2.0
@@ -280,6 +282,57 @@ class OutputFactor(_Measured):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeafTransmission(_Measured):
+    """Mean dose under closed leaves, over interleaf leakage too, relative to the open field of the same jaws.
+
+    Attributes
+    ----------
+    depth : float
+    value : float
+        A ratio, not per cent; mean of both banks.
+    sigma : float or None
+        Standard uncertainty of `value`.
+    """
+
+    depth: float
+    value: float
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        _Measured.__post_init__(self)
+        _check_range("depth", self.depth, 0, DEEPEST)
+        low, high = LEAF_TRANSMISSIONS
+        if not low <= self.value <= high:
+            raise ValueError(f"leaf transmission {self.value:g}, expected a ratio from {low:g} to {high:g}")
+        _check_sigma("sigma", self.value, self.sigma)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DosimetricLeafGap(_Measured):
+    """Gap at which the dose of sweeping gaps would vanish, with the sign changed: LoSasso et al. (1998).
+
+    A measured gap, not the one that a treatment planning system was tuned to.
+
+    Attributes
+    ----------
+    depth : float
+    value : float
+    sigma : float or None
+        Standard uncertainty of `value`.
+    """
+
+    depth: float
+    value: float
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        _Measured.__post_init__(self)
+        _check_range("depth", self.depth, 0, DEEPEST)
+        _check_range("dosimetric leaf gap", self.value, *LEAF_GAPS)
+        _check_sigma("sigma", self.value, self.sigma)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BeamData:
     """Everything measured of one machine and energy.
 
@@ -293,7 +346,7 @@ class BeamData:
         Where the measurements come from.
     sha256 : str
         Of the file, or over those of the files that were joined; empty for data that were not read from a file.
-    depth_doses, profiles, widths, output_factors : tuple
+    depth_doses, profiles, widths, output_factors, leaf_transmissions, leaf_gaps : tuple
     notes : tuple of str
         What the reader left out or assumed, to be shown with the results.
     """
@@ -307,6 +360,8 @@ class BeamData:
     profiles: tuple[Profile, ...] = ()
     widths: tuple[ProfileWidth, ...] = ()
     output_factors: tuple[OutputFactor, ...] = ()
+    leaf_transmissions: tuple[LeafTransmission, ...] = ()
+    leaf_gaps: tuple[DosimetricLeafGap, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -318,7 +373,8 @@ class BeamData:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was measured."""
-        return not (self.depth_doses or self.profiles or self.widths or self.output_factors)
+        beam = self.depth_doses or self.profiles or self.widths or self.output_factors
+        return not (beam or self.leaf_transmissions or self.leaf_gaps)
 
 
 def check_line(name: str, text: str) -> None:

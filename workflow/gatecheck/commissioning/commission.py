@@ -6,18 +6,21 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gatecheck.commissioning.beam_data import BeamData
 from gatecheck.commissioning.beam_file import fitted_beam, write_beam
-from gatecheck.commissioning.fit import FitResult, fit
+from gatecheck.commissioning.fit import FitResult, correction_at, fit, judged_directly, predict_directly
+from gatecheck.commissioning.jaw_scale import JawScale, jaw_scale
 from gatecheck.commissioning.judgement import Judged
+from gatecheck.commissioning.leaves import commission_leaves
 from gatecheck.commissioning.observations import observations_of
 from gatecheck.commissioning.observe import CHAMBER_WIDTH
 from gatecheck.commissioning.page import Cost, write_page
-from gatecheck.commissioning.responses import requests_for, simulate_responses
+from gatecheck.commissioning.responses import requests_for, simulate_beam, simulate_responses
 from gatecheck.commissioning.water.electron_library import electron_library
+from gatecheck.commissioning.water.pencil import pencil_tables
 from gatecheck.config import TransportConfig
 from gatecheck.errors import InputError
 from gatecheck.files import write_atomically
@@ -30,7 +33,12 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
 _FEWEST = 12  # numbers in beam data that are worth a fit
-_SEED = 20_001
+_SEED, _SEEDS_APART = 20_001, 1_000
+
+_RESPONSE_SHARE = 0.5  # of the photons, for the responses: only their changes are used
+
+ROUNDS = 2
+"""How often the fitted source is simulated and fitted again with what that gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class Commissioned:
 
     result: FitResult
     judged: tuple[Judged, ...]
+    jaws: JawScale | None
     beam_file: Path
     page: Path
 
@@ -52,6 +61,7 @@ def commission(
     histories: int,
     batches: int = 8,
     processes: int = 2,
+    leaves: bool = True,
     progress: Progress | None = None,
 ) -> Commissioned:
     """Fit a machine's photon source to beam data.
@@ -63,6 +73,8 @@ def commission(
     ----------
     histories : int
         Source photons of a 100 x 100 mm field; others as their size asks.
+    leaves : bool
+        Whether the MLC is simulated too, with the fitted source, for the page.
     progress : callable, optional
         Called with what is being done, how many parts of it are done, and of how many.
 
@@ -85,25 +97,59 @@ def commission(
             progress(what, done, total)
 
     started = time.perf_counter()
-    say("electrons in water", 0, 1)
-    library = electron_library(settings, cache_folder() / "water")
-    seconds["Electrons in water (kept for later)"] = time.perf_counter() - started
+    tables = pencil_tables(
+        settings,
+        cache_folder() / "water",
+        processes=processes,
+        progress=lambda done, total: say("dose round single particles", done, total),
+    )
+    seconds["Dose round single particles (kept for later)"] = time.perf_counter() - started
+    requests = requests_for(observations)
     started = time.perf_counter()
     responses = simulate_responses(
-        requests_for(observations),
+        requests,
         linac=linac,
-        library=library,
-        histories=histories,
+        tables=tables,
+        histories=round(_RESPONSE_SHARE * histories),
         batches=batches,
         seed=_SEED,
         processes=processes,
-        progress=lambda done, total: say("fields", done, total),
+        progress=lambda done, total: say("responses of the source's parts", done, total),
     )
-    seconds["Fields in water"] = time.perf_counter() - started
+    seconds["Responses of the source's parts"] = time.perf_counter() - started
+    seconds["Fits"] = seconds["Fields of the fitted sources"] = 0.0
+    correction = None
+    for turn in range(ROUNDS + 1):
+        started = time.perf_counter()
+        say("fit", turn, ROUNDS + 1)
+        result = fit(linac.beam, observations, responses, correction=correction)
+        seconds["Fits"] += time.perf_counter() - started
+        started = time.perf_counter()
+        direct = simulate_beam(
+            requests,
+            linac=linac.model_copy(update={"beam": result.beam}),
+            tables=tables,
+            histories=histories,
+            batches=batches,
+            seed=_SEED + (turn + 1) * _SEEDS_APART,
+            processes=processes,
+            progress=lambda done, total: say("fields of the fitted source", done, total),
+        )
+        seconds["Fields of the fitted sources"] += time.perf_counter() - started
+        found = predict_directly(observations, direct)
+        correction = correction_at(result, found, responses)
+    result = judged_directly(result, found)
     started = time.perf_counter()
-    say("fit", 0, 1)
-    result = fit(linac.beam, observations, responses)
-    seconds["Fit"] = time.perf_counter() - started
+    leaf_fields = None
+    if leaves:
+        leaf_fields = commission_leaves(
+            linac.model_copy(update={"beam": result.beam}),
+            data,
+            electron_library(settings, cache_folder() / "water"),
+            processes=processes,
+            progress=progress,
+        )
+        seconds["Leaf fields"] = time.perf_counter() - started
     beam = fitted_beam(result, data_source=data.source, data_sha256=data.sha256)
     beam_file = out_folder / f"beam_{beam.name.lower()}.yaml"
     write_beam(beam_file, beam)
@@ -113,20 +159,25 @@ def commission(
         linac=linac,
         data=data,
         result=result,
-        responses=responses,
+        responses=direct,
+        leaves=leaf_fields,
         engine=describe_engine(settings),
         cost=Cost(histories, seconds),
     )
-    _write_table(out_folder / "commissioning.json", result, judged, seconds)
-    return Commissioned(result, judged, beam_file, page)
+    jaws = jaw_scale(judged, assumed=linac.machine.jaws.x.position_scale)
+    _write_table(out_folder / "commissioning.json", result, judged, jaws, seconds)
+    return Commissioned(result, judged, jaws, beam_file, page)
 
 
-def _write_table(path: Path, result: FitResult, judged: tuple[Judged, ...], seconds: dict[str, float]) -> None:
+def _write_table(
+    path: Path, result: FitResult, judged: tuple[Judged, ...], jaws: JawScale | None, seconds: dict[str, float]
+) -> None:
     content = {
         "schema_version": 1,
         "chi_squared": result.chi_squared,
         "degrees_of_freedom": result.degrees_of_freedom,
         "seconds": seconds,
+        "jaw_position_scale": None if jaws is None else asdict(jaws),
         "parameters": {
             one.parameter.name: {
                 "value": one.value,

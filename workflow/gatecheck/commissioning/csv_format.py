@@ -23,6 +23,8 @@ from gatecheck.commissioning.beam_data import (
     AXES,
     DEEPEST,
     LARGEST_DETECTOR,
+    LEAF_GAPS,
+    LEAF_TRANSMISSIONS,
     LONGEST_SSD,
     NOT_STATED,
     OUTPUT_FACTORS,
@@ -33,7 +35,9 @@ from gatecheck.commissioning.beam_data import (
     Axis,
     BeamData,
     DepthDose,
+    DosimetricLeafGap,
     JawField,
+    LeafTransmission,
     Normalisation,
     OutputFactor,
     Profile,
@@ -46,8 +50,8 @@ from gatecheck.errors import InputError
 from gatecheck.files import sha256_of_file, write_atomically
 
 FloatArray = npt.NDArray[np.float64]
-Measurement = DepthDose | Profile | ProfileWidth | OutputFactor
-Kind = Literal["depth_dose", "profile", "width", "output_factor"]
+Measurement = DepthDose | Profile | ProfileWidth | OutputFactor | LeafTransmission | DosimetricLeafGap
+Kind = Literal["depth_dose", "profile", "width", "output_factor", "leaf_transmission", "dosimetric_leaf_gap"]
 
 UNITS: dict[str, tuple[str, ...]] = {
     "depth_dose": ("percent_of_maximum", "as_measured"),
@@ -55,6 +59,8 @@ UNITS: dict[str, tuple[str, ...]] = {
     "width_50": ("mm",),
     "penumbra_80_20": ("mm",),
     "output_factor": ("ratio",),
+    "leaf_transmission": ("ratio",),
+    "dosimetric_leaf_gap": ("mm",),
 }
 """The quantities, and the units that each may have."""
 
@@ -65,6 +71,8 @@ _LIMITS = {
     "mm": WIDTHS,
     "ratio": OUTPUT_FACTORS,
 }
+# Of quantities that have narrower or other limits than their unit.
+_LIMITS_OF_QUANTITY = {"leaf_transmission": LEAF_TRANSMISSIONS, "dosimetric_leaf_gap": LEAF_GAPS}
 
 _NORMALISATIONS: dict[str, Normalisation] = {
     "percent_of_maximum": "maximum",
@@ -79,6 +87,8 @@ _KIND_OF: dict[str, Kind] = {
     "width_50": "width",
     "penumbra_80_20": "width",
     "output_factor": "output_factor",
+    "leaf_transmission": "leaf_transmission",
+    "dosimetric_leaf_gap": "dosimetric_leaf_gap",
 }
 
 _JAWS = ("jaw_x1_mm", "jaw_x2_mm", "jaw_y1_mm", "jaw_y2_mm")
@@ -151,6 +161,8 @@ def read_csv(path: Path) -> BeamData:
         profiles=tuple(m for m in made if isinstance(m, Profile)),
         widths=tuple(m for m in made if isinstance(m, ProfileWidth)),
         output_factors=tuple(m for m in made if isinstance(m, OutputFactor)),
+        leaf_transmissions=tuple(m for m in made if isinstance(m, LeafTransmission)),
+        leaf_gaps=tuple(m for m in made if isinstance(m, DosimetricLeafGap)),
     )
 
 
@@ -179,7 +191,7 @@ def _parsed(row: Row) -> tuple[_Conditions, _Point]:
         label=_label(row),
     )
     place = depth if quantity == "depth_dose" else off_axis
-    value = row.number("value", *_LIMITS[unit])
+    value = row.number("value", *_LIMITS_OF_QUANTITY.get(quantity, _LIMITS[unit]))
     return conditions, _Point(row, quantity, place, value, row.optional_number("sigma", 0))
 
 
@@ -317,11 +329,39 @@ def _output_factor(conditions: _Conditions, points: list[_Point]) -> OutputFacto
     )
 
 
+def _leaf_transmission(conditions: _Conditions, points: list[_Point]) -> LeafTransmission:
+    assert conditions.depth is not None
+    return LeafTransmission(
+        jaws=conditions.jaws,
+        source_surface_distance=conditions.source_surface_distance,
+        detector_diameter=conditions.detector_diameter,
+        label=conditions.label,
+        depth=conditions.depth,
+        value=points[0].value,
+        sigma=points[0].sigma,
+    )
+
+
+def _dosimetric_leaf_gap(conditions: _Conditions, points: list[_Point]) -> DosimetricLeafGap:
+    assert conditions.depth is not None
+    return DosimetricLeafGap(
+        jaws=conditions.jaws,
+        source_surface_distance=conditions.source_surface_distance,
+        detector_diameter=conditions.detector_diameter,
+        label=conditions.label,
+        depth=conditions.depth,
+        value=points[0].value,
+        sigma=points[0].sigma,
+    )
+
+
 _MAKERS: dict[str, Callable[[_Conditions, list[_Point]], Measurement]] = {
     "depth_dose": _depth_dose,
     "profile": _profile,
     "width": _width,
     "output_factor": _output_factor,
+    "leaf_transmission": _leaf_transmission,
+    "dosimetric_leaf_gap": _dosimetric_leaf_gap,
 }
 
 
@@ -369,6 +409,8 @@ def _rows_of(data: BeamData) -> Iterator[dict[str, str]]:
         *data.profiles,
         *data.widths,
         *data.output_factors,
+        *data.leaf_transmissions,
+        *data.leaf_gaps,
     )
     for measurement in measurements:
         conditions = _conditions_of(measurement)
@@ -399,6 +441,8 @@ _KINDS: dict[type[Measurement], Kind] = {
     Profile: "profile",
     ProfileWidth: "width",
     OutputFactor: "output_factor",
+    LeafTransmission: "leaf_transmission",
+    DosimetricLeafGap: "dosimetric_leaf_gap",
 }
 
 _Value = tuple[str, float | None, float, float | None]
@@ -412,8 +456,8 @@ def _values_of(measurement: Measurement) -> Iterator[_Value]:
         for index, (place, dose) in enumerate(zip(places, measurement.dose, strict=True)):
             sigma = None if measurement.sigma is None else float(measurement.sigma[index])
             yield quantity, float(place), float(dose), sigma
-    elif isinstance(measurement, OutputFactor):
-        yield "output_factor", None, measurement.value, measurement.sigma
+    elif isinstance(measurement, OutputFactor | LeafTransmission | DosimetricLeafGap):
+        yield _KINDS[type(measurement)], None, measurement.value, measurement.sigma
     else:
         if measurement.width_50 is not None:
             yield "width_50", None, measurement.width_50, measurement.width_sigma

@@ -20,7 +20,7 @@ from gatecheck.report.style import MARKERS, OKABE_ITO
 
 FloatArray = npt.NDArray[np.float64]
 
-_SETTINGS: dict[Any, Any] = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.linewidth": 0.6,
@@ -49,7 +49,7 @@ def curves_figure(
     tolerance : float
         Drawn as a band in the lower panel, in the quantity's unit.
     """
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(6.2, 4.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
         for number, ((label, places, curve), points) in enumerate(zip(lines, judged, strict=True)):
@@ -76,7 +76,7 @@ def curves_figure(
         upper.legend(fontsize=7.5, frameon=False)
         for axes in (upper, lower):
             axes.grid(linewidth=0.3, color="#bbbbbb")
-        return _as_data_uri(figure)
+        return as_data_uri(figure)
 
 
 def _place(one: Judged, along: str) -> float:
@@ -93,7 +93,7 @@ def _line(axes: Axes, label: str, places: FloatArray, curve: Curve, *, colour: s
 
 def parameters_figure(result: FitResult) -> str:
     """How far each parameter moved from where the fit began, in its own steps, with its uncertainty."""
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(6.2, 0.26 * len(result.parameters) + 0.9), layout="constrained")
         axes = figure.subplots()
         names = [one.parameter.name for one in result.parameters]
@@ -105,10 +105,10 @@ def parameters_figure(result: FitResult) -> str:
         axes.set_yticks(rows, names)
         axes.set_xlabel("change from the starting value, in steps of the parameter (bars: standard uncertainty)")
         axes.grid(linewidth=0.3, color="#bbbbbb")
-        return _as_data_uri(figure)
+        return as_data_uri(figure)
 
 
-def _as_data_uri(figure: Figure) -> str:
+def as_data_uri(figure: Figure) -> str:
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -8,7 +8,7 @@ uncertainties; it tells nothing of what the model leaves out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,11 @@ class Simulated:
     sigma: float
     nearby: tuple[float, float] | None = None
 
+    def shifted(self, by: float) -> Simulated:
+        """The same, higher by a number."""
+        nearby = None if self.nearby is None else (self.nearby[0] + by, self.nearby[1] + by)
+        return Simulated(self.value + by, self.sigma, nearby)
+
 
 @dataclass(frozen=True, slots=True)
 class FittedParameter:
@@ -88,6 +93,11 @@ class FitResult:
     chi_squared: float
     degrees_of_freedom: int
 
+    @property
+    def spot_scale(self) -> float:
+        """Of the focal spot, relative to the beam that the fit began with."""
+        return next((one.value for one in self.parameters if one.parameter.name == SPOT_SCALE.name), 1.0)
+
 
 def fit(
     beam: Beam,
@@ -95,8 +105,16 @@ def fit(
     responses: ResponseSet,
     *,
     parameters: Sequence[Parameter] = PARAMETERS,
+    correction: FloatArray | None = None,
 ) -> FitResult:
-    """Fit the parameters of a beam to observations."""
+    """Fit the parameters of a beam to observations.
+
+    Parameters
+    ----------
+    correction : ndarray of shape (n_observations,), optional
+        Added to what the responses give: `correction_at`.
+    """
+    added = np.zeros(len(observations)) if correction is None else correction
     steps = np.array([parameter.step for parameter in parameters])
     low = np.array([parameter.low for parameter in parameters]) / steps
     high = np.array([parameter.high for parameter in parameters]) / steps
@@ -108,7 +126,7 @@ def fit(
     def residuals(scaled: FloatArray) -> FloatArray:
         values = scaled * steps
         simulated = predict(with_values(beam, values, parameters), _spot_of(values, parameters), observations, averaged)
-        found = np.array([one.value for one in simulated])
+        found = np.array([one.value for one in simulated]) + added
         return np.concatenate([(found - measured) / sigma, _roughness(values, start, parameters)])
 
     solution = least_squares(
@@ -121,7 +139,12 @@ def fit(
     )
     values = solution.x * steps
     fitted_beam = with_values(beam, values, parameters)
-    simulated = predict(fitted_beam, _spot_of(values, parameters), observations, responses)
+    simulated = [
+        one.shifted(float(by))
+        for one, by in zip(
+            predict(fitted_beam, _spot_of(values, parameters), observations, responses), added, strict=True
+        )
+    ]
     data = residuals(solution.x)[: len(observations)]
     freedom = max(len(observations) - len(parameters), 1)
     chi_squared = float((data**2).sum())
@@ -138,6 +161,28 @@ def fit(
         chi_squared=chi_squared,
         degrees_of_freedom=freedom,
     )
+
+
+def predict_directly(observations: Sequence[Observation], responses: ResponseSet) -> list[Simulated]:
+    """What a machine's own source gives for each observation (responses of `simulate_beam`), with its sigma."""
+    return [_predicted(seen, np.ones(1), 1.0, responses) for seen in observations]
+
+
+def correction_at(result: FitResult, direct: Sequence[Simulated], responses: ResponseSet) -> FloatArray:
+    """What direct simulation of a fitted beam gives beyond the responses, shape (n_observations,).
+
+    The responses' weights differ from photon to photon, which makes their sums noisy; their change with a parameter
+    is not, for the photons stay the same. With this correction the fit has the direct simulation's
+    values and takes from the responses only how they change.
+    """
+    from_responses = predict(result.beam, result.spot_scale, result.observations, responses.averaged())
+    return np.array([one.value - other.value for one, other in zip(direct, from_responses, strict=True)])
+
+
+def judged_directly(result: FitResult, direct: Sequence[Simulated]) -> FitResult:
+    """The fit with values of a direct simulation of its beam, and their chi squared."""
+    pulls = [(one.value - seen.value) / seen.sigma for one, seen in zip(direct, result.observations, strict=True)]
+    return replace(result, simulated=tuple(direct), chi_squared=float(np.square(pulls).sum()))
 
 
 def _jacobian(function: object, place: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

@@ -84,8 +84,13 @@ def _depth_weights(bins: tuple[float, ...], depth: float) -> FloatArray:
 
 def depth_weights(response: Response, depths: npt.ArrayLike) -> FloatArray:
     """Rows of weights that give the dose on the axis at depths, shape (n, n_bins)."""
-    bins = tuple(response.depth.tolist())
-    return np.array([_depth_weights(bins, float(depth)) for depth in np.atleast_1d(np.asarray(depths, dtype=float))])
+    wanted = np.atleast_1d(np.asarray(depths, dtype=float))
+    return _depth_rows(tuple(response.depth.tolist()), tuple(wanted.tolist()))
+
+
+@functools.lru_cache(maxsize=4096)
+def _depth_rows(bins: tuple[float, ...], depths: tuple[float, ...]) -> FloatArray:
+    return np.array([_depth_weights(bins, depth) for depth in depths])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gatecheck.commissioning.beam_data import BeamData
 from gatecheck.commissioning.figures import curves_figure, parameters_figure
 from gatecheck.commissioning.fit import FitResult
+from gatecheck.commissioning.jaw_scale import jaw_scale
 from gatecheck.commissioning.judgement import TOLERANCES, Judged, judge
+from gatecheck.commissioning.leaf_page import LeafSection
 from gatecheck.commissioning.observe import Curve, off_axis_ratio, percent_depth_dose
 from gatecheck.commissioning.responses import ResponseSet, profile_index
-from gatecheck.commissioning.water.source_basis import weights as basis_weights
 from gatecheck.files import write_atomically
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.model import Engine
@@ -55,6 +56,7 @@ def write_page(
     data: BeamData,
     result: FitResult,
     responses: ResponseSet,
+    leaves: LeafSection | None,
     engine: Engine,
     cost: Cost,
 ) -> tuple[Judged, ...]:
@@ -82,6 +84,8 @@ def write_page(
         tolerances=TOLERANCES,
         drawings=_drawings(result, responses, judged),
         parameters=parameters_figure(result),
+        leaves=leaves,
+        jaws=jaw_scale(judged, assumed=linac.machine.jaws.x.position_scale),
         engine=engine,
         cost=cost,
         condition=condition,
@@ -113,7 +117,7 @@ def condition(one: Judged) -> str:
 
 
 def _drawings(result: FitResult, responses: ResponseSet, judged: Sequence[Judged]) -> list[Drawing]:
-    weights = basis_weights(responses.basis, result.beam)
+    weights = np.ones(1)  # the fitted source's own simulation
     groups: dict[tuple[object, ...], list[Judged]] = defaultdict(list)
     for one in judged:
         seen = one.observation

@@ -50,6 +50,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("extra_focal.sigma", "mm", 2.0, 4.0, 40.0),
     Parameter("contaminant_electrons.per_photon", "", 0.003, 0.0, 0.1),
     Parameter("contaminant_electrons.mean_energy", "MeV", 0.2, 0.3, 3.0),
+    Parameter("contaminant_electrons.sigma", "mm", 5.0, 5.0, 60.0),
     SPOT_SCALE,
 )
 

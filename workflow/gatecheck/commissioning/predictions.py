@@ -18,9 +18,10 @@ import numpy.typing as npt
 from gatecheck.commissioning.beam_data import JawField
 from gatecheck.commissioning.observe import Curve, depth_dose, edge, off_axis_ratio, percent_depth_dose
 from gatecheck.commissioning.responses import share_of
-from gatecheck.commissioning.water.electron_library import ElectronLibrary
+from gatecheck.commissioning.water.field import expected_field
+from gatecheck.commissioning.water.pencil import PencilTables
 from gatecheck.commissioning.water.source_basis import BeamSampling
-from gatecheck.commissioning.water.tank import Response, TankSetup, simulate_field
+from gatecheck.commissioning.water.tank import Response, TankSetup
 from gatecheck.files import write_atomically
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.fast_head.tables import source_of
@@ -68,7 +69,7 @@ class Predictions:
 
 def predict_fields(
     linac: LinacModel,
-    library: ElectronLibrary,
+    tables: PencilTables,
     *,
     histories: int,
     batches: int = 10,
@@ -85,7 +86,7 @@ def predict_fields(
             "setups": setups,
             "linac": linac,
             "sampling": sampling,
-            "library": library,
+            "tables": tables,
             "histories": max(round(histories * share_of(jaws) / batches), 1),
             "batches": batches,
             "seed": seed + number,
@@ -94,21 +95,18 @@ def predict_fields(
     ]
     responses: dict[tuple[JawField, float], Response] = {}
     seconds: dict[str, float] = {}
-    for start in range(0, len(fields), processes):
-        part = run_in_processes(timed_field, arguments[start : start + processes], processes=processes)
-        for (jaws, setups), (took, found) in zip(fields[start : start + processes], part, strict=True):
-            seconds[str(jaws)] = took
-            for setup, response in zip(setups, found, strict=True):
-                responses[jaws, setup.source_surface_distance] = response
-        if progress is not None:
-            progress(min(start + processes, len(fields)), len(fields))
+    every = run_in_processes(timed_field, arguments, processes=processes, progress=progress)
+    for (jaws, setups), (took, found) in zip(fields, every, strict=True):
+        seconds[str(jaws)] = took
+        for setup, response in zip(setups, found, strict=True):
+            responses[jaws, setup.source_surface_distance] = response
     return Predictions(tuple(_lines(responses)), seconds)
 
 
 def timed_field(**arguments: object) -> tuple[float, list[Response]]:
-    """`simulate_field` with the seconds that it took."""
+    """`expected_field` with the seconds that it took."""
     started = time.perf_counter()
-    responses = simulate_field(**arguments)  # type: ignore[arg-type]
+    responses = expected_field(**arguments)  # type: ignore[arg-type]
     return time.perf_counter() - started, responses
 
 

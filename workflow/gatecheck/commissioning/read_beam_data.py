@@ -50,6 +50,8 @@ def read_beam_data(paths: Sequence[Path], *, detector_diameter: float | None = N
         profiles=tuple(curve for part in parts for curve in part.profiles),
         widths=tuple(width for part in parts for width in part.widths),
         output_factors=tuple(factor for part in parts for factor in part.output_factors),
+        leaf_transmissions=tuple(one for part in parts for one in part.leaf_transmissions),
+        leaf_gaps=tuple(one for part in parts for one in part.leaf_gaps),
         notes=tuple(note for part in parts for note in part.notes),
     )
 

@@ -12,10 +12,19 @@ import numpy.typing as npt
 from gatecheck.commissioning.beam_data import JawField
 from gatecheck.commissioning.observations import Observation
 from gatecheck.commissioning.parameters import SPOT_SCALE, with_values
-from gatecheck.commissioning.water.electron_library import ElectronLibrary
-from gatecheck.commissioning.water.source_basis import BasisSampling, SourceBasis, basis_for, proposal_source
-from gatecheck.commissioning.water.tank import Response, TankSetup, simulate_field
+from gatecheck.commissioning.water.field import expected_field
+from gatecheck.commissioning.water.pencil import PencilTables
+from gatecheck.commissioning.water.source_basis import (
+    BasisSampling,
+    BeamSampling,
+    Sampling,
+    SourceBasis,
+    basis_for,
+    proposal_source,
+)
+from gatecheck.commissioning.water.tank import Response, TankSetup
 from gatecheck.linac.model import LinacModel
+from gatecheck.transport.fast_head.tables import source_of
 from gatecheck.transport.process import run_in_processes
 
 FloatArray = npt.NDArray[np.float64]
@@ -96,7 +105,7 @@ def simulate_responses(
     requests: Sequence[FieldRequest],
     *,
     linac: LinacModel,
-    library: ElectronLibrary,
+    tables: PencilTables,
     histories: int,
     batches: int,
     seed: int,
@@ -114,11 +123,7 @@ def simulate_responses(
     spot_share : float
         Of the histories, for each other size of the spot.
     """
-    basis = basis_for(
-        linac.beam,
-        opening_radius=linac.machine.primary_collimator.opening_radius,
-        axis_distance=linac.machine.source_axis_distance,
-    )
+    basis = basis_of(linac)
     tasks: list[tuple[FieldRequest, float]] = []
     for request in requests:
         tasks.append((request, 1.0))
@@ -127,31 +132,84 @@ def simulate_responses(
             reduced = FieldRequest(request.jaws, edges)
             tasks += [(reduced, scale) for scale in spot_scales if scale != 1.0]
     arguments = [
-        {
-            "field": request.jaws,
-            "setups": request.setups,
-            "linac": _with_spot(linac, scale),
-            "sampling": BasisSampling(basis, proposal_source(basis, _with_spot(linac, scale).beam)),
-            "library": library,
-            "histories": max(
-                round(histories * share_of(request.jaws) * (1.0 if scale == 1.0 else spot_share) / batches), 1
-            ),
-            "batches": batches,
-            "seed": seed + number,
-        }
+        _arguments(
+            request,
+            _with_spot(linac, scale),
+            BasisSampling(basis, proposal_source(basis, _with_spot(linac, scale).beam)),
+            tables=tables,
+            histories=histories if scale == 1.0 else round(histories * spot_share),
+            batches=batches,
+            seed=seed + number,
+        )
         for number, (request, scale) in enumerate(tasks)
     ]
+    return ResponseSet(basis, _simulated(tasks, arguments, processes, progress))
+
+
+def simulate_beam(
+    requests: Sequence[FieldRequest],
+    *,
+    linac: LinacModel,
+    tables: PencilTables,
+    histories: int,
+    batches: int,
+    seed: int,
+    processes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> ResponseSet:
+    """Simulate all requests with the machine's own source, as the patient's dose is: responses of one element."""
+    sampling = BeamSampling(source_of(linac))
+    arguments = [
+        _arguments(request, linac, sampling, tables=tables, histories=histories, batches=batches, seed=seed + number)
+        for number, request in enumerate(requests)
+    ]
+    tasks = [(request, 1.0) for request in requests]
+    return ResponseSet(basis_of(linac), _simulated(tasks, arguments, processes, progress))
+
+
+def basis_of(linac: LinacModel) -> SourceBasis:
+    """The basis round a machine's beam."""
+    return basis_for(
+        linac.beam,
+        opening_radius=linac.machine.primary_collimator.opening_radius,
+        axis_distance=linac.machine.source_axis_distance,
+    )
+
+
+def _arguments(
+    request: FieldRequest,
+    linac: LinacModel,
+    sampling: Sampling,
+    *,
+    tables: PencilTables,
+    histories: int,
+    batches: int,
+    seed: int,
+) -> dict[str, object]:
+    return {
+        "field": request.jaws,
+        "setups": request.setups,
+        "linac": linac,
+        "sampling": sampling,
+        "tables": tables,
+        "histories": max(round(histories * share_of(request.jaws) / batches), 1),
+        "batches": batches,
+        "seed": seed,
+    }
+
+
+def _simulated(
+    tasks: Sequence[tuple[FieldRequest, float]],
+    arguments: Sequence[dict[str, object]],
+    processes: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[tuple[JawField, float, float], Response]:
     found: dict[tuple[JawField, float, float], Response] = {}
-    done = 0
-    for start in range(0, len(tasks), processes):
-        part = run_in_processes(simulate_field, arguments[start : start + processes], processes=processes)
-        for (request, scale), responses in zip(tasks[start : start + processes], part, strict=True):
-            for setup, response in zip(request.setups, responses, strict=True):
-                found[request.jaws, setup.source_surface_distance, scale] = response
-        done += len(part)
-        if progress is not None:
-            progress(done, len(tasks))
-    return ResponseSet(basis, found)
+    every = run_in_processes(expected_field, arguments, processes=processes, progress=progress)
+    for (request, scale), responses in zip(tasks, every, strict=True):
+        for setup, response in zip(request.setups, responses, strict=True):
+            found[request.jaws, setup.source_surface_distance, scale] = response
+    return found
 
 
 def share_of(jaws: JawField) -> float:

@@ -17,7 +17,7 @@ from gatecheck.errors import ResultError
 from gatecheck.files import read_image, read_json, sha256_of_file, sha256_of_json
 from gatecheck.layout import CaseLayout
 from gatecheck.patient.model import PatientModel
-from gatecheck.transport.model import CalibrationResult
+from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse
 
 _METERSET_TOLERANCE = 1e-6  # relative; the same number went through several files
 _DIRECTION_TOLERANCE = 1e-6
@@ -34,6 +34,8 @@ class ReportInputs:
     layout : CaseLayout
     hashes : dict of str to str
         Role of each file read: its SHA-256.
+    chunk_plan : ChunkPlan, optional
+        None where chunks.json is not kept.
     """
 
     layout: CaseLayout
@@ -44,10 +46,16 @@ class ReportInputs:
     calibration: CalibrationResult
     comparison: Comparison
     hashes: dict[str, str]
+    chunk_plan: ChunkPlan | None = None
 
     @property
     def has_tps_dose(self) -> bool:
         return self.comparison.has_tps_dose
+
+    @property
+    def phase_space(self) -> PhaseSpaceUse | None:
+        """The recorded source; None where the machine model's own was used, or chunks.json is not kept."""
+        return None if self.chunk_plan is None else self.chunk_plan.phase_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,12 @@ def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
         calibration=read_json(files["calibration"], CalibrationResult),
         comparison=read_json(files["comparison"], Comparison),
         hashes={role: _hash(path) for role, path in _with_images(files, layout, case).items()},
+        chunk_plan=_read_chunk_plan(layout),
     )
     _check_case(inputs)
     _check_delivery(inputs)
     _check_calibration(inputs)
+    _check_chunk_plan(inputs)
     _check_comparison(inputs)
     return inputs
 
@@ -130,7 +140,12 @@ def _with_images(files: dict[str, Path], layout: CaseLayout, case: Case) -> dict
     }
     if case.tps_dose is not None:
         images["tps_dose"] = layout.case / case.tps_dose.image.file
-    return files | images
+    kept = {"chunk_plan": layout.chunk_plan} if layout.chunk_plan.exists() else {}
+    return files | images | kept
+
+
+def _read_chunk_plan(layout: CaseLayout) -> ChunkPlan | None:
+    return read_json(layout.chunk_plan, ChunkPlan) if layout.chunk_plan.exists() else None
 
 
 def _hash(path: Path) -> str:
@@ -212,6 +227,12 @@ def _check_calibration(inputs: ReportInputs) -> None:
         raise ResultError(
             f"calibration.json: made with another {differing} than the dose. Run calibrate and merge again."
         )
+
+
+def _check_chunk_plan(inputs: ReportInputs) -> None:
+    plan = inputs.chunk_plan
+    if plan is not None and plan.inputs_sha256 != inputs.merge.inputs_sha256:
+        raise ResultError("chunks.json: made from other inputs than merge.json. Run merge again.")
 
 
 def _check_comparison(inputs: ReportInputs) -> None:

@@ -12,7 +12,13 @@ from gatecheck.compare.model import DoseMetrics, StructureComparison
 from gatecheck.delivery.model import BeamTimeline
 from gatecheck.files import HandedOn
 from gatecheck.report.inputs import ReportInputs
-from gatecheck.transport.model import Engine
+from gatecheck.transport.model import Engine, PhaseSpaceUse
+
+_LATENT = "latent-uncertainty"
+_LATENT_NOT_RECORDED = (
+    "The source is a recorded phase space, but chunks.json is not kept: the latent uncertainty of the histories that "
+    "the dose was made from is not known."
+)
 
 
 class _Part(BaseModel):
@@ -22,7 +28,7 @@ class _Part(BaseModel):
 class SummaryWarning(_Part):
     """Something that a signing physicist has to know."""
 
-    room: str = Field(description="case, patient, dose, compare or report")
+    room: str = Field(description="case, patient, transport, dose, compare or report")
     code: str = Field(description="stable short name, empty where the room gives none")
     message: str
 
@@ -68,6 +74,7 @@ class SummaryCalibration(_Part):
     relative_sigma: float = Field(description="common to every voxel; not part of any other sigma given")
     histories: int
     reference: dict[str, float | str]
+    phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
 
 
 class SummaryStructure(_Part):
@@ -118,6 +125,9 @@ class Summary(HandedOn):
     clinical: bool = Field(description="False: not for clinical use")
     physics_list: str
     engine: Engine
+    phase_space: PhaseSpaceUse | None = Field(
+        None, description="recorded source with its latent sigma; null: the machine model's source"
+    )
     calibration: SummaryCalibration
     seconds_of_chunks: float
     peak_memory_mb: float
@@ -165,6 +175,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         clinical=merge.engine.clinical,
         physics_list=merge.engine.physics_list,
         engine=merge.engine,
+        phase_space=inputs.phase_space,
         calibration=SummaryCalibration(
             machine=calibration.machine,
             linac_sha256=calibration.linac_sha256,
@@ -173,6 +184,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
             relative_sigma=merge.calibration_relative_sigma,
             histories=calibration.histories,
             reference=calibration.reference,
+            phase_space=calibration.phase_space,
         ),
         seconds_of_chunks=merge.seconds_of_chunks,
         peak_memory_mb=merge.peak_memory_mb,
@@ -246,12 +258,10 @@ def _structure(structure: StructureComparison) -> SummaryStructure:
 
 def _warnings(inputs: ReportInputs, preferred: Sequence[str]) -> tuple[SummaryWarning, ...]:
     found = [SummaryWarning(room="case", code=w.code, message=w.message) for w in inputs.case.warnings]
-    for room, messages in (
-        ("patient", inputs.patient.warnings),
-        ("dose", inputs.merge.warnings),
-        ("compare", inputs.comparison.warnings),
-    ):
-        found += [SummaryWarning(room=room, code="", message=message) for message in messages]
+    found += _of_room("patient", inputs.patient.warnings)
+    found += _transport_warnings(inputs)
+    found += _of_room("dose", inputs.merge.warnings)
+    found += _of_room("compare", inputs.comparison.warnings)
     found += _own_warnings(inputs)
     known = {structure.name for structure in inputs.case.structures}
     found += [
@@ -260,6 +270,31 @@ def _warnings(inputs: ReportInputs, preferred: Sequence[str]) -> tuple[SummaryWa
         if name not in known
     ]
     return tuple(found)
+
+
+def _of_room(room: str, messages: Iterable[str], code: str = "") -> list[SummaryWarning]:
+    return [SummaryWarning(room=room, code=code, message=message) for message in messages]
+
+
+def _transport_warnings(inputs: ReportInputs) -> list[SummaryWarning]:
+    """What the files of a phase space gave reason to doubt, and where its latent sigma is the larger one."""
+    use = inputs.phase_space
+    if use is None:
+        lost = inputs.calibration.phase_space is not None
+        return _of_room("transport", [_LATENT_NOT_RECORDED] if lost else [], _LATENT)
+    found = _of_room("transport", use.warnings, "phase-space")
+    floor, reached = use.latent_floor, inputs.merge.mean_relative_sigma
+    if floor is not None and floor[1] > reached:
+        found += _of_room("transport", [_floor_warning(*floor, reached)], _LATENT)
+    return found
+
+
+def _floor_warning(side: float, latent: float, reached: float) -> str:
+    return (
+        f"The latent uncertainty of the phase space, {100 * latent:.2f} % (k = 1) in a square of {side:g} mm, is "
+        f"larger than the mean relative sigma of {100 * reached:.2f} % that the run reached. Using its histories "
+        "more often cannot lower it: more histories (other files under machine.phase_space.files) are needed."
+    )
 
 
 def _own_warnings(inputs: ReportInputs) -> list[SummaryWarning]:

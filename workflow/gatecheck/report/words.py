@@ -6,6 +6,7 @@ import re
 
 from gatecheck.compare.model import Metric
 from gatecheck.report.summary import AxisRange, SummaryBeam
+from gatecheck.transport.model import PhaseSpaceUse
 
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -90,6 +91,34 @@ def position(point: tuple[float, float, float]) -> str:
     return ", ".join(number(value, 1) for value in point)
 
 
+def recorded_source(use: PhaseSpaceUse) -> str:
+    """A phase space and how much of it was used."""
+    held = f"{number(use.particles)} particles of {number(use.histories)} histories"
+    each = f"{number(use.histories_used)} of the histories used {_times(use.recycle)} each"
+    turned = ", each use turned about the beam axis by an angle of its own" if use.rotate else ""
+    return f"{_files(use.files)} with {held}; {each}{turned}"
+
+
+def latent(use: PhaseSpaceUse) -> str:
+    """The latent relative sigma of each square, and that no simulation lowers it."""
+    squares = "; ".join(
+        f"{side}{_THIN}mm: {'no photon crosses it' if sigma is None else percent(sigma)}"
+        for side, sigma in use.latent_relative_sigma.items()
+    )
+    return (
+        f"{squares}: energy fluence in centred squares of this side at the isocentre plane, before jaws and leaves. It "
+        "cannot be simulated away: using the same histories more often leaves it as it is, only more histories lower it"
+    )
+
+
+def _files(count: int) -> str:
+    return f"{count} {'file' if count == 1 else 'files'}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{number(count)} times"
+
+
 def setting_name(key: str) -> str:
     """A key of the configuration or of a JSON file, as words with its unit."""
     words = re.sub(r"[_\s]+", " ", key).strip()
@@ -123,6 +152,8 @@ FILTERS = {
         gantry,
         jaw,
         position,
+        recorded_source,
+        latent,
         setting_name,
         setting_value,
         hash_groups,

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.commissioning.water.air import through_air
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.compton import turned
 from gatecheck.transport.fast_head.random import start_stream, uniform
@@ -35,6 +36,7 @@ BASIS_ENTRIES = 4
 _LOCAL_BELOW = 0.05  # MeV
 _SOFTEST_PHOTON = 0.01  # of the electron's energy: bremsstrahlung below is left where it is
 _V, _W = U + 1, U + 2
+_NO_RINGS: FloatArray = np.empty(0)
 
 
 class Library(NamedTuple):
@@ -65,6 +67,9 @@ class Detectors(NamedTuple):
         Of the strip on both sides of a profile's line.
     profile_step : float
         Of bins along a profile, counted from the axis, both sides together.
+    rings : ndarray of shape (n_rings,)
+        Squares of rings' outer radii, rising. Where there are any, nothing but the energy between rings is
+        scored, into `Bins.depth_dose` with the rings in place of the basis' elements.
     """
 
     surface: float
@@ -75,6 +80,7 @@ class Detectors(NamedTuple):
     half_thickness: float
     half_width: float
     profile_step: float
+    rings: FloatArray = _NO_RINGS
 
 
 class Bins(NamedTuple):
@@ -98,6 +104,12 @@ def _add(x: float, y: float, z: float, energy: float, index: Any, share: Any, de
     if depth <= 0.0:
         return
     squared = x * x + z * z
+    if len(detectors.rings) > 0:
+        row = int(depth / detectors.depth_step)
+        ring = np.searchsorted(detectors.rings, squared, side="right")
+        if row < len(bins.depth_dose) and ring < len(detectors.rings):
+            bins.depth_dose[row, ring] += energy
+        return
     limit = detectors.radius * detectors.radius
     if squared < limit:
         row = int(depth / detectors.depth_step)
@@ -120,7 +132,7 @@ def _add(x: float, y: float, z: float, energy: float, index: Any, share: Any, de
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def score_charged(  # noqa: PLR0915 - one electron's end in the order it happens
+def score_charged(
     charged: FloatArray,
     library: Library,
     picks: int,
@@ -137,7 +149,7 @@ def score_charged(  # noqa: PLR0915 - one electron's end in the order it happens
     Parameters
     ----------
     charged : ndarray of shape (n, COLUMNS)
-        Those above the surface fly straight on to it; the air takes nothing from them.
+        Those above the surface fly to it through air.
     picks : int
         Points of the library for each electron.
     basis_index, basis_share : ndarray of shape (n_rays, BASIS_ENTRIES)
@@ -158,12 +170,9 @@ def score_charged(  # noqa: PLR0915 - one electron's end in the order it happens
         x, y, z = charged[row, X], charged[row, Y], charged[row, Z]
         u, v, w = charged[row, U], charged[row, _V], charged[row, _W]
         if y < detectors.surface:
-            if v <= 0.0:
+            energy, x, y, z, u, v, w = through_air(energy, x, y, z, u, v, w, detectors.surface, state)
+            if energy <= 0.0:
                 continue
-            way = (detectors.surface - y) / v
-            x += way * u
-            z += way * w
-            y = detectors.surface + 1e-9
         label = int(charged[row, LABEL])
         index, share = basis_index[label], basis_share[label]
         reach = 0.0

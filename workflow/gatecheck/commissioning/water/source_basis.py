@@ -11,6 +11,7 @@ focal spot's size is not among them; it is a setting of the simulation.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,9 +55,10 @@ EXTRA_FOCAL_RADIUS = np.array([0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 20.0, 25.0, 30.0,
 ELECTRON_RADIUS = np.array([0.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 130.0])
 
 # The proposal: photons of each part relative to the focal ones, and widths of the discs, mm.
-_NUMBER = np.array([1.0, 0.25, 0.12])
+_NUMBER = np.array([1.0, 0.12, 0.06])
 _SIGMA = np.array([0.0, 20.0, 35.0])
-_FLAT_SHARE = 0.5  # of the proposal's energies; the rest is a usual 6 MV spectrum
+# Of the proposal's energies; the rest is the beam's own spectrum, so that the weights near it are alike.
+_FLAT_SHARE, _FLAT_ELECTRONS = 0.2, 0.5
 _FINE = 4001
 
 
@@ -159,6 +161,7 @@ def basis_for(beam: Beam, *, opening_radius: float, axis_distance: float) -> Sou
         _electron_number(beam.contaminant_electrons, electron_energy),
         ELECTRON_ENERGY[0],
         ELECTRON_ENERGY[-1],
+        flat=_FLAT_ELECTRONS,
     )
     inner = np.array(
         [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0, 120.0, 140.0, 160.0, 180.0, 200.0, 225.0]
@@ -175,12 +178,14 @@ def basis_for(beam: Beam, *, opening_radius: float, axis_distance: float) -> Sou
     )
 
 
-def _mixed(energy: FloatArray, number: FloatArray, low: float, high: float) -> tuple[FloatArray, FloatArray]:
+def _mixed(
+    energy: FloatArray, number: FloatArray, low: float, high: float, *, flat: float = _FLAT_SHARE
+) -> tuple[FloatArray, FloatArray]:
     """A density that is partly flat from low to high and partly the given one."""
     grid = np.linspace(low, high, _FINE)
     usual = np.interp(grid, energy, number, left=0.0, right=0.0)
     usual /= np.trapezoid(usual, grid)
-    return grid, _FLAT_SHARE / (high - low) + (1.0 - _FLAT_SHARE) * usual
+    return grid, flat / (high - low) + (1.0 - flat) * usual
 
 
 def proposal_source(basis: SourceBasis, beam: Beam) -> Source:
@@ -272,13 +277,18 @@ def _ratio(
     """Density of energies over the proposal's at the nodes; the mean over each node's hat keeps sharp edges right."""
     grid, proposed = proposal
     wanted = np.interp(grid, energy, number, left=0.0, right=0.0)
-    wanted = wanted / np.trapezoid(wanted, grid)
-    result = np.empty(len(nodes))
-    for place in range(len(nodes)):
-        corners = nodes[max(place - 1, 0) : place + 2]
-        hat = np.interp(grid, corners, np.where(corners == nodes[place], 1.0, 0.0), left=0.0, right=0.0)
-        result[place] = np.trapezoid(hat * wanted, grid) / np.trapezoid(hat * proposed, grid)
-    return result
+    hats = _hats_on(tuple(nodes.tolist()), float(grid[0]), float(grid[-1]))
+    # The trapezoidal rule on an even grid; its step drops out of the quotient.
+    return np.asarray((hats @ wanted) / (np.trapezoid(wanted, grid) * (hats @ proposed)))
+
+
+@functools.lru_cache(maxsize=16)
+def _hats_on(nodes: tuple[float, ...], low: float, high: float) -> FloatArray:
+    """Each node's hat on the proposal's grid of energies, shape (n_nodes, _FINE), ends of the grid halved."""
+    grid = np.linspace(low, high, _FINE)
+    hats = np.array([np.interp(grid, nodes, row) for row in np.eye(len(nodes))])
+    hats[:, [0, -1]] *= 0.5
+    return hats
 
 
 def _extra_focal_weights(basis: SourceBasis, beam: Beam) -> FloatArray:

@@ -6,13 +6,14 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from gatecheck.commissioning.beam_data import JawField
+from gatecheck.commissioning.water import air as air_transport
 from gatecheck.commissioning.water import scoring
 from gatecheck.commissioning.water.electron_library import ElectronLibrary
 from gatecheck.commissioning.water.scoring import Bins, Detectors, Library, as_library, room_for_photons, score_charged
@@ -25,6 +26,7 @@ from gatecheck.transport.fast_head.rays import RAY_LABEL
 from gatecheck.transport.fast_head.sample import Rays, collimated, emitted_rays, plan_emission
 from gatecheck.transport.materials import air, water
 from gatecheck.transport.photon_tracker import cross_sections, kernel
+from gatecheck.transport.photon_tracker.kernel import Boxes
 from gatecheck.transport.photon_tracker.track import boxes_of, charged_of
 from gatecheck.transport.volumes import HomogeneousVolume
 
@@ -36,8 +38,8 @@ _GENERATIONS = 4  # photons, what their electrons radiate, and so on; later ones
 _MARGIN = 150.0  # mm of water beside the field
 _BESIDE_PROFILE = 40.0  # mm beyond the field that a profile reaches
 _BEYOND = 150.0  # mm of water below the last depth
-_DEPTH_STEP = 1.0
-_PROFILE_STEP = 1.0
+DEPTH_STEP = 1.0
+PROFILE_STEP = 1.0
 _HALF_THICKNESS = 4.0
 CHAMBER_RADIUS = 3.05  # mm: of a compact ionisation chamber of 0.13 cm3
 _CURVED_SHARE = 0.3  # radius of the scored disc, as a share of the field's shorter side
@@ -110,6 +112,22 @@ def field_delivery(field: JawField, linac: LinacModel) -> Delivery:
     return Delivery(beams=(beam,), patient_position="HFS", fractions=1, made_from_sha256=linac.content_sha256)
 
 
+def depth_bins(setup: TankSetup) -> FloatArray:
+    """Centres of the depth dose's bins, mm."""
+    return np.asarray(DEPTH_STEP * (np.arange(round(setup.deepest / DEPTH_STEP)) + 0.5), dtype=float)
+
+
+def profile_bins(field: JawField, setup: TankSetup, axis_distance: float) -> FloatArray:
+    """Centres of the profiles' bins, mm from the axis: beyond the field at its deepest."""
+    reach = _half_at_bottom(field, setup, axis_distance) + _BESIDE_PROFILE
+    return np.asarray(PROFILE_STEP * (np.arange(round(reach / PROFILE_STEP)) + 0.5), dtype=float)
+
+
+def _half_at_bottom(field: JawField, setup: TankSetup, axis_distance: float) -> float:
+    magnified = (setup.source_surface_distance + setup.deepest) / axis_distance
+    return magnified * max(abs(field.x1), field.x2, abs(field.y1), field.y2)
+
+
 def shorter_side(field: JawField) -> float:
     """The smaller of both openings, mm."""
     return min(field.size_x, field.size_y)
@@ -122,13 +140,13 @@ def detectors_for(field: JawField, setup: TankSetup, linac: LinacModel) -> Detec
     is_curved = wide > 2.0 * CHAMBER_RADIUS
     return Detectors(
         surface=setup.source_surface_distance - linac.machine.source_axis_distance,
-        depth_step=_DEPTH_STEP,
+        depth_step=DEPTH_STEP,
         radius=wide if is_curved else CHAMBER_RADIUS,
         is_curved=is_curved,
         profile_depth=np.array(setup.profile_depth),
         half_thickness=_HALF_THICKNESS,
         half_width=max(min(_STRIP_SHARE * shorter_side(field), _MOST_STRIP), CHAMBER_RADIUS),
-        profile_step=_PROFILE_STEP,
+        profile_step=PROFILE_STEP,
     )
 
 
@@ -143,6 +161,7 @@ def simulate_field(
     batches: int,
     seed: int,
     detectors: Sequence[Detectors] | None = None,
+    delivery: Delivery | None = None,
 ) -> list[Response]:
     """One field in several tanks, from the same source photons.
 
@@ -154,8 +173,12 @@ def simulate_field(
         Source photons in each batch.
     detectors : sequence of Detectors, optional
         For each setup; those of `detectors_for` otherwise.
+    delivery : Delivery, optional
+        What is delivered instead of the static field without MLC; `field` then only says how far the water and the
+        profiles reach.
     """
-    plan = plan_emission(field_delivery(field, linac), linac, histories, source=sampling.source)
+    delivered = delivery or field_delivery(field, linac)
+    plan = plan_emission(delivered, linac, histories, source=sampling.source)
     chosen = detectors or [detectors_for(field, setup, linac) for setup in setups]
     tanks = [
         _Tank(field, setup, linac, sampling.size, library, bins) for setup, bins in zip(setups, chosen, strict=True)
@@ -167,7 +190,7 @@ def simulate_field(
             rays.rows[:, RAY_LABEL] = np.arange(len(rays.rows))
             tally = np.zeros(len(collimation.FATES))
             for particles in collimated(Rays(rays.rows, rays.states), plan.setting, tally):
-                charged_and_photons = _as_tracked(particles)
+                charged_and_photons = as_tracked(particles)
                 for tank in tanks:
                     tank.score(charged_and_photons, index, share, seed=batch_seed * 10_000 + block)
         for tank in tanks:
@@ -175,7 +198,37 @@ def simulate_field(
     return [tank.response() for tank in tanks]
 
 
-def _as_tracked(particles: FloatArray) -> FloatArray:
+def dose_of_particles(
+    batches: Sequence[FloatArray],
+    *,
+    nominal_photons: float,
+    field: JawField,
+    setup: TankSetup,
+    linac: LinacModel,
+    library: ElectronLibrary,
+    seed: int,
+    detectors: Detectors | None = None,
+) -> Response:
+    """Dose of any particles below the collimators, as of a source of one element.
+
+    Parameters
+    ----------
+    batches : sequence of ndarray of shape (n, gatecheck.transport.photon_tracker.kernel.COLUMNS)
+        Patient coordinates of a head-first supine patient, isocentre at the origin.
+    nominal_photons : float
+        Of each batch.
+    """
+    tank = _Tank(field, setup, linac, 1, library, detectors or detectors_for(field, setup, linac))
+    index, share = np.zeros((1, 4), dtype=np.int64), np.array([[1.0, 0.0, 0.0, 0.0]])
+    for number, particles in enumerate(batches):
+        rows = particles.copy()
+        rows[:, kernel.LABEL] = 0.0
+        tank.score(rows, index, share, seed=seed * 1_000 + number)
+        tank.end_batch(nominal_photons)
+    return tank.response()
+
+
+def as_tracked(particles: FloatArray) -> FloatArray:
     """Columns of the fast head in the order of the photon tracker."""
     rows = np.zeros((len(particles), kernel.COLUMNS))
     rows[:, kernel.ENERGY] = particles[:, collimation.ENERGY]
@@ -201,16 +254,12 @@ class _Tank:
     ) -> None:
         self.field, self.setup = field, setup
         self.detectors = detectors
-        self.library = as_library(library.energy, library.radiated, library.points)
-        magnified = (setup.source_surface_distance + setup.deepest) / linac.machine.source_axis_distance
-        half = magnified * max(abs(field.x1), field.x2, abs(field.y1), field.y2) + _MARGIN
+        axis_distance = linac.machine.source_axis_distance
+        half = _half_at_bottom(field, setup, axis_distance) + _MARGIN
         surface = self.detectors.surface
-        volume = HomogeneousVolume(
-            "water tank", 0, (-half, surface, -half), (half, surface + setup.deepest + _BEYOND, half), (1, 1, 1)
-        )
-        self.boxes = boxes_of([volume], {0: 0}, air_row=1)
-        self.matter = cross_sections.matter_of([water(), air()])
-        self._bins = round((half - _MARGIN + _BESIDE_PROFILE) / detectors.profile_step)
+        self.water = water_below(surface, surface + setup.deepest + _BEYOND, half, library)
+        reach = _half_at_bottom(field, setup, axis_distance) + _BESIDE_PROFILE
+        self._bins = round(reach / detectors.profile_step)
         self._shape = (round(setup.deepest / detectors.depth_step), elements)
         self._profile_shape = (len(setup.profile_depth), 2, self._bins, elements)
         self._batches: list[tuple[FloatArray, FloatArray, float]] = []
@@ -221,26 +270,15 @@ class _Tank:
 
     def score(self, particles: FloatArray, index: IntArray, share: FloatArray, *, seed: int) -> None:
         """Particles below the collimators, with the basis' elements of their rays."""
-        run = _compiled()
-        for generation in range(_GENERATIONS):
-            if len(particles) == 0:
-                return
-            charged = charged_of(particles, self.boxes, self.matter, seed=seed * _GENERATIONS + generation)
-            photons = room_for_photons(len(charged))
-            stream = np.uint64(seed * _GENERATIONS + generation)
-            count = run(
-                charged,
-                self.library,
-                PICKS,
-                index,
-                share,
-                self.detectors,
-                self.bins,
-                stream,
-                photons,
-                np.zeros(1, np.uint64),
-            )
-            particles = photons[:count]
+        score_particles(
+            particles,
+            self.water,
+            self.detectors,
+            self.bins,
+            index=index,
+            share=share,
+            seed=seed,
+        )
 
     def end_batch(self, nominal_photons: float) -> None:
         """Close a batch."""
@@ -267,10 +305,73 @@ class _Tank:
         )
 
 
+class Water(NamedTuple):
+    """A tank's matter, for compiled code."""
+
+    boxes: Boxes
+    matter: cross_sections.Matter
+    library: Library
+
+
+def water_below(surface: float, bottom: float, half_width: float, library: ElectronLibrary) -> Water:
+    """A box of water from the plane y = surface down to y = bottom, mm."""
+    volume = HomogeneousVolume(
+        "water tank", 0, (-half_width, surface, -half_width), (half_width, bottom, half_width), (1, 1, 1)
+    )
+    return Water(
+        boxes_of([volume], {0: 0}, air_row=1),
+        cross_sections.matter_of([water(), air()]),
+        as_library(library.energy, library.radiated, library.points),
+    )
+
+
+def score_particles(
+    particles: FloatArray,
+    tank: Water,
+    detectors: Detectors,
+    bins: Bins,
+    *,
+    index: IntArray,
+    share: FloatArray,
+    seed: int,
+    picks: int = PICKS,
+) -> None:
+    """Follow particles through water, with what they radiate, and add what they leave to `bins`.
+
+    Parameters
+    ----------
+    particles : ndarray of shape (n, gatecheck.transport.photon_tracker.kernel.COLUMNS)
+    index, share : ndarray of shape (n_labels, 4)
+        Elements of the source's basis and shares in them, by the particles' labels.
+    picks : int
+        Points of the library for each electron.
+    """
+    run = _compiled()
+    for generation in range(_GENERATIONS):
+        if len(particles) == 0:
+            return
+        stream = seed * _GENERATIONS + generation
+        charged = charged_of(particles, tank.boxes, tank.matter, seed=stream)
+        photons = room_for_photons(len(charged))
+        count = run(
+            charged,
+            tank.library,
+            picks,
+            index,
+            share,
+            detectors,
+            bins,
+            np.uint64(stream),
+            photons,
+            np.zeros(1, np.uint64),
+        )
+        particles = photons[:count]
+
+
 @functools.cache
 def _compiled() -> Callable[..., Any]:
     """The compiled score, kept on disk."""
-    return _cached_score(digest_of_sources(compton, random, kernel, scoring))
+    return _cached_score(digest_of_sources(compton, random, kernel, air_transport, scoring))
 
 
 def _cached_score(digest_of_sources: int) -> Callable[..., Any]:
