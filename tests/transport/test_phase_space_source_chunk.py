@@ -14,9 +14,11 @@ from made_patient import write_patient
 from gatecheck.config import PhaseSpaceConfig, TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import InputError
+from gatecheck.files import read_json
 from gatecheck.transport.chunk import simulate_chunk
-from gatecheck.transport.model import Chunk
+from gatecheck.transport.model import Chunk, ChunkPlan
 from gatecheck.transport.phase_space_source import open_source
+from gatecheck.transport.plan import phase_space_use, plan_chunks
 from gatecheck.transport.process import run_in_processes
 
 pytestmark = pytest.mark.gate
@@ -83,3 +85,21 @@ def test_a_chunk_beyond_the_end_of_the_phase_space_is_refused_and_leaves_nothing
     with pytest.raises(InputError, match=r"18000 histories asked for.*2 times: 12000 in all"):
         simulate_chunk(**_request(folder, header, 3, tmp_path / "third"))
     assert not (tmp_path / "third").exists()
+
+
+def test_the_plan_says_how_much_of_the_phase_space_it_uses_and_what_that_leaves_uncertain(
+    case: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, header = case
+    request = _request(folder, header, 1, tmp_path)
+    settings = TransportConfig(source_photons=8000, pilot_photons=4000, minimum_chunks=3)
+    plan = plan_chunks(
+        **{name: request[name] for name in ("delivery_path", "linac", "patient_folder", "dose_to", "out_folder")},
+        settings=settings,
+        source=request["source"],
+    )
+    # Three chunks of 2667 uses: 1334 histories twice each.
+    assert [chunk.histories for chunk in plan.chunks] == [2667] * 3
+    assert plan.phase_space == phase_space_use(request["source"], 3 * 1334)
+    assert plan.phase_space.histories == HISTORIES
+    assert read_json(tmp_path / "chunks.json", ChunkPlan) == plan

@@ -35,6 +35,7 @@ def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_
     )
     assert [path.name for path in out.iterdir()] == ["chunks.json"]
     assert len({chunk.seed for chunk in plan.chunks}) == len(plan.chunks) >= 4
+    assert plan.phase_space is None
     assert plan.expected_relative_sigma is not None
     assert 0.9 * 0.3 < plan.expected_relative_sigma < 0.3
     result = run_in_process(
