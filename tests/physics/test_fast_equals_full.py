@@ -33,15 +33,23 @@ Flags = npt.NDArray[np.bool_]
 logger = logging.getLogger(__name__)
 
 HISTORIES = {
-    "open 20 mm": 400_000,
-    "open 40 mm": 400_000,
-    "open 100 mm": 600_000,
-    "open 200 mm": 600_000,
-    "off-axis 20 mm MLC": 400_000,
-    "sweeping gap": 400_000,
+    "open 20 mm": 1_000_000,
+    "open 40 mm": 1_000_000,
+    "open 100 mm": 1_500_000,
+    "open 200 mm": 1_500_000,
+    "off-axis 20 mm MLC": 1_000_000,
+    "sweeping gap": 2_500_000,
+    "one arc": 1_000_000,
 }
 CENTRE = {"off-axis 20 mm MLC": (50.0, 40.0)}
-HALF = {"open 20 mm": 10.0, "open 40 mm": 20.0, "open 100 mm": 50.0, "open 200 mm": 100.0, "off-axis 20 mm MLC": 10.0}
+HALF = {
+    "open 20 mm": 10.0,
+    "open 40 mm": 20.0,
+    "open 100 mm": 50.0,
+    "open 200 mm": 100.0,
+    "off-axis 20 mm MLC": 10.0,
+    "one arc": 6.0,
+}
 BATCHES = 20
 STEP = 2.5
 DEPTH = 100.0

@@ -15,6 +15,7 @@ from gatecheck.delivery.model import BeamTimeline, Delivery
 from gatecheck.delivery.segments import segmented
 from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
+from gatecheck.phantoms.clinical_case_1 import clinical_case_1_beams, clinical_case_1_ct
 from gatecheck.transport.fast_head import collimation
 from gatecheck.transport.fast_head.rays import RAY_LABEL
 from gatecheck.transport.fast_head.sample import collimated, emitted_rays, plan_emission
@@ -80,6 +81,27 @@ def sweeping_gap(gap: float = 10.0, travel: float = 100.0) -> Delivery:
     return field((-50.0, 50.0), (-50.0, 50.0), leaves)
 
 
+def one_arc(control_points: int = 60) -> Delivery:
+    """The demonstration plan's first arc, all from gantry 0: the head knows nothing of the gantry."""
+    (beam, _) = clinical_case_1_beams(clinical_case_1_ct(), control_points=control_points)
+    points = beam.control_points
+    (node, *_) = square(20.0).beams
+    zeros = np.zeros(len(points))
+    timeline = replace(
+        node,
+        meterset=np.array([point.cumulative_meterset_weight for point in points]) * beam.meterset,
+        gantry=zeros,
+        collimator=zeros + points[0].collimator_angle,
+        couch=zeros,
+        jaw_x=np.array([point.jaw_x for point in points]),
+        jaw_y=np.array([point.jaw_y for point in points]),
+        leaf_positions=np.array([point.leaf_positions for point in points]),
+        leaf_boundaries=np.array(beam.leaf_boundaries),
+        isocentre=np.zeros((len(points), 3)),
+    )
+    return Delivery(beams=(timeline,), patient_position="HFS", fractions=1, made_from_sha256="0")
+
+
 FIELDS: dict[str, Callable[[], Delivery]] = {
     "open 20 mm": lambda: square(20.0),
     "open 40 mm": lambda: square(40.0),
@@ -87,6 +109,7 @@ FIELDS: dict[str, Callable[[], Delivery]] = {
     "open 200 mm": lambda: square(200.0),
     "off-axis 20 mm MLC": off_axis_square,
     "sweeping gap": sweeping_gap,
+    "one arc": one_arc,
 }
 
 

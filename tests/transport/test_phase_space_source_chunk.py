@@ -92,14 +92,14 @@ def test_the_plan_says_how_much_of_the_phase_space_it_uses_and_what_that_leaves_
 ) -> None:
     folder, header = case
     request = _request(folder, header, 1, tmp_path)
-    settings = TransportConfig(source_photons=8000, pilot_photons=4000, minimum_chunks=3)
+    settings = TransportConfig(source_photons=8000, pilot_photons=4000, minimum_chunks=4)
     plan = plan_chunks(
         **{name: request[name] for name in ("delivery_path", "linac", "patient_folder", "dose_to", "out_folder")},
         settings=settings,
         source=request["source"],
     )
-    # Three chunks of 2667 uses: 1334 histories twice each.
-    assert [chunk.histories for chunk in plan.chunks] == [2667] * 3
-    assert plan.phase_space == phase_space_use(request["source"], 3 * 1334)
+    # Four chunks of 2000 uses: 1000 histories twice each.
+    assert [chunk.histories for chunk in plan.chunks] == [2000] * 4
+    assert plan.phase_space == phase_space_use(request["source"], 4 * 1000)
     assert plan.phase_space.histories == HISTORIES
     assert read_json(tmp_path / "chunks.json", ChunkPlan) == plan

@@ -20,7 +20,7 @@ from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUs
 from gatecheck.transport.phase_space_source import PhaseSpaceSource, open_source
 from gatecheck.transport.plan import phase_space_use
 
-HISTORIES = 400_000
+HISTORIES = 100_000
 
 
 def opened(folder: Path, **config: Any) -> PhaseSpaceSource:
