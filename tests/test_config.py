@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ def test_the_documented_default_is_valid_and_is_the_demonstration_case() -> None
     config = load_config(project_folder() / "config.yaml")
     assert config.case.dicom_folder is None
     assert config.case.name == "demo"
+
+
+def test_the_documented_example_of_a_phase_space_is_valid_once_its_marks_are_taken_away() -> None:
+    text = (project_folder() / "config.yaml").read_text(encoding="utf-8")
+    shown, found = re.subn(r"^  # (?=source:|phase_space:|  \w+:)", "  ", text, flags=re.MULTILINE)
+    config = validate_config(yaml.safe_load(shown), source="config.yaml", check_inputs=False)
+    assert found == 7
+    assert config.machine.source == "phase_space"
+    assert [path.suffix for path in config.machine.phase_space.files] == [".IAEAheader"]
+    assert config.machine.phase_space.recycle > 1
 
 
 def test_an_unknown_key_is_refused_by_name_with_the_key_that_was_meant() -> None:

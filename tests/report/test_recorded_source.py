@@ -32,6 +32,7 @@ USE = PhaseSpaceUse(
 )
 OF_CALIBRATION = USE.model_copy(update={"histories_used": 345_678})
 CANNOT = "cannot be simulated away"
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 
 
 def made_with(folder: Path, use: PhaseSpaceUse | None = USE, *, keeps_plan: bool = True) -> MadeResults:
@@ -91,8 +92,9 @@ def test_the_report_shows_the_latent_sigma_beside_the_sigma_with_the_warnings(tm
     assert summary.inputs_sha256["chunk_plan"] == sha256_of_file(made.layout.chunk_plan)
     text = plain(path.read_text(encoding="utf-8"))
     section = text[text.index('id="simulation"') : text.index('id="isodoses"')]
-    monte_carlo, own = section.index("Mean relative σ (k = 1)"), section.index("Latent relative σ (k = 1)")
-    assert monte_carlo < own < section.index("σ in the targets")
+    before, after = f"Mean relative {SIGMA} (k = 1)<", f"{SIGMA} in the targets (k = 1)<"
+    own = section.index(f"Latent relative {SIGMA} (k = 1) of the phase space<")
+    assert section.index(before) < own < section.index(after)
     assert "10 mm: 1.23 %" in section
     assert CANNOT in section
     assert DOUBT in text[text.index('id="warnings"') : text.index('id="plan"')]

@@ -49,6 +49,7 @@ _DEPTHS = np.array(
 # fmt: on
 _EDGE = 14.0  # mm on both sides of a field's edge, where places are 1 mm apart
 _INNER_STEP = 7.0
+_OUTER_STEP = 20.0
 _BEYOND = np.array([17.0, 21.0, 26.0, 32.0, 40.0])
 _AXIS_SHARE, _MOST_AXIS = 0.2, 30.0
 _INNER_SHARE, _MOST_INNER, _LEAST_INNER = 0.1, 15.0, 8.0
@@ -183,7 +184,8 @@ def _places(half: float, reach: float) -> FloatArray:
     inner = np.linspace(0.0, inside, max(int(np.ceil(inside / _INNER_STEP)), 3))
     edge = np.arange(inside + 1.0, half + _EDGE + 0.5, 1.0)
     beyond = half + _BEYOND
-    outer = np.array([reach]) if reach > beyond[-1] + 5.0 else np.empty(0)
+    # A spline over a long gap would swing.
+    outer = np.arange(reach, beyond[-1] + _OUTER_STEP / 2, -_OUTER_STEP)[::-1]
     return np.concatenate([inner, edge, beyond, outer])
 
 
