@@ -75,7 +75,8 @@ class PhaseSpaceUse(_Part):
     """How a recorded phase space served as the source, and what its finite number of histories leaves uncertain.
 
     No two runs share a history, so a standard deviation from their spread holds the latent part already; using the
-    same histories more often lowers that standard deviation towards it, and never below.
+    same histories more often does not lower that part. Sums of squares over single uses take these for
+    independent, and miss it.
     """
 
     files: int
