@@ -1,7 +1,14 @@
 # Is the machine right: fits a machine's photon source to its beam data. Not a part of any case's `all`: asked for
 # by file, snakemake results/commissioning/truebeam_stx/commissioning.json
-COMMISSIONING = (Path(settings.results_folder) / "commissioning").as_posix().replace("{", "{{").replace("}", "}}")
-MODELS = resolve_models_folder(settings).as_posix().replace("{", "{{").replace("}", "}}")
+COMMISSIONING = (
+    (Path(settings.results_folder) / "commissioning")
+    .as_posix()
+    .replace("{", "{{")
+    .replace("}", "}}")
+)
+MODELS = (
+    resolve_models_folder(settings).as_posix().replace("{", "{{").replace("}", "}}")
+)
 
 
 rule commission:
