@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 HISTORIES = {
     "open 20 mm": 1_000_000,
     "open 40 mm": 4_000_000,
-    "open 100 mm": 6_000_000,
-    "open 200 mm": 6_000_000,
+    "open 100 mm": 10_000_000,
+    "open 200 mm": 10_000_000,
     "off-axis 20 mm MLC": 1_000_000,
     "sweeping gap": 8_000_000,
     "one arc": 1_000_000,
