@@ -18,6 +18,7 @@ from gatecheck.commissioning.observe import (
     smooth_depth_dose,
 )
 from gatecheck.commissioning.water.tank import Response, TankSetup
+from gatecheck.errors import SimulationError
 
 ONE = np.ones(1)
 DEPTH = np.arange(0.5, 320.0, 1.0)
@@ -106,5 +107,5 @@ def test_a_profile_inside_the_field_is_the_curve() -> None:
 
 
 def test_a_profile_that_never_falls_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not fall"):
+    with pytest.raises(SimulationError, match="--photons"):
         crossing(POSITION, np.ones(len(POSITION)), 0.5)

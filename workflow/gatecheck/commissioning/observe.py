@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 
 from gatecheck.commissioning.water.tank import Response
+from gatecheck.errors import SimulationError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -266,7 +267,10 @@ def crossing(position: FloatArray, value: FloatArray, level: float) -> float:
     """The outermost place where a falling curve crosses a level, from the cubic through the two bins on either side."""
     above = np.flatnonzero(value >= level)
     if above.size == 0 or above[-1] + 1 >= len(value):
-        raise ValueError(f"the profile does not fall through {100 * level:g} % of the axis")
+        raise SimulationError(
+            f"A simulated profile does not fall through {100 * level:g} % of the axis: too much noise, or a field wider "
+            "than its tank. Use more source photons (--photons)."
+        )
     last = int(above[-1])
     near = slice(max(last - 1, 0), last + 3)
     start = position[last]
