@@ -268,8 +268,8 @@ def crossing(position: FloatArray, value: FloatArray, level: float) -> float:
     above = np.flatnonzero(value >= level)
     if above.size == 0 or above[-1] + 1 >= len(value):
         raise SimulationError(
-            f"A simulated profile does not fall through {100 * level:g} % of the axis: too much noise, or a wider field "
-            "than its tank. Use more source photons (--photons)."
+            f"A simulated profile does not fall through {100 * level:g} % of the axis: too much noise, or a field "
+            "wider than its tank. Use more source photons (--photons)."
         )
     last = int(above[-1])
     near = slice(max(last - 1, 0), last + 3)
