@@ -198,36 +198,6 @@ def simulate_field(
     return [tank.response() for tank in tanks]
 
 
-def dose_of_particles(
-    batches: Sequence[FloatArray],
-    *,
-    nominal_photons: float,
-    field: JawField,
-    setup: TankSetup,
-    linac: LinacModel,
-    library: ElectronLibrary,
-    seed: int,
-    detectors: Detectors | None = None,
-) -> Response:
-    """Dose of any particles below the collimators, as of a source of one element.
-
-    Parameters
-    ----------
-    batches : sequence of ndarray of shape (n, gatecheck.transport.photon_tracker.kernel.COLUMNS)
-        Patient coordinates of a head-first supine patient, isocentre at the origin.
-    nominal_photons : float
-        Of each batch.
-    """
-    tank = _Tank(field, setup, linac, 1, library, detectors or detectors_for(field, setup, linac))
-    index, share = np.zeros((1, 4), dtype=np.int64), np.array([[1.0, 0.0, 0.0, 0.0]])
-    for number, particles in enumerate(batches):
-        rows = particles.copy()
-        rows[:, kernel.LABEL] = 0.0
-        tank.score(rows, index, share, seed=seed * 1_000 + number)
-        tank.end_batch(nominal_photons)
-    return tank.response()
-
-
 def as_tracked(particles: FloatArray) -> FloatArray:
     """Columns of the fast head in the order of the photon tracker."""
     rows = np.zeros((len(particles), kernel.COLUMNS))
