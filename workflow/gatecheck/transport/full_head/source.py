@@ -48,6 +48,7 @@ _MOST_COPIES = 64
 _DEEPEST = 100.0  # mean free paths; of no more interest, and the exponential stays a number
 # However deep the metal, one in so many is followed: what is rarer would come out with a weight that upsets all.
 _LEAST_CHANCE = 0.1
+_CLOSED_LEAF = 7.0  # mean free paths: above those of a closed leaf at any energy that gets through it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,19 @@ class EngineSource:
     nominal_photons: float
 
 
-def source_for_engine(delivery: Delivery, linac: LinacModel, histories: int, seed: int) -> EngineSource:
+def source_for_engine(
+    delivery: Delivery, linac: LinacModel, histories: int, seed: int, *, leaf_weight: float = math.inf
+) -> EngineSource:
     """Emit the rays of a delivery of static segments and prepare them for the engine.
 
     Photons aimed at an opening keep their weight of 1, those at its rim and the thin sample are split to
     about the leakage's weight. Splitting and roulette are by expectation: no fluence changes.
+
+    Parameters
+    ----------
+    leaf_weight : float
+        Largest weight of a photon behind no more metal than a closed leaf, for a caller to whom the leakage
+        matters more than the time it takes.
 
     Raises
     ------
@@ -111,15 +120,25 @@ def source_for_engine(delivery: Delivery, linac: LinacModel, histories: int, see
     emitted_weight = float(rows[rows[:, RAY_PDG] == PHOTON_PDG, RAY_WEIGHT].sum())
     order = np.argsort(rows[:, RAY_STRETCH], kind="stable")
     rows, depth = rows[order], depth[order]
-    copies = copies_of(rows, depth, np.random.default_rng([seed, 2]))
-    rows[:, RAY_WEIGHT] = shared_weight(rows, depth)
+    parts = parts_of(rows, depth, leaf_weight)
+    copies = copies_of(parts, np.random.default_rng([seed, 2]))
+    rows[:, RAY_WEIGHT] /= parts
     rows, meets_metal = np.repeat(rows, copies, axis=0), np.repeat(depth > 0, copies)
     first = np.searchsorted(rows[:, RAY_STRETCH], np.arange(segments + 1)).astype(np.int64)
     return EngineSource(rows, meets_metal, first, emitted_weight, plan.nominal_photons)
 
 
-def _parts(rows: FloatArray, depth: FloatArray) -> FloatArray:
-    """In how many parts each ray's weight goes on average; below 1 stands for roulette."""
+def parts_of(rows: FloatArray, depth: FloatArray, leaf_weight: float = math.inf) -> FloatArray:
+    """In how many parts each ray's weight goes on average, shape (n,); below 1 stands for roulette.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, RAY_COLUMNS)
+    depth : ndarray of shape (n,)
+        Mean free paths of metal along the straight ray.
+    leaf_weight : float
+        See `source_for_engine`.
+    """
     heavy = (rows[:, RAY_IS_FOCUSED] == 0) & (rows[:, RAY_WEIGHT] > LEAKAGE_WEIGHT)
     # Electrons end in metal, and photons that meet none stay whole until they are handed on.
     behind = heavy & (depth > 0) & (rows[:, RAY_PDG] == PHOTON_PDG)
@@ -129,28 +148,16 @@ def _parts(rows: FloatArray, depth: FloatArray) -> FloatArray:
     # Rims are where scatter comes from, whatever lies ahead of the straight ray.
     rim = behind & (rows[:, RAY_WEIGHT] <= proposal.RIM_WEIGHT)
     parts[rim] = rows[rim, RAY_WEIGHT] / LEAKAGE_WEIGHT
+    leaf = behind & (depth < _CLOSED_LEAF)
+    parts[leaf] = np.maximum(parts[leaf], rows[leaf, RAY_WEIGHT] / leaf_weight)
     return np.where(parts > 1.0, np.ceil(parts), parts)
 
 
-def copies_of(rows: FloatArray, depth: FloatArray, random_numbers: np.random.Generator) -> IntArray:
-    """How often each ray is followed, shape (n,): 0 where it lost the roulette.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, RAY_COLUMNS)
-    depth : ndarray of shape (n,)
-        Mean free paths of metal along the straight ray.
-    """
-    parts = _parts(rows, depth)
-    survives = random_numbers.random(len(rows)) < parts
+def copies_of(parts: FloatArray, random_numbers: np.random.Generator) -> IntArray:
+    """How often each ray is followed, shape (n,): 0 where it lost the roulette."""
+    survives = random_numbers.random(len(parts)) < parts
     copies: IntArray = np.where(parts >= 1.0, parts, survives).astype(np.int64)
     return copies
-
-
-def shared_weight(rows: FloatArray, depth: FloatArray) -> FloatArray:
-    """Weight of each copy, shape (n,)."""
-    weight: FloatArray = rows[:, RAY_WEIGHT] / _parts(rows, depth)
-    return weight
 
 
 def as_geant4_reads(rows: FloatArray, axis_distance: float) -> dict[str, npt.NDArray[Any]]:
