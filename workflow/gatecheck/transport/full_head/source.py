@@ -120,9 +120,9 @@ def source_for_engine(
     emitted_weight = float(rows[rows[:, RAY_PDG] == PHOTON_PDG, RAY_WEIGHT].sum())
     order = np.argsort(rows[:, RAY_STRETCH], kind="stable")
     rows, depth = rows[order], depth[order]
-    parts = parts_of(rows, depth, leaf_weight)
-    copies = copies_of(parts, np.random.default_rng([seed, 2]))
-    rows[:, RAY_WEIGHT] /= parts
+    weight_in_parts = parts_of(rows, depth, leaf_weight)
+    copies = copies_of(weight_in_parts, np.random.default_rng([seed, 2]))
+    rows[:, RAY_WEIGHT] /= weight_in_parts
     rows, meets_metal = np.repeat(rows, copies, axis=0), np.repeat(depth > 0, copies)
     first = np.searchsorted(rows[:, RAY_STRETCH], np.arange(segments + 1)).astype(np.int64)
     return EngineSource(rows, meets_metal, first, emitted_weight, plan.nominal_photons)
