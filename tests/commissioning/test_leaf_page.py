@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gatecheck.commissioning import leaf_fit, leaves
 from gatecheck.commissioning.analysis import Estimate
 from gatecheck.commissioning.beam_data import BeamData, DosimetricLeafGap, JawField, LeafTransmission
-from gatecheck.commissioning.leaf_checks import COLLIMATORS, FoundOpening, GapDose, LeafCurve, LeafResults
 from gatecheck.commissioning.leaf_fields import GAPS, asymmetric_openings
 from gatecheck.commissioning.leaf_fit import DENSITY, GAP_OFFSET, fit_leaves
 from gatecheck.commissioning.leaf_page import LeafSection, leaf_rows
+from gatecheck.commissioning.leaf_results import COLLIMATORS, FoundOpening, GapDose, LeafCurve, LeafResults
 from gatecheck.commissioning.leaf_statistics import Spread
 from gatecheck.commissioning.water.electron_library import ElectronLibrary
 from gatecheck.errors import InputError

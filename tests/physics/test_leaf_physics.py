@@ -20,17 +20,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatecheck.commissioning.leaf_checks import (
-    BATCHES,
-    LeafResults,
-    LineDose,
-    check_leaves,
-    pattern_line,
-    simulate_line,
-    transmission_and_gap,
-)
+from gatecheck.commissioning.leaf_checks import BATCHES, check_leaves, pattern_line, transmission_and_gap
 from gatecheck.commissioning.leaf_fields import PATTERN_FIELD, Opening, asymmetric_openings, asymmetric_pattern
 from gatecheck.commissioning.leaf_fit import with_gap_offset
+from gatecheck.commissioning.leaf_lines import LineDose, simulate_line
+from gatecheck.commissioning.leaf_results import LeafResults
 from gatecheck.commissioning.water.electron_library import ElectronLibrary, electron_library
 from gatecheck.config import TransportConfig
 from gatecheck.delivery.model import Delivery

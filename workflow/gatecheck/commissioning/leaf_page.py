@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from gatecheck.commissioning.analysis import Estimate
 from gatecheck.commissioning.beam_data import BeamData
 from gatecheck.commissioning.figures import SETTINGS, as_data_uri
-from gatecheck.commissioning.leaf_checks import DEPTH, SHALLOW, SOURCE_SURFACE_DISTANCE, LeafCurve, LeafResults
 from gatecheck.commissioning.leaf_fit import FittedLeafValue, stated_value
+from gatecheck.commissioning.leaf_lines import DEPTH, SHALLOW, SOURCE_SURFACE_DISTANCE
+from gatecheck.commissioning.leaf_results import LeafCurve, LeafResults
 from gatecheck.report.style import MARKERS, OKABE_ITO
 
 POSITION_TOLERANCE = 0.5
