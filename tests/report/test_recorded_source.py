@@ -100,6 +100,13 @@ def test_the_report_shows_the_latent_sigma_beside_the_sigma_with_the_warnings(tm
     assert DOUBT in text[text.index('id="warnings"') : text.index('id="plan"')]
 
 
+def test_uses_of_one_history_are_not_called_independent(tmp_path: Path) -> None:
+    once = USE.model_copy(update={"recycle": 1})
+    assert "over independent histories" in said(inputs_of(made_with(tmp_path / "once", once)), "Statistical methods")
+    often = said(inputs_of(made_with(tmp_path / "often", USE)), "Statistical methods")
+    assert "over the 5 uses of each history as if they were independent" in often
+
+
 def test_the_machine_models_source_has_none_of_it(tmp_path: Path) -> None:
     inputs = inputs_of(made_with(tmp_path, None))
     summary = summarise(inputs)

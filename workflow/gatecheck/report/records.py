@@ -341,10 +341,14 @@ def _latent(inputs: ReportInputs) -> list[str]:
 
 
 def _statistics(run: Run) -> RecordsItem:
-    merge = run.inputs.merge
+    merge, use = run.inputs.merge, run.inputs.phase_space
+    independent = "independent histories"
+    if use is not None and use.recycle > 1:
+        independent = f"the {number(use.recycle)} uses of each history as if they were independent, which misses their "
+        independent += "common part"
     done = [
         f"{_SIGMA} from the spread of {merge.batches} batches; beside it history by history, by sums of squares over "
-        "independent histories",
+        f"{independent}",
         f"Seeds: {NOT_RECORDED}" if run.plan is None else _seeds(run.plan),
         f"Configured seed: {NOT_RECORDED if run.config is None else run.config.transport.seed}",
         f"Random number generator: {NOT_RECORDED}",
