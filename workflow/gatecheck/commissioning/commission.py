@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from gatecheck.commissioning.beam_data import BeamData
 from gatecheck.commissioning.beam_file import fitted_beam, write_beam
 from gatecheck.commissioning.fit import FitResult, correction_at, fit, judged_directly, predict_directly
@@ -31,6 +34,7 @@ from gatecheck.transport.geant4_data.folders import cache_folder
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
+FloatArray = npt.NDArray[np.float64]
 
 _FEWEST = 12  # numbers in beam data that are worth a fit
 _SEED, _SEEDS_APART = 20_001, 1_000
@@ -118,10 +122,12 @@ def commission(
     )
     seconds["Responses of the source's parts"] = time.perf_counter() - started
     seconds["Fits"] = seconds["Fields of the fitted sources"] = 0.0
-    correction = None
+    corrections: list[FloatArray] = []
     for turn in range(ROUNDS + 1):
         started = time.perf_counter()
         say("fit", turn, ROUNDS + 1)
+        # The mean of all rounds has less noise than the last one; what corrects hardly depends on the parameters.
+        correction = np.mean(corrections, axis=0) if corrections else None
         result = fit(linac.beam, observations, responses, correction=correction)
         seconds["Fits"] += time.perf_counter() - started
         started = time.perf_counter()
@@ -137,7 +143,7 @@ def commission(
         )
         seconds["Fields of the fitted sources"] += time.perf_counter() - started
         found = predict_directly(observations, direct)
-        correction = correction_at(result, found, responses)
+        corrections.append(correction_at(result, found, responses))
     result = judged_directly(result, found)
     started = time.perf_counter()
     leaf_fields = None

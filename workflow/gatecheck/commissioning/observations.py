@@ -13,7 +13,8 @@ Quantity = Literal["depth_dose", "profile", "width_50", "penumbra_80_20", "outpu
 # Standard uncertainties that a fit gives its data where they state none: positioning, chamber, reading.
 _PERCENT_DEPTH_DOSE, _PERCENT_BUILD_UP = 0.5, 1.5
 _BUILD_UP_DEPTH = 10.0
-_PERCENT_PROFILE, _MILLIMETRES, _OUTPUT = 0.4, 0.3, 0.003
+# An output factor is a ratio of readings at one place, in which most of these drop out.
+_PERCENT_PROFILE, _MILLIMETRES, _OUTPUT = 0.4, 0.3, 0.002
 # A smaller one that is stated would let one number rule the fit.
 _LEAST_PERCENT, _LEAST_MILLIMETRES, _LEAST_OUTPUT = 0.05, 0.05, 0.0005
 
