@@ -123,12 +123,14 @@ def commission(
     seconds["Responses of the source's parts"] = time.perf_counter() - started
     seconds["Fits"] = seconds["Fields of the fitted sources"] = 0.0
     corrections: list[FloatArray] = []
+    variances: list[FloatArray] = []
     for turn in range(ROUNDS + 1):
         started = time.perf_counter()
         say("fit", turn, ROUNDS + 1)
         # The mean of all rounds has less noise than the last one; what corrects hardly depends on the parameters.
         correction = np.mean(corrections, axis=0) if corrections else None
-        result = fit(linac.beam, observations, responses, correction=correction)
+        noise = np.sqrt(np.mean(variances, axis=0) / len(variances)) if variances else None
+        result = fit(linac.beam, observations, responses, correction=correction, noise=noise)
         seconds["Fits"] += time.perf_counter() - started
         started = time.perf_counter()
         direct = simulate_beam(
@@ -144,6 +146,7 @@ def commission(
         seconds["Fields of the fitted sources"] += time.perf_counter() - started
         found = predict_directly(observations, direct)
         corrections.append(correction_at(result, found, responses))
+        variances.append(np.square([one.sigma for one in found]))
     result = judged_directly(result, found)
     started = time.perf_counter()
     leaf_fields = None

@@ -7,6 +7,7 @@ uncertainties; it tells nothing of what the model leaves out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -106,6 +107,7 @@ def fit(
     *,
     parameters: Sequence[Parameter] = PARAMETERS,
     correction: FloatArray | None = None,
+    noise: FloatArray | None = None,
 ) -> FitResult:
     """Fit the parameters of a beam to observations.
 
@@ -113,15 +115,20 @@ def fit(
     ----------
     correction : ndarray of shape (n_observations,), optional
         Added to what the responses give: `correction_at`.
+    noise : ndarray of shape (n_observations,), optional
+        Standard deviation of the simulated values, in the observations' units, joined to their own: what is
+        simulated badly shall not pull the fit. Without it that of the responses at the start.
     """
     added = np.zeros(len(observations)) if correction is None else correction
+    if noise is None:
+        noise = np.array([one.sigma for one in predict(beam, 1.0, observations, responses)])
     steps = np.array([parameter.step for parameter in parameters])
     low = np.array([parameter.low for parameter in parameters]) / steps
     high = np.array([parameter.high for parameter in parameters]) / steps
     start = start_values(beam, parameters)
     averaged = responses.averaged()
     measured = np.array([seen.value for seen in observations])
-    sigma = np.array([seen.sigma for seen in observations])
+    sigma = np.hypot(np.array([seen.sigma for seen in observations]), noise)
 
     def residuals(scaled: FloatArray) -> FloatArray:
         values = scaled * steps
@@ -180,8 +187,11 @@ def correction_at(result: FitResult, direct: Sequence[Simulated], responses: Res
 
 
 def judged_directly(result: FitResult, direct: Sequence[Simulated]) -> FitResult:
-    """The fit with values of a direct simulation of its beam, and their chi squared."""
-    pulls = [(one.value - seen.value) / seen.sigma for one, seen in zip(direct, result.observations, strict=True)]
+    """The fit with values of a direct simulation of its beam, and their chi squared by the sigmas of both."""
+    pulls = [
+        (one.value - seen.value) / math.hypot(one.sigma, seen.sigma)
+        for one, seen in zip(direct, result.observations, strict=True)
+    ]
     return replace(result, simulated=tuple(direct), chi_squared=float(np.square(pulls).sum()))
 
 

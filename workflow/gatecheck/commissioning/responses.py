@@ -110,38 +110,40 @@ def simulate_responses(
     batches: int,
     seed: int,
     spot_scales: Sequence[float] = (0.6, 1.0, 1.6),
-    spot_share: float = 0.5,
     processes: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> ResponseSet:
     """Simulate all requests; fields whose edges are looked at also with other sizes of the focal spot.
 
+    All sizes of the spot have the same photons but for where in the spot they begin, so that edges differ by what
+    the spot does and not by noise: at large depths that would be millimetres.
+
     Parameters
     ----------
     histories : int
         Source photons of a 100 x 100 mm field, in all; others as `share_of` says.
-    spot_share : float
-        Of the histories, for each other size of the spot.
     """
     basis = basis_of(linac)
     tasks: list[tuple[FieldRequest, float]] = []
-    for request in requests:
+    seeds: list[int] = []
+    for number, request in enumerate(requests):
         tasks.append((request, 1.0))
         edges = tuple(setup for setup in request.setups if setup.profile_depth)
         if edges:
             reduced = FieldRequest(request.jaws, edges)
             tasks += [(reduced, scale) for scale in spot_scales if scale != 1.0]
+        seeds += [seed + number] * (len(tasks) - len(seeds))
     arguments = [
         _arguments(
             request,
             _with_spot(linac, scale),
             BasisSampling(basis, proposal_source(basis, _with_spot(linac, scale).beam)),
             tables=tables,
-            histories=histories if scale == 1.0 else round(histories * spot_share),
+            histories=histories,
             batches=batches,
-            seed=seed + number,
+            seed=own_seed,
         )
-        for number, (request, scale) in enumerate(tasks)
+        for (request, scale), own_seed in zip(tasks, seeds, strict=True)
     ]
     return ResponseSet(basis, _simulated(tasks, arguments, processes, progress))
 
