@@ -34,14 +34,16 @@ logger = logging.getLogger(__name__)
 HISTORIES = {
     "open 20 mm": 1_000_000,
     "open 40 mm": 4_000_000,
-    "open 100 mm": 10_000_000,
-    "open 200 mm": 10_000_000,
+    "open 100 mm": 6_000_000,
+    "open 200 mm": 6_000_000,
     "off-axis 20 mm MLC": 1_000_000,
     "sweeping gap": 12_000_000,
-    "one arc": 1_000_000,
+    "one arc": 2_000_000,
 }
 # A tenth of the dose under the sweeping gap came through the leaves.
 LEAF_WEIGHT = {"sweeping gap": 4.0}
+# A single heavy photon out of a jaw would be half a per cent of the dose where it lands.
+JAW_WEIGHT = 30.0
 CENTRE = {"off-axis 20 mm MLC": (50.0, 40.0)}
 HALF = {
     "open 20 mm": 10.0,
@@ -54,6 +56,7 @@ HALF = {
 BATCHES = 20
 STEP = 2.5
 SURFACE, DEPTH = -100.0, 100.0
+FAR = 10.0  # mm outside of the field's edge
 DISC = 15.0  # mm: radius over which what metal lets out, which is smooth, is averaged for the dose
 MEAN_TOLERANCE = 0.003
 DOSE_TOLERANCE = 0.005  # of the maximum
@@ -64,9 +67,13 @@ SIGMAS = 2.0
 @pytest.fixture(scope="module", params=list(FIELDS))
 def heads(request: pytest.FixtureRequest) -> tuple[str, Both]:
     name = str(request.param)
-    leaf_weight = LEAF_WEIGHT.get(name, np.inf)
     both: Both = run_in_process(
-        both_heads, field_name=name, histories=HISTORIES[name], seed=31, leaf_weight=leaf_weight
+        both_heads,
+        field_name=name,
+        histories=HISTORIES[name],
+        seed=31,
+        leaf_weight=LEAF_WEIGHT.get(name, np.inf),
+        jaw_weight=JAW_WEIGHT if name.startswith("open") else 10.0 * JAW_WEIGHT,
     )
     rate = HISTORIES[name] / both.seconds
     logger.info("%s: %d source photons in %.0f s, %.0f a second", name, HISTORIES[name], both.seconds, rate)
@@ -203,17 +210,30 @@ def doses(heads: tuple[str, Both]) -> tuple[str, Doses]:
     return name, found
 
 
+def grouped(name: str, axis: str, values: Array) -> Array:
+    """Values (..., n_places) with those far outside of the field, where nothing changes fast, as one mean a side."""
+    if axis == "depth":
+        return values
+    centre = CENTRE.get(name, (0.0, 0.0))
+    beside = (PLACES + centre[0], np.full_like(PLACES, centre[1]))
+    if axis == "y":
+        beside = (np.full_like(PLACES, centre[0]), PLACES + centre[1])
+    far = distance_outside(name, *beside) > FAR
+    sides = [values[..., far & side].mean(axis=-1, keepdims=True) for side in (PLACES < 0, PLACES > 0)]
+    return np.concatenate([sides[0], values[..., ~far], sides[1]], axis=-1)
+
+
 @pytest.mark.parametrize("axis", ["depth", "x", "y"])
 def test_dose_agrees_within_half_a_percent_or_a_third_of_a_millimetre(doses: tuple[str, Doses], axis: str) -> None:
     """At 2 sigma: a place fails when it is outside by more than both tolerances and twice its sigma."""
     name, dose = doses
     largest = float(dose.fast["depth"].max())
-    whole, batches = dose.fast[axis], dose.more[axis]
     places = DEPTHS if axis == "depth" else PLACES
+    slope = np.abs(np.gradient(dose.fast[axis] / largest, places))
+    allowed = grouped(name, axis, np.maximum(DOSE_TOLERANCE, DISTANCE_TOLERANCE * slope))
+    batches, places = grouped(name, axis, dose.more[axis]), grouped(name, axis, places)
     relative = batches.mean(axis=0) / largest
     sigma = batches.std(axis=0, ddof=1) / np.sqrt(BATCHES) / largest
-    slope = np.abs(np.gradient(whole / largest, places))
-    allowed = np.maximum(DOSE_TOLERANCE, DISTANCE_TOLERANCE * slope)
     worst = int(np.argmax(np.abs(relative) - allowed))
     report = (
         f"{name}, {axis}: mean {100 * relative.mean():+.2f} %, worst {100 * relative[worst]:+.2f} +- "

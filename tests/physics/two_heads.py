@@ -147,15 +147,16 @@ def both_heads(
     histories: int,
     seed: int,
     leaf_weight: float = np.inf,
+    jaw_weight: float = np.inf,
     production_cut: float = PRODUCTION_CUT,
     step_function: tuple[float, float] = STEP_FUNCTION,
 ) -> Both:
-    """Run both heads on the same static segments, in this process; `leaf_weight` as `source_for_engine`."""
+    """Run both heads on the same static segments, in this process; weights as in `source_for_engine`."""
     import time
 
     linac = machine()
     plan = segmented(FIELDS[field_name]())
-    source = source_for_engine(plan, linac, histories, seed, leaf_weight=leaf_weight)
+    source = source_for_engine(plan, linac, histories, seed, leaf_weight=leaf_weight, jaw_weight=jaw_weight)
     open_labels = np.unique(source.rows[~source.meets_metal, RAY_LABEL])
     states = states_of(plan)
     started = time.perf_counter()

@@ -77,7 +77,13 @@ class EngineSource:
 
 
 def source_for_engine(
-    delivery: Delivery, linac: LinacModel, histories: int, seed: int, *, leaf_weight: float = math.inf
+    delivery: Delivery,
+    linac: LinacModel,
+    histories: int,
+    seed: int,
+    *,
+    leaf_weight: float = math.inf,
+    jaw_weight: float = math.inf,
 ) -> EngineSource:
     """Emit the rays of a delivery of static segments and prepare them for the engine.
 
@@ -86,9 +92,9 @@ def source_for_engine(
 
     Parameters
     ----------
-    leaf_weight : float
-        Largest weight of a photon behind no more metal than a closed leaf, for a caller to whom the leakage
-        matters more than the time it takes.
+    leaf_weight, jaw_weight : float
+        Largest weight of a photon behind no more metal than a closed leaf, and behind more, for a caller to whom
+        the noise of what comes through matters more than the time it takes.
 
     Raises
     ------
@@ -120,7 +126,7 @@ def source_for_engine(
     emitted_weight = float(rows[rows[:, RAY_PDG] == PHOTON_PDG, RAY_WEIGHT].sum())
     order = np.argsort(rows[:, RAY_STRETCH], kind="stable")
     rows, depth = rows[order], depth[order]
-    weight_in_parts = parts_of(rows, depth, leaf_weight)
+    weight_in_parts = parts_of(rows, depth, leaf_weight, jaw_weight)
     copies = copies_of(weight_in_parts, np.random.default_rng([seed, 2]))
     rows[:, RAY_WEIGHT] /= weight_in_parts
     rows, meets_metal = np.repeat(rows, copies, axis=0), np.repeat(depth > 0, copies)
@@ -128,7 +134,9 @@ def source_for_engine(
     return EngineSource(rows, meets_metal, first, emitted_weight, plan.nominal_photons)
 
 
-def parts_of(rows: FloatArray, depth: FloatArray, leaf_weight: float = math.inf) -> FloatArray:
+def parts_of(
+    rows: FloatArray, depth: FloatArray, leaf_weight: float = math.inf, jaw_weight: float = math.inf
+) -> FloatArray:
     """In how many parts each ray's weight goes on average, shape (n,); below 1 stands for roulette.
 
     Parameters
@@ -136,7 +144,7 @@ def parts_of(rows: FloatArray, depth: FloatArray, leaf_weight: float = math.inf)
     rows : ndarray of shape (n, RAY_COLUMNS)
     depth : ndarray of shape (n,)
         Mean free paths of metal along the straight ray.
-    leaf_weight : float
+    leaf_weight, jaw_weight : float
         See `source_for_engine`.
     """
     heavy = (rows[:, RAY_IS_FOCUSED] == 0) & (rows[:, RAY_WEIGHT] > LEAKAGE_WEIGHT)
@@ -148,8 +156,8 @@ def parts_of(rows: FloatArray, depth: FloatArray, leaf_weight: float = math.inf)
     # Rims are where scatter comes from, whatever lies ahead of the straight ray.
     rim = behind & (rows[:, RAY_WEIGHT] <= proposal.RIM_WEIGHT)
     parts[rim] = rows[rim, RAY_WEIGHT] / LEAKAGE_WEIGHT
-    leaf = behind & (depth < _CLOSED_LEAF)
-    parts[leaf] = np.maximum(parts[leaf], rows[leaf, RAY_WEIGHT] / leaf_weight)
+    largest = np.where(depth < _CLOSED_LEAF, leaf_weight, jaw_weight)[behind]
+    parts[behind] = np.maximum(parts[behind], rows[behind, RAY_WEIGHT] / largest)
     return np.where(parts > 1.0, np.ceil(parts), parts)
 
 
