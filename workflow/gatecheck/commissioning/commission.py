@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from gatecheck.commissioning.beam_data import BeamData
 from gatecheck.commissioning.beam_file import fitted_beam, write_beam
-from gatecheck.commissioning.fit import FitResult, correction_at, fit, judged_directly, predict_directly
+from gatecheck.commissioning.fit import (
+    FitResult,
+    correction_at,
+    fit,
+    judged_directly,
+    penumbra_readings,
+    predict_directly,
+)
 from gatecheck.commissioning.jaw_scale import JawScale, jaw_scale
 from gatecheck.commissioning.judgement import Judged
 from gatecheck.commissioning.leaves import commission_leaves
@@ -124,12 +131,13 @@ def commission(
     seconds["Fits"] = seconds["Fields of the fitted sources"] = 0.0
     corrections: list[FloatArray] = []
     variances: list[FloatArray] = []
+    readings = np.zeros(len(observations))
     for turn in range(ROUNDS + 1):
         started = time.perf_counter()
         say("fit", turn, ROUNDS + 1)
         # The mean of all rounds has less noise than the last one; what corrects hardly depends on the parameters.
         correction = np.mean(corrections, axis=0) if corrections else None
-        noise = np.sqrt(np.mean(variances, axis=0) / len(variances)) if variances else None
+        noise = np.sqrt(np.mean(variances, axis=0) / len(variances) + readings**2) if variances else None
         result = fit(linac.beam, observations, responses, correction=correction, noise=noise)
         seconds["Fits"] += time.perf_counter() - started
         started = time.perf_counter()
@@ -147,7 +155,8 @@ def commission(
         found = predict_directly(observations, direct)
         corrections.append(correction_at(result, found, responses))
         variances.append(np.square([one.sigma for one in found]))
-    result = judged_directly(result, found)
+        readings = penumbra_readings(observations, direct)
+    result = judged_directly(result, found, readings)
     started = time.perf_counter()
     leaf_fields = None
     if leaves:

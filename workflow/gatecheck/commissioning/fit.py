@@ -7,7 +7,6 @@ uncertainties; it tells nothing of what the model leaves out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,8 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from gatecheck.commissioning.observations import Observation
-from gatecheck.commissioning.observe import Edge, depth_dose, edge, off_axis_ratio, percent_depth_dose
+from gatecheck.commissioning.observations import PERCENT_PROFILE, Observation
+from gatecheck.commissioning.observe import (
+    Edge,
+    depth_dose,
+    edge,
+    off_axis_ratio,
+    penumbra_per_percent,
+    percent_depth_dose,
+)
 from gatecheck.commissioning.parameters import (
     FLUENCE_KNOTS,
     PARAMETERS,
@@ -186,13 +192,35 @@ def correction_at(result: FitResult, direct: Sequence[Simulated], responses: Res
     return np.array([one.value - other.value for one, other in zip(direct, from_responses, strict=True)])
 
 
-def judged_directly(result: FitResult, direct: Sequence[Simulated]) -> FitResult:
-    """The fit with values of a direct simulation of its beam, and their chi squared by the sigmas of both."""
-    pulls = [
-        (one.value - seen.value) / math.hypot(one.sigma, seen.sigma)
-        for one, seen in zip(direct, result.observations, strict=True)
-    ]
-    return replace(result, simulated=tuple(direct), chi_squared=float(np.square(pulls).sum()))
+def penumbra_readings(observations: Sequence[Observation], direct: ResponseSet) -> FloatArray:
+    """What a measured penumbra is unsure by because its doses are, mm, shape (n_observations,); 0 for all else."""
+    found = np.zeros(len(observations))
+    for index, seen in enumerate(observations):
+        if seen.quantity == "penumbra_80_20":
+            response = direct.response(seen.jaws, seen.source_surface_distance)
+            found[index] = PERCENT_PROFILE * penumbra_per_percent(
+                response,
+                np.ones(1),
+                profile=profile_index(response, seen.depth),
+                axis=seen.axis,
+                half_field=half_field(seen),
+                detector=seen.detector,
+            )
+    return found
+
+
+def judged_directly(result: FitResult, direct: Sequence[Simulated], readings: FloatArray) -> FitResult:
+    """The fit with values of a direct simulation of its beam, and their chi squared by all the sigmas there are.
+
+    Parameters
+    ----------
+    readings : ndarray of shape (n_observations,)
+        See `penumbra_readings`.
+    """
+    simulated, measured = np.array([one.value for one in direct]), np.array([one.value for one in result.observations])
+    noise, sigma = np.array([one.sigma for one in direct]), np.array([one.sigma for one in result.observations])
+    chi_squared = float(((simulated - measured) ** 2 / (noise**2 + sigma**2 + readings**2)).sum())
+    return replace(result, simulated=tuple(direct), chi_squared=chi_squared)
 
 
 def _jacobian(function: object, place: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

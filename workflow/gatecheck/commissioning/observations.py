@@ -14,7 +14,8 @@ Quantity = Literal["depth_dose", "profile", "width_50", "penumbra_80_20", "outpu
 _PERCENT_DEPTH_DOSE, _PERCENT_BUILD_UP = 0.5, 1.5
 _BUILD_UP_DEPTH = 10.0
 # An output factor is a ratio of readings at one place, in which most of these drop out.
-_PERCENT_PROFILE, _MILLIMETRES, _OUTPUT = 0.4, 0.3, 0.002
+PERCENT_PROFILE = 0.4
+_MILLIMETRES, _OUTPUT = 0.3, 0.002
 # A smaller one that is stated would let one number rule the fit.
 _LEAST_PERCENT, _LEAST_MILLIMETRES, _LEAST_OUTPUT = 0.05, 0.05, 0.0005
 
@@ -98,7 +99,7 @@ def _profiles(data: BeamData, detector: float) -> list[Observation]:
         if profile.normalisation != "axis":
             continue
         for index, (place, dose) in enumerate(zip(profile.position.tolist(), profile.dose.tolist(), strict=True)):
-            stated = float(profile.sigma[index]) if profile.sigma is not None else _PERCENT_PROFILE
+            stated = float(profile.sigma[index]) if profile.sigma is not None else PERCENT_PROFILE
             result.append(
                 Observation(
                     "profile",

@@ -31,6 +31,7 @@ _SHARE_SMOOTH = 0.85  # of half the field: a profile is one even polynomial with
 _POWERS_SMALL, _POWERS_LARGE, _LARGE = 4, 6, 80.0
 _MAXIMUM_BETWEEN = (12.0, 30.0)
 _LAYERS_APART = 0.5
+_SLOPE_OVER = 0.02  # of the axis, on either side of a level
 
 
 def local_polynomial(bins: FloatArray, place: float, half_window: float, degree: int) -> FloatArray:
@@ -254,6 +255,30 @@ def edge(
     )
     sigma = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
     return Edge(float(whole[0]), float(whole[1]), float(sigma[0]), float(sigma[1]))
+
+
+def penumbra_per_percent(
+    response: Response,
+    weights: FloatArray,
+    *,
+    profile: int,
+    axis: str,
+    half_field: float,
+    detector: float = CHAMBER_WIDTH,
+) -> float:
+    """How far a penumbra is off, mm, when the doses at its 80 and 20 % are each off by 1 % of the axis, independently.
+
+    Deep in a large field the profile is nearly level at both, and a small error of a dose is a large one of a place.
+    """
+    folded = profile_curve(response, weights, profile=profile, axis=axis).mean(axis=0)
+    axis_dose = float(axis_value(response, folded[np.newaxis], half_field).value[0])
+    seen = chambered(folded, detector) / axis_dose
+    reach = _SLOPE_OVER
+    places = [
+        crossing(response.position, seen, level - reach) - crossing(response.position, seen, level + reach)
+        for level in (0.2, 0.8)
+    ]
+    return float(np.linalg.norm(places) / (200 * reach))
 
 
 def _edge_of(response: Response, folded: FloatArray, half_field: float, detector: float) -> FloatArray:
