@@ -14,6 +14,7 @@ from gatecheck.commissioning.observe import (
     depth_dose,
     edge,
     off_axis_ratio,
+    penumbra_per_percent,
     percent_depth_dose,
     smooth_depth_dose,
 )
@@ -97,6 +98,18 @@ def test_width_and_penumbra_of_a_known_edge() -> None:
     places = [fine[np.flatnonzero(whole >= level)[-1]] for level in (0.8, 0.5, 0.2)]
     assert found.width_50 == pytest.approx(2 * places[1], abs=0.05)
     assert found.penumbra_80_20 == pytest.approx(places[2] - places[0], abs=0.05)
+
+
+def test_a_penumbra_is_as_unsure_as_its_doses_over_the_slopes() -> None:
+    """Both slopes of an error function of 2.5 mm are known, and without the horn they are equal."""
+    found = penumbra_per_percent(response(), ONE, profile=0, axis="mean", half_field=50.75, detector=0.0)
+    fine = np.arange(0.0, 80.0, 0.001)
+    whole = 0.5 * (1 - erf((fine - 50.75) / (np.sqrt(2) * 2.5))) * (1 + 2e-5 * fine**2)
+    slope = np.interp([50.75 - 2.2, 50.75 + 2.2], fine, -np.gradient(whole, fine))
+    assert found == pytest.approx(0.01 * np.hypot(*(1 / slope)), rel=0.15)
+    wide = response(sigma=5.0)
+    twice = penumbra_per_percent(wide, ONE, profile=0, axis="mean", half_field=50.75, detector=0.0)
+    assert twice == pytest.approx(2 * found, rel=0.15)
 
 
 def test_a_profile_inside_the_field_is_the_curve() -> None:
