@@ -103,7 +103,7 @@ def parameters_figure(result: FitResult) -> str:
         axes.errorbar(moved, rows, xerr=bars, fmt="o", color="black", markersize=3.5, elinewidth=0.9, capsize=2)
         axes.axvline(0.0, color="#888888", linewidth=0.6)
         axes.set_yticks(rows, names)
-        axes.set_xlabel("change from the starting value, in steps of the parameter (bars: standard uncertainty)")
+        axes.set_xlabel("change from the start, in steps (bars: standard uncertainty)")
         axes.grid(linewidth=0.3, color="#bbbbbb")
         return as_data_uri(figure)
 
