@@ -96,7 +96,14 @@ def test_the_fitted_beam_is_a_beam_file_that_loads(linac, responses, tmp_path: P
     plan = plan_of_measurement()
     made = predict(linac.beam, 1.0, plan, responses)
     data = [replace(seen, value=found.value) for seen, found in zip(plan, made, strict=True)]
-    beam = fitted_beam(fit(linac.beam, data, responses), data_source="made by formula", data_sha256="0" * 64)
+    found = fit(linac.beam, data, responses)
+    beam = fitted_beam(found, data_source="made by formula", data_sha256="0" * 64)
+    assert beam.fit is not None
+    assert linac.beam.fit is not None
+    # Scales multiply from fit to fit.
+    (scale,) = [one.value for one in found.parameters if one.parameter.name == "off_axis.softening_scale"]
+    before, after = (one.fit.parameters["off_axis.softening_scale"].value for one in (linac.beam, beam))
+    assert after == pytest.approx(scale * before, rel=1e-12)
     folder = tmp_path / "machine"
     folder.mkdir()
     for name in ("machine.yaml", "calibration.yaml"):

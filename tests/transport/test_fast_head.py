@@ -316,7 +316,7 @@ def mean_transmission(linac: Any, half: float, seed: int) -> tuple[float, float]
     jaws = {"jaw_x": (-half, half), "jaw_y": (-half, half)}
     closed = beam(leaf_positions=np.full((2, pairs), -140.0), leaf_boundaries=boundaries, **jaws)
     results = []
-    for one, histories in ((closed, 1_500_000), (beam(**jaws), 200_000)):
+    for one, histories in ((closed, 6_000_000), (beam(**jaws), 800_000)):
         phase_space = sample_phase_space(delivery(one), linac, histories, seed)
         x, y = at_isocentre_plane(phase_space)
         inside = (np.abs(x) < half - 10) & (np.abs(y) < half - 10) & photons(phase_space)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from gatecheck.commissioning.fit import FitResult
+from gatecheck.commissioning.parameters import SPOT_SCALE
 from gatecheck.files import write_atomically
 from gatecheck.linac.model import Beam, BeamFit, FittedValue
 
@@ -22,16 +23,25 @@ FITTED_TO: dict[str, str] = {
 }
 """Which data determine which section; all parameters are fitted to all data at once."""
 
+_SCALES = ("off_axis.softening_scale", SPOT_SCALE.name)
 _DIGITS = 6
 _FITTED_NOTE = re.compile(r"\s*Fitted values:.*$", re.DOTALL)
 
 
 def fitted_beam(result: FitResult, *, data_source: str, data_sha256: str) -> Beam:
-    """The beam with a record of its fit, and with each fitted section's source saying so."""
+    """The beam with a record of its fit, and with each fitted section's source saying so.
+
+    Scales count from what the tables were before any fit: a fit of a fitted beam multiplies them.
+    """
+    scale_before = {
+        name: result.beam.fit.parameters[name].value
+        for name in _SCALES
+        if result.beam.fit is not None and name in result.beam.fit.parameters
+    }
     parameters = {
         one.parameter.name: FittedValue(
-            value=one.value,
-            uncertainty=one.uncertainty,
+            value=one.value * scale_before.get(one.parameter.name, 1.0),
+            uncertainty=one.uncertainty * scale_before.get(one.parameter.name, 1.0),
             unit=one.parameter.unit,
             fitted_to=FITTED_TO[one.parameter.name.split(".")[0]],
             at_bound=one.at_bound,
