@@ -31,13 +31,15 @@ class Made:
 
     def compare(self, leave_one_out: Any = None) -> Comparison:
         total = self.batches.sum(axis=0)
-        left_out = ((total - one) / (len(self.batches) - 1) for one in self.batches)
+        left_out = [(total - one) / (len(self.batches) - 1) for one in self.batches]
+        given = left_out if leave_one_out is None else leave_one_out
         return compare_doses(
             case_folder=self.folder / "case",
             patient_folder=self.folder / "patient",
             dose_folder=self.folder / "dose",
             out_folder=self.folder / "compare",
-            leave_one_out=left_out if leave_one_out is None else leave_one_out,
+            leave_one_out=iter(given),
+            batches=len(given),
         )
 
 

@@ -421,13 +421,18 @@ def _metrics(dose: FloatArray, mask: FloatArray, noisy: bool) -> DoseMetrics:
     sigma = 0.12 if noisy else None
 
     def metric(value: float, share: float = 1.0) -> Metric:
-        return Metric(value=float(value), sigma=None if sigma is None else sigma * share)
+        if sigma is None:
+            return Metric(value=float(value), sigma=None)
+        low, high = value - 2 * sigma * share, value + 2 * sigma * share
+        return Metric(value=float(value), sigma=sigma * share, interval_95=(float(low), float(high)))
 
     return DoseMetrics(
         mean_gy=metric(inside.mean(), 0.02),
         d95_gy=metric(np.percentile(inside, 5)),
         d50_gy=metric(np.percentile(inside, 50)),
         d2_gy=metric(np.percentile(inside, 98)),
+        d003cc_gy=metric(np.percentile(inside, 99), 2.0),
+        d001cc_gy=metric(np.percentile(inside, 99.5), 3.0),
         max_gy=metric(inside.max(), 6.0),
     )
 

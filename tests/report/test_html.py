@@ -160,7 +160,7 @@ def test_every_metric_stands_in_the_table_with_its_standard_deviation(with_tps: 
             for key, _ in METRICS:
                 assert f">{escape(gray(getattr(dose, key)))}</td>" in table
                 checked += 1
-    assert checked == 2 * 5 * 8
+    assert checked == 2 * 7 * 8
 
 
 def test_beams_are_listed_with_what_moves(with_tps: Written, page: Page) -> None:

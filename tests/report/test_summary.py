@@ -14,7 +14,7 @@ from gatecheck.files import write_json
 from gatecheck.report.inputs import ReportInputs, read_inputs
 from gatecheck.report.summary import summarise, unique_names
 
-METRICS = ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "max_gy")
+METRICS = ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "d003cc_gy", "d001cc_gy", "max_gy")
 
 
 def inputs_of(made: MadeResults) -> ReportInputs:
@@ -33,7 +33,7 @@ def test_the_file_has_the_documented_shape(with_tps: Written) -> None:
     for structure in document["structures"].values():
         assert structure["volume_ml"] >= 0
         for dose in (structure["mc"], structure["tps"]):
-            assert dose is None or all(set(dose[metric]) == {"value", "sigma"} for metric in METRICS)
+            assert dose is None or all(set(dose[metric]) == {"value", "sigma", "interval_95"} for metric in METRICS)
 
 
 def test_every_metric_is_the_comparisons_own(with_tps: Written) -> None:

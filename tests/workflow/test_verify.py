@@ -36,8 +36,8 @@ def test_the_report_and_its_summary_say_what_was_done(bench: Bench, verified: st
     assert 0 < summary["mean_relative_sigma"] < 1
     body = summary["structures"]["BODY"]
     assert body["volume_ml"] == pytest.approx(200 * 160 * 200 / 1000, rel=0.01)
-    for metric in ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "max_gy"):
-        assert set(body["mc"][metric]) == {"value", "sigma"}
+    for metric in ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "d003cc_gy", "d001cc_gy", "max_gy"):
+        assert set(body["mc"][metric]) == {"value", "sigma", "interval_95"}
     assert body["tps"] is None
 
 

@@ -180,9 +180,9 @@ def _referenced_beams(dataset: Dataset) -> list[int]:
 
 
 def _summed(files: Sequence[DicomFile]) -> tuple[FloatArray, Grid]:
-    values, grid = _dose_grid(files[0].dataset)
+    values, grid = dose_grid(files[0].dataset)
     for file in files[1:]:
-        more, other = _dose_grid(file.dataset)
+        more, other = dose_grid(file.dataset)
         if not _is_same_grid(grid, other):
             raise InputError(f"{_PLACE}: the beams' doses lie on different grids. Export the dose of the plan's sum.")
         values = values + more
@@ -194,8 +194,14 @@ def _is_same_grid(a: Grid, b: Grid) -> bool:
     return a.size == b.size and bool(close)
 
 
-def _dose_grid(dataset: Dataset) -> tuple[FloatArray, Grid]:
-    """Dose in Gy, shape (nz, ny, nx), with x, y and z increasing."""
+def dose_grid(dataset: Dataset) -> tuple[FloatArray, Grid]:
+    """Dose of one RTDOSE in Gy, shape (nz, ny, nx), with x, y and z increasing.
+
+    Raises
+    ------
+    InputError, UnsupportedPlanError
+        When it is damaged, or no physical dose in Gy on an even axial grid.
+    """
     if code(dataset, "DoseUnits") != "GY":
         raise UnsupportedPlanError(
             f"{_PLACE}: {called('DoseUnits')} is not GY: a relative dose cannot be compared. Export absolute dose."

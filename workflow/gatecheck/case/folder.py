@@ -110,11 +110,11 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     others: Counter[str] = Counter()
     known: dict[str, str] = {}
     for index, path in enumerate(paths):
-        file = _read(path, f"File {index + 1} of {len(paths)} (in order of path)")
+        file = read_file(path, f"File {index + 1} of {len(paths)} (in order of path)")
         if isinstance(file, str):
             others[file] += 1
             continue
-        kind = _kind(file)
+        kind = kind_of(file)
         if kind not in found:
             others[kind] += 1
         else:
@@ -135,7 +135,7 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     )
 
 
-def _read(path: Path, place: str) -> DicomFile | str:
+def read_file(path: Path, place: str) -> DicomFile | str:
     """Read one file; of a stranger that cannot be read, what it is called in the note."""
     try:
         content = path.read_bytes()
@@ -220,7 +220,8 @@ def _damaged(content: bytes, place: str) -> str:
     return _DAMAGED
 
 
-def _kind(file: DicomFile) -> str:
+def kind_of(file: DicomFile) -> str:
+    """CT, RTSTRUCT, RTPLAN or RTDOSE, else what DICOM calls it; refuses kinds that are not supported by name."""
     dataset = file.dataset
     sop_class = text(dataset, "SOPClassUID") or text(dataset.file_meta, "MediaStorageSOPClassUID")
     if sop_class in _REFUSED:

@@ -150,9 +150,9 @@ def choose_structure_set(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, n
     if not files:
         raise InputError("No RTSTRUCT in the folder. Export the plan's structure set with it.")
     named = [file for file in files if plan.structure_set_uid and file.sop_instance_uid == plan.structure_set_uid]
-    sharing = [file for file in files if ct.frame_of_reference in _frames(file.dataset)]
+    sharing = [file for file in files if ct.frame_of_reference in frames_of(file.dataset)]
     if named:
-        if _frames(named[0].dataset) == {""}:
+        if frames_of(named[0].dataset) == {""}:
             raise InputError(
                 "The RTSTRUCT that the plan names states no frame of reference "
                 f"({called('ReferencedFrameOfReferenceUID')}, {called('FrameOfReferenceUID')}), the CT's expected: "
@@ -187,7 +187,7 @@ def choose_structure_set(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, n
     return sharing[0]
 
 
-def _frames(dataset: Dataset) -> set[str]:
+def frames_of(dataset: Dataset) -> set[str]:
     """Frames of reference that a structure set says it is drawn in."""
     rois = {text(roi, "ReferencedFrameOfReferenceUID") for roi in items(dataset, "StructureSetROISequence", _PLACE)}
     frames = {

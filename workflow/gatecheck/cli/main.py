@@ -357,6 +357,17 @@ def commission(
     )
 
 
+@app.command()
+def dvh(
+    dose: Annotated[Path, typer.Argument(help="MetaImage of Gy (.mha, .mhd), or RTDOSE")],
+    rtstruct: Annotated[Path, typer.Argument(help="RTSTRUCT; no CT is needed")],
+) -> None:
+    """compare: doses of every structure, as one JSON object."""
+    from gatecheck.cli.dvh import doses_of_structures
+
+    typer.echo(doses_of_structures(dose, rtstruct).model_dump_json(indent=1))
+
+
 @app.command("config")
 def config_command(
     file: Annotated[Path | None, typer.Argument(help="configuration file to check; without it the default")] = None,

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.sampling import PlacedPoints
 
 FloatArray = npt.NDArray[np.float64]
 
-METRICS = ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "max_gy")
-"""Order of the values of `dose_metrics`; names as in `DoseMetrics`."""
+WHOLE_METRICS = ("mean_gy", "d95_gy", "d50_gy", "d2_gy")
+HOT_METRICS = ("d003cc_gy", "d001cc_gy", "max_gy")
+METRICS = (*WHOLE_METRICS, *HOT_METRICS)
+"""Names as in `DoseMetrics`: those read from the whole structure, and those read from its hottest part."""
+
+SMALL_VOLUMES = {"d003cc_gy": 30.0, "d001cc_gy": 10.0}
+"""mm3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +31,17 @@ class DoseDistribution:
         Gy, increasing.
     volumes_from : ndarray of shape (n + 1,)
         Fraction of volume in points from i on: 1 at first, 0 at last.
+    volume : float
+        mm3 of all points.
     mean, maximum : float
-        Gy. The mean is weighted by volume. The maximum is the highest dose of a dose voxel whose
-        centre lies inside, or interpolated at a point that lies inside, if that is higher; inside is
-        where more than half of the CT voxel, or of the point's part of it, is in the structure.
+        Gy. The mean is weighted by volume. The maximum is the highest dose at a point, or at the centre of a dose
+        voxel, that lies inside; inside is where more than half of the point's part of a CT voxel, or of the CT
+        voxel, is in the structure.
     """
 
     doses: FloatArray
     volumes_from: FloatArray
+    volume: float
     mean: float
     maximum: float
 
@@ -41,16 +50,21 @@ class DoseDistribution:
         middles = (self.volumes_from[1:] + self.volumes_from[:-1]) / 2
         return float(np.interp(fraction, middles[::-1], self.doses[::-1]))
 
+    def dose_to_small_volume(self, volume: float) -> float:
+        """Least dose to the hottest `volume` in mm3, Gy; not a number where the structure is smaller."""
+        return self.dose_to_volume(volume / self.volume) if volume <= self.volume else float("nan")
+
     def volume_receiving(self, dose_axis: FloatArray) -> FloatArray:
         """Fraction of volume that receives at least each dose."""
         return self.volumes_from[np.searchsorted(self.doses, dose_axis, side="left")]
 
 
-def distribution(points: PlacedPoints, dose_zyx: npt.NDArray[np.floating]) -> DoseDistribution:
-    """Sample a dose at a structure's points (at least one) and sort it."""
-    doses = points.dose(dose_zyx)
+def distribution(points: PlacedPoints, dose: SplineFields) -> DoseDistribution:
+    """Sample a dose (the first field) at a structure's points, at least one, and sort it."""
+    doses = dose.at(points.place_zyx)[0].astype(np.float64)
+    at_centres = dose.at(points.centres_zyx)[0]
     volumes = points.volumes.astype(np.float64)
-    total = volumes.sum()
+    total = float(volumes.sum())
     order = np.argsort(doses)
     volumes_from = np.zeros(len(doses) + 1)
     volumes_from[:-1] = np.cumsum(volumes[order][::-1])[::-1] / total
@@ -58,52 +72,29 @@ def distribution(points: PlacedPoints, dose_zyx: npt.NDArray[np.floating]) -> Do
     return DoseDistribution(
         doses=doses[order],
         volumes_from=volumes_from,
+        volume=total,
         mean=float(volumes @ doses / total),
-        maximum=float(max(doses[points.inside].max(), dose_zyx.ravel()[points.centres].max(initial=-np.inf))),
+        maximum=float(max(doses[points.inside].max(), at_centres.max(initial=-np.inf))),
     )
 
 
-def dose_metrics(found: DoseDistribution) -> FloatArray:
-    """Mean, D95, D50, D2 and maximum in Gy, in the order of METRICS."""
-    return np.array(
-        [
-            found.mean,
-            found.dose_to_volume(0.95),
-            found.dose_to_volume(0.50),
-            found.dose_to_volume(0.02),
-            found.maximum,
-        ]
-    )
+def whole_metrics(found: DoseDistribution) -> FloatArray:
+    """Mean, D95, D50 and D2 in Gy, in the order of WHOLE_METRICS."""
+    return np.array([found.mean, *(found.dose_to_volume(fraction) for fraction in (0.95, 0.50, 0.02))])
 
 
-def without_bias(value: npt.ArrayLike, left_out: npt.ArrayLike) -> FloatArray:
-    """A quantity without the part of its expectation that noise adds in proportion to the variance.
-
-    Noise makes a dose-volume histogram wider: D95 falls and D2 rises by more than their own sigma where
-    the dose in a structure is flatter than the noise. Quenouille's correction n t - (n - 1) mean(t_i)
-    takes the term in 1/n away (Biometrika 43 (1956) 353). For a maximum, which is not smooth, it takes
-    only a part away.
-
-    Parameters
-    ----------
-    value : array of shape (...)
-        From all batches.
-    left_out : array of shape (n, ...)
-        From all batches but one, n at least two.
-    """
-    values = np.asarray(left_out, dtype=np.float64)
-    n = len(values)
-    corrected: FloatArray = n * np.asarray(value, dtype=np.float64) - (n - 1) * values.mean(axis=0)
-    return corrected
+def hot_metrics(found: DoseDistribution) -> FloatArray:
+    """D0.03cc, D0.01cc and maximum in Gy, in the order of HOT_METRICS."""
+    return np.array([*(found.dose_to_small_volume(volume) for volume in SMALL_VOLUMES.values()), found.maximum])
 
 
 def jackknife_sigma(left_out: npt.ArrayLike) -> FloatArray:
     """Standard deviation (k = 1) of a quantity from its values with one batch left out at a time.
 
-    sigma^2 = (n - 1) / n sum_i (t_i - mean(t))^2 for n equal batches (Efron and Stein, Ann. Stat.
-    9 (1981) 586). It holds for what changes smoothly with dose: means, and doses to a volume. For a
-    maximum it is the sigma of the voxel where the maximum lies, not of its being picked as the
-    highest of many, which noise also raises.
+    sigma^2 = (n - 1) / n sum_i (t_i - mean(t))^2 for n equal batches (Efron and Stein, Ann. Stat. 9 (1981) 586). It
+    holds for what changes smoothly with dose, such as means. A dose to a volume does not: one batch less moves so
+    few voxels past each other that its sigma comes out up to several times too large; `gatecheck.compare.debias`
+    is for these.
 
     Parameters
     ----------

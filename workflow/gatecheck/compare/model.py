@@ -16,18 +16,28 @@ class Metric(_Part):
 
     value: float
     sigma: float | None
+    interval_95: tuple[float, float] | None = Field(
+        None, description="95 % confidence interval for the noise; None for a dose without noise"
+    )
 
 
 class DoseMetrics(_Part):
     """Dose of one structure, Gy, whole course; a Monte Carlo's without the bias that noise gives it.
 
-    Sigma is that of the noise; the calibration's, common to all, is not part of it.
+    Sigma is that of the noise; the calibration's, common to all, is not part of it. The least doses to the hottest
+    0.03 and 0.01 ml are None where less than that of the structure lies in the dose grid.
     """
 
     mean_gy: Metric
     d95_gy: Metric
     d50_gy: Metric
     d2_gy: Metric
+    d003cc_gy: Metric | None = Field(
+        None, description="least dose to the hottest 0.03 ml; None: less is in the dose grid"
+    )
+    d001cc_gy: Metric | None = Field(
+        None, description="least dose to the hottest 0.01 ml; None: less is in the dose grid"
+    )
     max_gy: Metric
 
 

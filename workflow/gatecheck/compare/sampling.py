@@ -187,9 +187,8 @@ class PlacedPoints:
         mm3.
     inside : ndarray of shape (n,), bool
         More than half of the point's part of a voxel is in the structure.
-    centres : ndarray of shape (m,), int64
-        Dose voxels, by their place in the flat array, whose centre lies in a CT voxel of which more
-        than half is in the structure. An interpolated dose has its maxima there.
+    centres_zyx : ndarray of shape (3, m), float32
+        Dose voxels, as places, whose centre lies in a CT voxel of which more than half is in the structure.
     covered_fraction : float
         Part of the structure's volume that lies within the grid's voxels.
     """
@@ -197,15 +196,16 @@ class PlacedPoints:
     place_zyx: Float32Array
     volumes: Float32Array
     inside: npt.NDArray[np.bool_]
-    centres: npt.NDArray[np.int64]
+    centres_zyx: Float32Array
     covered_fraction: float
 
-    def dose(self, dose_zyx: npt.NDArray[np.floating]) -> FloatArray:
-        """Dose at the points by trilinear interpolation; beyond the outermost centres that of the outermost."""
-        dose: FloatArray = scipy.ndimage.map_coordinates(
-            dose_zyx, self.place_zyx, order=1, mode="nearest", output=np.float64
-        )
-        return dose
+    def equal_parts(self, most: int) -> npt.NDArray[np.int64]:
+        """Indices of points that stand for equal volumes: all if they are few, else `most` spread evenly."""
+        reached = np.cumsum(self.volumes, dtype=np.float64)
+        wanted = min(most, len(self.volumes))
+        ticks = (np.arange(wanted) + 0.5) / wanted * reached[-1]
+        chosen: npt.NDArray[np.int64] = np.minimum(np.searchsorted(reached, ticks), len(reached) - 1).astype(np.int64)
+        return chosen
 
 
 def place(points: StructurePoints, grid: VoxelGrid) -> PlacedPoints:
@@ -221,12 +221,12 @@ def place(points: StructurePoints, grid: VoxelGrid) -> PlacedPoints:
         place_zyx=np.ascontiguousarray(index_xyz[within][:, ::-1].T, dtype=np.float32),
         volumes=volumes,
         inside=inside,
-        centres=_centres_inside(points, grid),
+        centres_zyx=_centres_inside(points, grid),
         covered_fraction=float(volumes.sum(dtype=np.float64) / total) if total > 0 else 0.0,
     )
 
 
-def _centres_inside(points: StructurePoints, grid: VoxelGrid) -> npt.NDArray[np.int64]:
+def _centres_inside(points: StructurePoints, grid: VoxelGrid) -> Float32Array:
     mask = points.mask_grid
     dose_indices, mask_indices = [], []
     for axis in range(3):
@@ -236,5 +236,28 @@ def _centres_inside(points: StructurePoints, grid: VoxelGrid) -> npt.NDArray[np.
         dose_indices.append(within)
         mask_indices.append(nearest[within])
     z, y, x = np.nonzero(points.inside_zyx[np.ix_(*mask_indices[::-1])])
-    chosen = (dose_indices[2][z], dose_indices[1][y], dose_indices[0][x])
-    return np.ravel_multi_index(chosen, grid.size[::-1]).astype(np.int64)
+    return np.stack([dose_indices[2][z], dose_indices[1][y], dose_indices[0][x]]).astype(np.float32)
+
+
+def part_round(mask: sitk.Image, points_xyz: FloatArray, *, part: float) -> sitk.Image:
+    """A mask with only the voxels that lie round some of its points; all else is outside.
+
+    Parameters
+    ----------
+    points_xyz : ndarray of shape (n_points, 3)
+        LPS mm, some of those that `points_of` made from the mask.
+    part : float
+        mm3 that each of them stands for.
+    """
+    spacing = np.array(mask.GetSpacing())
+    index_xyz = np.floor((points_xyz - np.array(mask.GetOrigin())) / spacing + 0.5).astype(np.int64)
+    values: Float32Array = np.asarray(sitk.GetArrayFromImage(mask), dtype=np.float32)
+    index_xyz = np.clip(index_xyz, 0, np.array(values.shape[::-1]) - 1)
+    kept = np.zeros(values.shape, dtype=np.bool_)
+    kept[tuple(index_xyz[:, ::-1].T)] = True
+    # A point stands for as much as this to each side of it.
+    reach = np.ceil(0.5 * math.cbrt(part) / spacing).astype(int)
+    kept = scipy.ndimage.maximum_filter(kept, size=tuple(2 * reach[::-1] + 1))
+    partly: sitk.Image = sitk.GetImageFromArray(np.where(kept, values, np.float32(0)))
+    partly.CopyInformation(mask)
+    return partly

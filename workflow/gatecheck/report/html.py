@@ -140,6 +140,8 @@ METRICS = (
     ("d95_gy", "D95 %"),
     ("d50_gy", "D50 %"),
     ("d2_gy", "D2 %"),
+    ("d003cc_gy", "D0.03 cc"),
+    ("d001cc_gy", "D0.01 cc"),
     ("max_gy", "Maximum"),
 )
 

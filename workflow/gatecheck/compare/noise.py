@@ -1,0 +1,165 @@
+"""The noise of a Monte Carlo dose as fields that can be added to it again.
+
+Of n batches of equal weight, d_i with mean m, and numbers g_i with sum 0 and sum of squares 1,
+
+    e = sum_i g_i (d_i - m) / sqrt(n)
+
+is noise of exactly the covariance that m has, and for normal noise independent of m; orthogonal vectors g give
+independent fields, n - 1 at most. Whatever correlates neighbouring voxels (a coarse voxel repeated on a fine grid,
+a recorded particle used several times) is in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
+
+from gatecheck.compare.interpolation import SplineFields
+from gatecheck.errors import ResultError
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+
+MOST_FIELDS = 16
+SMOOTHED_OVER = 2.0
+"""mm to each side; no more than the penumbra of a 6 MV beam (standard deviation 2 to 3 mm) is wide."""
+
+_SEED_OF_DIRECTIONS = 20001
+_WITHOUT_NOISE = 3  # dose, smoothed once, smoothed twice
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyDose:
+    """A dose with its noise at a structure's points.
+
+    Attributes
+    ----------
+    dose, smooth, twice_smooth : ndarray of shape (n_points,), float32
+        The dose, smoothed once, and smoothed twice, Gy.
+    noise, smooth_noise : ndarray of shape (n_fields, n_points), float32
+        Independent fields of the dose's own noise, and what smoothing leaves of them, Gy.
+    """
+
+    dose: Float32Array
+    smooth: Float32Array
+    twice_smooth: Float32Array
+    noise: Float32Array
+    smooth_noise: Float32Array
+
+    def chosen(self, points: npt.NDArray[np.int64]) -> NoisyDose:
+        """At some of the points, by their place among them."""
+        return NoisyDose(
+            self.dose[points],
+            self.smooth[points],
+            self.twice_smooth[points],
+            self.noise[:, points],
+            self.smooth_noise[:, points],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyFields:
+    """A dose with its noise on its grid, to be taken at points."""
+
+    splines: SplineFields
+
+    @property
+    def number(self) -> int:
+        """Independent fields of noise."""
+        return (int(self.splines.coefficients_zyxf.shape[3]) - _WITHOUT_NOISE) // 2
+
+    def smooth_dose(self) -> SplineFields:
+        """The smoothed dose alone."""
+        return SplineFields(np.ascontiguousarray(self.splines.coefficients_zyxf[..., 1:2]))
+
+    def at(self, place_zyx: Float32Array) -> NoisyDose:
+        """Sample at points; places as in `SplineFields.at`."""
+        values = self.splines.at(place_zyx)
+        middle = _WITHOUT_NOISE + self.number
+        return NoisyDose(values[0], values[1], values[2], values[_WITHOUT_NOISE:middle], values[middle:])
+
+
+def noisy_fields(
+    dose_zyx: npt.NDArray[np.floating],
+    leave_one_out: Iterable[npt.NDArray[np.floating]],
+    *,
+    batches: int,
+    spacing_zyx: tuple[float, float, float],
+) -> NoisyFields:
+    """Gather a dose and its noise from the dose without one batch at a time.
+
+    Parameters
+    ----------
+    dose_zyx : ndarray of shape (nz, ny, nx)
+        From all batches, Gy.
+    leave_one_out : iterable of ndarray of that shape, Gy
+    batches : int
+        How many there are.
+
+    Raises
+    ------
+    ResultError
+        When there are fewer than two, not that many, or one is on another grid.
+    """
+    if batches < 2:
+        raise ResultError(f"{batches} batches found, expected at least 2 for a standard deviation. Run merge again.")
+    directions = _directions(batches)
+    number = len(directions)
+    noise = np.zeros((*dose_zyx.shape, number), dtype=np.float32)
+    seen = 0
+    for left_out_zyx in leave_one_out:
+        if left_out_zyx.shape != dose_zyx.shape:
+            raise ResultError("A batch is not on the grid of mc_dose.mha. Run merge again.")
+        if seen < batches:
+            # A batch lies (n - 1) times as far on the other side of the mean as the rest without it.
+            apart = (-(batches - 1) / math.sqrt(batches)) * (left_out_zyx - dose_zyx)
+            for field in range(number):
+                noise[..., field] += np.float32(directions[field, seen]) * apart
+        seen += 1
+    if seen != batches:
+        raise ResultError(f"{seen} batches found, {batches} expected. Run merge again.")
+    dose = np.asarray(dose_zyx, dtype=np.float32)[..., None]
+    smooth = smoothed(dose, spacing_zyx)
+    parts = [dose, smooth, smoothed(smooth, spacing_zyx), noise, smoothed(noise, spacing_zyx)]
+    return NoisyFields(SplineFields.of(np.concatenate(parts, axis=-1)))
+
+
+def _directions(batches: int) -> FloatArray:
+    """Orthonormal vectors of sum 0, shape (n_fields, batches), the same in every run."""
+    drawn = np.random.default_rng(_SEED_OF_DIRECTIONS).normal(size=(batches, min(batches - 1, MOST_FIELDS)))
+    drawn -= drawn.mean(axis=0)
+    directions: FloatArray = np.linalg.qr(drawn)[0].T
+    return directions
+
+
+def smoothed(fields_zyxf: Float32Array, spacing_zyx: tuple[float, float, float]) -> Float32Array:
+    """Each voxel's value of the parabola (without mixed terms) fitted to the voxels round it by least squares.
+
+    Savitzky and Golay's filter (Anal. Chem. 36 (1964) 1627) in three dimensions: it leaves constants, slopes and
+    curvatures as they are. Along each axis it reaches SMOOTHED_OVER and at least one voxel to each side.
+    """
+    means, bends = zip(*(_weights(spacing) for spacing in spacing_zyx), strict=True)
+
+    def along(axis: int, values: Float32Array, weights: FloatArray) -> Float32Array:
+        found: Float32Array = scipy.ndimage.correlate1d(values, weights, axis, output=np.float32, mode="nearest")
+        return found
+
+    mean_z = along(0, fields_zyxf, means[0])
+    mean_zy = along(1, mean_z, means[1])
+    rest = mean_zy - along(1, mean_z, bends[1]) - along(1, along(0, fields_zyxf, bends[0]), means[1])
+    return along(2, rest, means[2]) - along(2, mean_zy, bends[2])
+
+
+def _weights(spacing: float) -> tuple[FloatArray, FloatArray]:
+    """Along an axis: weights of the mean, and of what a parabola's middle lies above its mean."""
+    half = max(1, math.floor(SMOOTHED_OVER / spacing + 0.5))
+    square = np.arange(-half, half + 1.0) ** 2
+    number = len(square)
+    mean = np.full(number, 1 / number)
+    bend = (square - square.mean()) / square.var() * square.mean() / number
+    return mean, bend
