@@ -26,6 +26,7 @@ VERBS = (
     "report",
     "beams-eye-view",
     "commission",
+    "dvh",
     "config",
     "geant4-data",
 )

@@ -77,7 +77,7 @@ def read_loose_dose(path: Path) -> LooseDose:
         return _meta_image(path)
     with quiet_dicom():
         file = read_file(path, "DOSE")
-        kind = "no DICOM" if isinstance(file, str) else kind_of(file)
+        kind = file if isinstance(file, str) else kind_of(file)
         if isinstance(file, str) or kind != "RTDOSE":
             raise InputError(f"DOSE: {kind} found, an RTDOSE or a MetaImage (.mha, .mhd) expected.")
         values, grid = dose_grid(file.dataset)
@@ -126,7 +126,7 @@ def read_loose_structures(path: Path, frame_of_reference: str, notes: Notes) -> 
     _check_there(path, "RTSTRUCT")
     with quiet_dicom():
         file = read_file(path, "RTSTRUCT")
-        kind = "no DICOM" if isinstance(file, str) else kind_of(file)
+        kind = file if isinstance(file, str) else kind_of(file)
         if isinstance(file, str) or kind != "RTSTRUCT":
             raise InputError(f"RTSTRUCT: {kind} found, an RTSTRUCT expected.")
         frames = frames_of(file.dataset)
