@@ -5,8 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORES ?= 2
+# pymedphys, which gamma is compared with, in an environment of its own.
+ORACLE := .venv-oracle
+ORACLE_READY := $(ORACLE)/.ready
+ORACLE_PACKAGES := pymedphys==0.41.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
 
-.PHONY: demo test test-physics lint format clean
+.PHONY: demo test test-physics bench lint format clean
 
 demo: $(READY)
 	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
@@ -14,8 +18,11 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-test-physics: $(READY)
+test-physics: $(READY) $(ORACLE_READY)
 	$(BIN)/python -m pytest -m physics -n $(CORES) --dist load --durations=0
+
+bench: $(READY) $(ORACLE_READY)
+	$(BIN)/python tests/benchmarks/gamma_benchmark.py --oracle $(ORACLE)/bin/python
 
 lint: $(READY)
 	$(BIN)/ruff check workflow tests
@@ -36,5 +43,10 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $(READY)
 
+$(ORACLE_READY): Makefile
+	$(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/python -m pip install --quiet $(ORACLE_PACKAGES)
+	@touch $(ORACLE_READY)
+
 clean:
-	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ORACLE) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,6 +23,7 @@ VERBS = (
     "simulate",
     "merge",
     "compare",
+    "gamma",
     "report",
     "beams-eye-view",
     "commission",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,13 +18,14 @@ from gatecheck.case.attributes import (
     code,
     items,
     numbers,
+    quiet_dicom,
     references,
     required_integer,
     required_number,
     text,
 )
 from gatecheck.case.ct import CtVolume
-from gatecheck.case.folder import DicomFile
+from gatecheck.case.folder import DicomFile, read_one
 from gatecheck.case.grid import AxialPlane, Grid, axial_plane
 from gatecheck.case.pixels import stored_values
 from gatecheck.case.plan import Plan
@@ -88,6 +90,25 @@ def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes
     values, grid = _summed(used)
     _check_plausible(values, grid, plan, ct, notes)
     return PlannedDose(values.astype(np.float32), grid, "PLAN" if whole else "BEAM", used)
+
+
+def read_dose_file(path: Path, place: str) -> tuple[npt.NDArray[np.float64], Grid]:
+    """Read one RTDOSE by itself, whatever plan it is of: dose in Gy of shape (nz, ny, nx), and its grid.
+
+    Parameters
+    ----------
+    place : str
+        What messages call the file.
+
+    Raises
+    ------
+    InputError
+        Naming the file, when it is not a whole RTDOSE with a grid.
+    UnsupportedPlanError
+        For doses that are not physical doses in Gy on an even axial grid.
+    """
+    with quiet_dicom():
+        return dose_grid(read_one(path, place, "RTDOSE").dataset, place)
 
 
 def _of_plan(files: list[DicomFile], plan: Plan, notes: Notes) -> list[DicomFile]:
@@ -194,8 +215,13 @@ def _is_same_grid(a: Grid, b: Grid) -> bool:
     return a.size == b.size and bool(close)
 
 
-def dose_grid(dataset: Dataset) -> tuple[FloatArray, Grid]:
+def dose_grid(dataset: Dataset, place: str = _PLACE) -> tuple[FloatArray, Grid]:
     """Dose of one RTDOSE in Gy, shape (nz, ny, nx), with x, y and z increasing.
+
+    Parameters
+    ----------
+    place : str
+        What messages call the file.
 
     Raises
     ------
@@ -204,26 +230,26 @@ def dose_grid(dataset: Dataset) -> tuple[FloatArray, Grid]:
     """
     if code(dataset, "DoseUnits") != "GY":
         raise UnsupportedPlanError(
-            f"{_PLACE}: {called('DoseUnits')} is not GY: a relative dose cannot be compared. Export absolute dose."
+            f"{place}: {called('DoseUnits')} is not GY: a relative dose cannot be compared. Export absolute dose."
         )
     if code(dataset, "DoseType") != "PHYSICAL":
         raise UnsupportedPlanError(
-            f"{_PLACE}: {called('DoseType')} is not PHYSICAL; effective doses and errors are not supported. "
+            f"{place}: {called('DoseType')} is not PHYSICAL; effective doses and errors are not supported. "
             "Export the physical dose."
         )
-    plane = axial_plane(dataset, _PLACE)
-    stored = stored_values(dataset, _PLACE)
+    plane = axial_plane(dataset, place)
+    stored = stored_values(dataset, place)
     if stored.ndim == 2:
         stored = stored[np.newaxis]
-    z = _frame_positions(dataset, plane, len(stored))
-    values = np.asarray(plane.to_lps(stored), dtype=float) * required_number(dataset, "DoseGridScaling", _PLACE)
+    z = _frame_positions(dataset, plane, len(stored), place)
+    values = np.asarray(plane.to_lps(stored), dtype=float) * required_number(dataset, "DoseGridScaling", place)
     if z[-1] < z[0]:
         values, z = values[::-1], z[::-1]
     spacing_z = (z[-1] - z[0]) / (len(z) - 1)
     gaps = np.diff(z)
     if np.abs(gaps - spacing_z).max() > _SPACING_TOLERANCE or spacing_z <= 0:
         raise UnsupportedPlanError(
-            f"{_PLACE}: {called('GridFrameOffsetVector')} is not evenly spaced ({gaps.min():g} to {gaps.max():g} mm). "
+            f"{place}: {called('GridFrameOffsetVector')} is not evenly spaced ({gaps.min():g} to {gaps.max():g} mm). "
             "Export the dose on an even grid."
         )
     x, y = plane.first_xy
@@ -233,16 +259,16 @@ def dose_grid(dataset: Dataset) -> tuple[FloatArray, Grid]:
     return values, grid
 
 
-def _frame_positions(dataset: Dataset, plane: AxialPlane, frames: int) -> FloatArray:
+def _frame_positions(dataset: Dataset, plane: AxialPlane, frames: int, place: str) -> FloatArray:
     """Position z of each frame (PS3.3 C.8.8.3.2).
 
     Offsets that begin at 0 count from the first frame along the cross product of row and column
     direction; offsets that begin at the first frame's z are positions themselves.
     """
-    offsets = numbers(dataset, "GridFrameOffsetVector", _PLACE)
+    offsets = numbers(dataset, "GridFrameOffsetVector", place)
     if len(offsets) != frames or frames < 2:
         raise InputError(
-            f"{_PLACE}: {frames} frames and {len(offsets)} values of {called('GridFrameOffsetVector')} found; as many "
+            f"{place}: {frames} frames and {len(offsets)} values of {called('GridFrameOffsetVector')} found; as many "
             "of each, and at least 2, expected. Export the dose again as one multi-frame file."
         )
     first = plane.position[2]
@@ -252,7 +278,7 @@ def _frame_positions(dataset: Dataset, plane: AxialPlane, frames: int) -> FloatA
     if abs(offsets[0] - first) <= _SAME_GRID and is_plain:
         return offsets
     raise InputError(
-        f"{_PLACE}: {called('GridFrameOffsetVector')} begins neither at 0 nor at the first frame's position. "
+        f"{place}: {called('GridFrameOffsetVector')} begins neither at 0 nor at the first frame's position. "
         "Export the dose again."
     )
 

@@ -110,11 +110,11 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     others: Counter[str] = Counter()
     known: dict[str, str] = {}
     for index, path in enumerate(paths):
-        file = read_file(path, f"File {index + 1} of {len(paths)} (in order of path)")
+        file = _read(path, f"File {index + 1} of {len(paths)} (in order of path)")
         if isinstance(file, str):
             others[file] += 1
             continue
-        kind = kind_of(file)
+        kind = _kind(file)
         if kind not in found:
             others[kind] += 1
         else:
@@ -135,7 +135,32 @@ def read_folder(folder: Path, notes: Notes) -> DicomFolder:
     )
 
 
-def read_file(path: Path, place: str) -> DicomFile | str:
+def read_one(path: Path, place: str, kind: str) -> DicomFile:
+    """Read one file that has to be of a given kind (CT, RTSTRUCT, RTPLAN or RTDOSE).
+
+    Parameters
+    ----------
+    place : str
+        What messages call the file; its name might identify.
+
+    Raises
+    ------
+    InputError
+        When it is missing, no DICOM, damaged, or of another kind.
+    UnsupportedPlanError
+        For kinds of plans and images that are refused by name.
+    """
+    if not path.is_file():
+        raise InputError(f"{place}: there is no such file.")
+    file = _read(path, place)
+    found = file if isinstance(file, str) else _kind(file)
+    if isinstance(file, str) or found != kind:
+        raise InputError(f"{place}: {found} found, {kind} expected.")
+    _check_content(file, kind)
+    return file
+
+
+def _read(path: Path, place: str) -> DicomFile | str:
     """Read one file; of a stranger that cannot be read, what it is called in the note."""
     try:
         content = path.read_bytes()
@@ -220,7 +245,7 @@ def _damaged(content: bytes, place: str) -> str:
     return _DAMAGED
 
 
-def kind_of(file: DicomFile) -> str:
+def _kind(file: DicomFile) -> str:
     """CT, RTSTRUCT, RTPLAN or RTDOSE, else what DICOM calls it; refuses kinds that are not supported by name."""
     dataset = file.dataset
     sop_class = text(dataset, "SOPClassUID") or text(dataset.file_meta, "MediaStorageSOPClassUID")

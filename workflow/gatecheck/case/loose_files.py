@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from gatecheck.case.attributes import FloatArray, Notes, quiet_dicom, text
 from gatecheck.case.contours import PLANE_TOLERANCE, DrawnStructure, read_structures
 from gatecheck.case.dose import dose_grid
-from gatecheck.case.folder import kind_of, read_file
+from gatecheck.case.folder import read_one
 from gatecheck.case.grid import Grid, commonest_gap
 from gatecheck.case.links import frames_of
 from gatecheck.case.masks import Mask, make_mask
@@ -76,11 +76,8 @@ def read_loose_dose(path: Path) -> LooseDose:
     if path.suffix.lower() in _ITK_FILES:
         return _meta_image(path)
     with quiet_dicom():
-        file = read_file(path, "DOSE")
-        kind = file if isinstance(file, str) else kind_of(file)
-        if isinstance(file, str) or kind != "RTDOSE":
-            raise InputError(f"DOSE: {kind} found, an RTDOSE or a MetaImage (.mha, .mhd) expected.")
-        values, grid = dose_grid(file.dataset)
+        file = read_one(path, "DOSE", "RTDOSE")
+        values, grid = dose_grid(file.dataset, "DOSE")
         return LooseDose(values.astype(np.float32), grid, text(file.dataset, "FrameOfReferenceUID"))
 
 
@@ -125,10 +122,7 @@ def read_loose_structures(path: Path, frame_of_reference: str, notes: Notes) -> 
     """
     _check_there(path, "RTSTRUCT")
     with quiet_dicom():
-        file = read_file(path, "RTSTRUCT")
-        kind = file if isinstance(file, str) else kind_of(file)
-        if isinstance(file, str) or kind != "RTSTRUCT":
-            raise InputError(f"RTSTRUCT: {kind} found, an RTSTRUCT expected.")
+        file = read_one(path, "RTSTRUCT", "RTSTRUCT")
         frames = frames_of(file.dataset)
         if frame_of_reference and frame_of_reference not in frames:
             raise InputError(

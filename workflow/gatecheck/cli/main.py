@@ -289,6 +289,46 @@ def compare(case_folder: CaseFolder) -> None:
 
 
 @app.command()
+def gamma(
+    reference: Annotated[Path, typer.Argument(help="dose at whose voxels gamma is found: MetaImage or RTDOSE")],
+    evaluated: Annotated[Path, typer.Argument(help="dose that is searched round them: MetaImage or RTDOSE")],
+    dose: Annotated[float, typer.Option(help="dose tolerance, %")],
+    distance: Annotated[float, typer.Option(help="distance tolerance, mm")],
+    cutoff: Annotated[
+        float, typer.Option(help="reference voxels below this % of the normalisation are left out")
+    ] = 10.0,
+    local: Annotated[
+        bool, typer.Option("--local", help="dose tolerance of each voxel's own dose, not of the normalisation")
+    ] = False,
+    cap: Annotated[
+        float, typer.Option(help="larger gammas count as this; the search ends at this times distance")
+    ] = 2.0,
+    normalisation: Annotated[
+        float | None, typer.Option(help="Gy; without it the largest reference dose (inside the body)")
+    ] = None,
+    body: Annotated[Path | None, typer.Option(help="mask (.mha, 1 inside); voxels outside are left out")] = None,
+    map_file: Annotated[Path | None, typer.Option("--map", help="write gamma to this .mha; NaN where left out")] = None,
+) -> None:
+    """compare: gamma of any two doses, as one JSON object; pass_rate is a fraction, lengths are mm, doses Gy."""
+    from gatecheck.cli.gamma import GammaOptions, run_gamma
+
+    run_gamma(
+        GammaOptions(
+            reference=reference,
+            evaluated=evaluated,
+            dose_percent=dose,
+            distance=distance,
+            cutoff_percent=cutoff,
+            is_local=local,
+            cap=cap,
+            normalisation=normalisation,
+            body=body,
+            map_file=map_file,
+        )
+    )
+
+
+@app.command()
 def report(case_folder: CaseFolder) -> None:
     """report: what people read, report.html and summary.json."""
     from gatecheck.report.html import write_report
