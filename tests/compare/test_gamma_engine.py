@@ -180,7 +180,8 @@ def test_the_cut_off_itself_counts_and_a_gamma_of_one_passes(kind: type) -> None
     result = gamma_map(reference, evaluated, GammaCriteria(2, 0.001))
     assert result.points == 4 * 25
     assert result.passed == result.points
-    assert result.mean == pytest.approx(1.0, abs=1e-5)
+    # Where the dose jumps, 0.001 mm along it is a little less.
+    assert np.nanmax(result.gamma_zyx) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_no_local_dose_matches_no_dose_and_nothing_else() -> None:
