@@ -15,7 +15,7 @@ from gatecheck.delivery.model import BeamTimeline, Delivery
 from gatecheck.delivery.segments import segmented
 from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
-from gatecheck.phantoms.clinical_case_1 import clinical_case_1_beams, clinical_case_1_ct
+from gatecheck.phantoms.clinical_case_1 import CASE
 from gatecheck.transport.fast_head import collimation
 from gatecheck.transport.fast_head.rays import RAY_LABEL
 from gatecheck.transport.fast_head.sample import collimated, emitted_rays, plan_emission
@@ -83,7 +83,7 @@ def sweeping_gap(gap: float = 10.0, travel: float = 100.0) -> Delivery:
 
 def one_arc(control_points: int = 60) -> Delivery:
     """The demonstration plan's first arc, all from gantry 0: the head knows nothing of the gantry."""
-    (beam, _) = clinical_case_1_beams(clinical_case_1_ct(), control_points=control_points)
+    (beam, _) = CASE.beams(control_points=control_points)
     points = beam.control_points
     (node, *_) = square(20.0).beams
     zeros = np.zeros(len(points))

@@ -22,7 +22,7 @@ class CaseConfig(_Section):
     """What is verified."""
 
     dicom_folder: Path | None = Field(None, description="folder of DICOM files; empty: the phantom below is made")
-    phantom: Literal["clinical_case_1"] = Field(
+    phantom: Literal["clinical_case_1", "clinical_case_2"] = Field(
         "clinical_case_1", description="the made case that is verified when there is no dicom_folder"
     )
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = Field(

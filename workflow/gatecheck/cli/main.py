@@ -91,7 +91,7 @@ def verify(
 
 @app.command()
 def phantom(
-    name: Annotated[str, typer.Argument(help="clinical_case_1")],
+    name: Annotated[str, typer.Argument(help="clinical_case_1 or clinical_case_2")],
     out: Annotated[Path, typer.Option(help="folder to write the DICOM files to")],
 ) -> None:
     """Make a case of known content as a complete DICOM set."""

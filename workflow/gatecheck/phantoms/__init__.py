@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gatecheck.errors import InputError
-from gatecheck.phantoms.clinical_case_1 import write_clinical_case_1
+from gatecheck.phantoms import clinical_case_1, clinical_case_2
+from gatecheck.phantoms.clinical_case import write_clinical_case
 
-_PHANTOMS = {"clinical_case_1": write_clinical_case_1}
+_PHANTOMS = {module.CASE.name: module.CASE for module in (clinical_case_1, clinical_case_2)}
 
 
 def write_phantom(name: str, folder: Path) -> None:
@@ -20,4 +21,4 @@ def write_phantom(name: str, folder: Path) -> None:
     """
     if name not in _PHANTOMS:
         raise InputError(f"phantom: {name!r} found, expected one of {', '.join(_PHANTOMS)}.")
-    _PHANTOMS[name](folder)
+    write_clinical_case(_PHANTOMS[name], folder)

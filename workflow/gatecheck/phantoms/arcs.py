@@ -134,12 +134,12 @@ def _gantry_angles(arc: ArcPrescription, control_points: int) -> FloatArray:
 def _opening_of(projection: shapely.Geometry, margin: float) -> FloatArray:
     """Leaf positions (2, n_pairs) that show the projection; NaN for pairs that stay closed.
 
-    A pair opens when the projection itself reaches into it, and then to the widest part, in it, of the
-    projection with its margin.
+    A pair opens when the projection itself (with a negative margin: what is left of it) reaches into it, and
+    then to the widest part, in it, of the projection with its margin.
     """
     surrounded = projection.buffer(margin)
     opening = np.full((2, len(HD120_LEAF_BOUNDARIES) - 1), np.nan)
-    _, lowest, _, highest = projection.bounds
+    _, lowest, _, highest = projection.buffer(min(margin, 0.0)).bounds
     for pair, (lower, upper) in enumerate(itertools.pairwise(HD120_LEAF_BOUNDARIES)):
         if lower < highest and lowest < upper:
             seen = shapely.intersection(surrounded, shapely.box(-400.0, lower, 400.0, upper)).bounds

@@ -1,4 +1,4 @@
-"""Clinical case 1: the plan shows the tumour from every side, within what the machine can do."""
+"""The clinical cases: the plans show the tumours from every side, within what the machine can do; the dose is as aimed."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ from gatecheck.delivery.coordinates import project_to_isocentre_plane
 from gatecheck.delivery.timeline import deliver, timeline_of
 from gatecheck.errors import InputError
 from gatecheck.linac.load import check_beam, load_linac_model
-from gatecheck.phantoms import neck, write_phantom
-from gatecheck.phantoms.clinical_case_1 import (
-    APERTURE_MARGIN,
-    TOTAL_METERSET,
-    clinical_case_1_beams,
-    clinical_case_1_ct,
-    water_equivalent_depth,
-    write_clinical_case_1,
+from gatecheck.phantoms import clinical_case_1, clinical_case_2, write_phantom
+from gatecheck.phantoms.clinical_case import (
+    FRACTIONS,
+    all_segments,
+    dose_engine,
+    relative_dose_rate,
+    write_clinical_case,
 )
 
 # TrueBeam: 6 degrees/s, 600 MU/min with the flattened beam, leaves 25 mm/s at the isocentre plane.
 GANTRY_SPEED, MU_PER_SECOND, LEAF_SPEED = 6.0, 10.0, 25.0
 
 
-@pytest.fixture(scope="module")
-def ct_numbers_zyx():
-    return clinical_case_1_ct()
+CASES = {module.CASE.name: module.CASE for module in (clinical_case_1, clinical_case_2)}
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def case(request):
+    return CASES[request.param]
 
 
 @pytest.fixture(scope="module")
-def beams(ct_numbers_zyx):
-    return clinical_case_1_beams(ct_numbers_zyx)
+def beams(case):
+    return case.beams()
 
 
 @pytest.fixture(scope="module")
 def dicom_folder(tmp_path_factory):
+    """Case 1 as `gatecheck phantom` writes it."""
     folder = tmp_path_factory.mktemp("clinical_case_1")
     write_phantom("clinical_case_1", folder)
     return folder
@@ -66,14 +69,14 @@ def _shown(point: ControlPoint, boundaries, marker_lps) -> np.ndarray:
     return (leaves[0, pair] < x) & (x < leaves[1, pair])
 
 
-def test_two_full_arcs_of_178_control_points_there_and_back(beams):
+def test_two_full_arcs_of_178_control_points_there_and_back(case, beams):
     first, second = (timeline_of(beam) for beam in beams)
     assert [len(beam.control_points) for beam in beams] == [178, 178]
     np.testing.assert_allclose(first.gantry[[0, -1]], (181, 539))
     np.testing.assert_allclose(second.gantry[[0, -1]], (179, -179))
     assert first.collimator[0] == 30
     assert second.collimator[0] == 330
-    assert first.total_meterset + second.total_meterset == pytest.approx(TOTAL_METERSET)
+    assert first.total_meterset + second.total_meterset == pytest.approx(case.parameters().total_meterset)
 
 
 def _aperture(leaves, boundaries):
@@ -86,8 +89,8 @@ def _aperture(leaves, boundaries):
     )
 
 
-def test_every_aperture_shows_the_whole_tumour_and_at_most_a_leaf_width_around_its_margin(beams):
-    surface = neck.tumour_surface()
+def test_every_aperture_shows_the_tumour_with_its_margin_and_at_most_a_leaf_width_around_it(case, beams):
+    surface, margin = case.neck.tumour_surface(), case.parameters().aperture_margin
     for beam in beams:
         for point in beam.control_points:
             seen = project_to_isocentre_plane(
@@ -101,14 +104,14 @@ def test_every_aperture_shows_the_whole_tumour_and_at_most_a_leaf_width_around_i
             projection = shapely.MultiPoint(seen).convex_hull
             aperture = _aperture(point.leaf_positions, beam.leaf_boundaries)
             # 0.01 mm for the rounding of leaf positions
-            assert aperture.buffer(0.01).covers(projection)
-            assert projection.buffer(APERTURE_MARGIN + 2.5 + 0.01).covers(aperture)
+            assert aperture.buffer(0.01).covers(projection.buffer(min(margin, 0.0)))
+            assert projection.buffer(margin + 2.5 + 0.01).covers(aperture)
 
 
-def test_aperture_from_the_front_is_where_a_hand_says(beams):
+def test_aperture_from_the_front_is_where_a_hand_says():
     # Gantry 1.01 degrees, collimator 30: the tumour's centre is 1.6 mm to the left of the isocentre, so at
     # x_g = 1.6 (gantry 1 degree changes that by 0.0003), x_b = 1.6 cos 30 = 1.386, y_b = -1.6 sin 30 = -0.8.
-    beam = beams[0]
+    beam = CASES["clinical_case_1"].beams()[0]
     point = min(beam.control_points, key=lambda p: abs(p.gantry_angle - 1.0))
     aperture = _aperture(point.leaf_positions, beam.leaf_boundaries)
     assert aperture.centroid.x == pytest.approx(1.386, abs=0.3)
@@ -119,8 +122,8 @@ def test_aperture_from_the_front_is_where_a_hand_says(beams):
     assert upper - lower > 2.0
 
 
-def test_leaves_follow_the_tumour_and_would_miss_its_mirror_image(beams):
-    mirrored = neck.tumour_surface() * [-1, 1, 1]
+def test_leaves_follow_the_tumour_and_would_miss_its_mirror_image(case, beams):
+    mirrored = case.neck.tumour_surface() * [-1, 1, 1]
     for beam in beams:
         shown = [_shown(point, beam.leaf_boundaries, mirrored).mean() for point in beam.control_points]
         from_the_front = [s for s, p in zip(shown, beam.control_points, strict=True) if abs(p.gantry_angle) < 30]
@@ -173,18 +176,22 @@ def test_machine_model_of_the_stx_accepts_the_arcs(beams):
         check_beam(linac, beam)
 
 
-def test_less_meterset_is_given_where_the_way_is_long(beams, ct_numbers_zyx):
-    depths = {g: water_equivalent_depth(ct_numbers_zyx, neck.RASTER, gantry=g) for g in (0.0, 90.0, 180.0)}
-    # 60 mm at the sides; in front 58 mm of which the trachea is no water; behind 50 mm.
-    assert 55 < depths[90.0] < 75
-    assert 35 < depths[0.0] < 60
-    assert 45 < depths[180.0] < 60
-    timeline = timeline_of(beams[0])
-    rate = np.diff(timeline.meterset) / np.diff(timeline.gantry)
-    middle = 0.5 * (timeline.gantry[:-1] + timeline.gantry[1:])
-    at_front = rate[np.argmin(np.abs(middle - 360))]
-    at_side = rate[np.argmin(np.abs(middle - 450))]
-    assert at_front > 1.02 * at_side
+def test_meterset_follows_the_gantry_angle_as_the_plan_parameters_say(case, beams):
+    weights = case.parameters().angle_weights
+    assert np.mean(weights) == pytest.approx(1.0, abs=0.001)
+    for beam in beams:
+        timeline = timeline_of(beam)
+        rate = np.diff(timeline.meterset) / np.abs(np.diff(timeline.gantry))
+        middle = 0.5 * (timeline.gantry[:-1] + timeline.gantry[1:])
+        expected = np.array([relative_dose_rate(weights, angle) for angle in middle])
+        np.testing.assert_allclose(rate / rate.mean(), expected / expected.mean(), atol=0.03)
+
+
+def test_dose_rate_is_linear_between_its_angles_and_round_the_circle():
+    weights = (1.0, 2.0, 3.0, 2.0)
+    assert relative_dose_rate(weights, 45.0) == pytest.approx(1.5)
+    assert relative_dose_rate(weights, 315.0) == pytest.approx(1.5)
+    assert relative_dose_rate(weights, 360.0) == pytest.approx(1.0)
 
 
 def test_dicom_set_is_complete_and_says_what_the_paper_says(dicom_folder):
@@ -195,35 +202,66 @@ def test_dicom_set_is_complete_and_says_what_the_paper_says(dicom_folder):
     structures = pydicom.dcmread(dicom_folder / "RTSTRUCT.dcm")
     names = {roi.ROIName for roi in structures.StructureSetROISequence}
     assert {"BODY", "GTV", "SpinalCord", "SpinalCanal", "Trachea"} <= names
-    assert len(list(dicom_folder.glob("CT_*.dcm"))) == neck.RASTER.size[2]
-    assert sum(file.stat().st_size for file in dicom_folder.iterdir()) < 15e6
+    assert len(list(dicom_folder.glob("CT_*.dcm"))) == CASES["clinical_case_1"].neck.size[2]
+    assert sum(file.stat().st_size for file in dicom_folder.iterdir()) < 25e6
 
 
-def test_ingest_reads_the_set_back_without_a_complaint(dicom_folder, beams, tmp_path):
+def test_dose_refers_to_the_plan_and_says_what_it_is(dicom_folder):
+    dose, plan = (pydicom.dcmread(dicom_folder / name) for name in ("RTDOSE.dcm", "RTPLAN.dcm"))
+    assert (dose.DoseUnits, dose.DoseType, dose.DoseSummationType) == ("GY", "PHYSICAL", "PLAN")
+    assert dose.FrameOfReferenceUID == plan.FrameOfReferenceUID
+    assert dose.StudyInstanceUID == plan.StudyInstanceUID
+    assert dose.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID == plan.SOPInstanceUID
+    assert len(dose.GridFrameOffsetVector) == dose.NumberOfFrames
+    assert max(dose.PixelSpacing) <= 1.5
+    assert dose.pixel_array.max() * float(dose.DoseGridScaling) == pytest.approx(46.3, abs=0.7)
+
+
+def test_ingest_reads_the_set_back_without_a_complaint(dicom_folder, tmp_path):
     case = ingest(dicom_folder, tmp_path)
-    assert [warning.code for warning in case.warnings] == ["no-tps-dose"]
+    assert case.warnings == ()
     assert (case.patient_position, case.fractions, case.target_prescription_gy) == ("HFS", 13, 39.0)
     volumes = {structure.name: structure.volume_ml for structure in case.structures}
     assert volumes["GTV"] == pytest.approx(0.3, abs=0.006)
-    read, made = deliver(case), [timeline_of(beam) for beam in beams]
+    assert volumes["SpinalCord"] < volumes["SpinalCord_PRV01"] < volumes["SpinalCanal"] < volumes["BODY"]
+    assert case.tps_dose is not None
+    assert case.tps_dose.summation_type == "PLAN"
+    read, made = deliver(case), [timeline_of(beam) for beam in CASES["clinical_case_1"].beams()]
     for found, expected in zip(read.beams, made, strict=True):
         for axis in ("meterset", "gantry", "collimator", "couch", "jaw_x", "jaw_y", "leaf_positions", "isocentre"):
             np.testing.assert_allclose(getattr(found, axis), getattr(expected, axis), atol=1e-6, err_msg=axis)
 
 
-def test_same_case_is_written_with_the_same_bytes(dicom_folder, tmp_path):
-    write_clinical_case_1(tmp_path)
-    for file in sorted(dicom_folder.iterdir()):
-        again = hashlib.sha256((tmp_path / file.name).read_bytes()).hexdigest()
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == again, file.name
+def test_same_case_is_written_with_the_same_bytes(tmp_path):
+    """With few control points, for the time's sake: the dose of the full plan takes 20 s."""
+    for folder in ("first", "again"):
+        write_clinical_case(CASES["clinical_case_2"], tmp_path / folder, control_points=4)
+    files = sorted(file.name for file in (tmp_path / "first").iterdir())
+    assert {"RTDOSE.dcm", "RTPLAN.dcm", "RTSTRUCT.dcm", "CT_001.dcm"} <= set(files)
+    for name in files:
+        first, again = (hashlib.sha256((tmp_path / folder / name).read_bytes()) for folder in ("first", "again"))
+        assert first.hexdigest() == again.hexdigest(), name
 
 
-def test_fewer_control_points_can_be_asked_for(ct_numbers_zyx):
-    beams = clinical_case_1_beams(ct_numbers_zyx, control_points=12)
+def test_tumour_gets_the_wanted_coverage_and_maximum(case):
+    """D95 of 37.05 Gy and the paper's maximum, in the dose of all segments.
+
+    Points lie 0.5 mm apart in the ellipsoid; the plan is the one written.
+    """
+    reach = [np.arange(-8.5, 8.6, 0.5)] * 3
+    lattice = np.stack(np.meshgrid(*reach, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = lattice[((lattice / case.neck.tumour_semi_axes) ** 2).sum(axis=1) <= 1] + case.neck.tumour_centre
+    dose = FRACTIONS * dose_engine(case, case.ct()).dose(all_segments(case.beams()), inside)
+    assert np.percentile(dose, 5) == pytest.approx(37.05, abs=0.15)
+    assert dose.max() == pytest.approx(case.wanted_maximum_gy, abs=0.7)
+
+
+def test_fewer_control_points_can_be_asked_for(case):
+    beams = case.beams(control_points=12)
     assert [len(beam.control_points) for beam in beams] == [12, 12]
     np.testing.assert_allclose(timeline_of(beams[1]).gantry[[0, -1]], (179, -179))
 
 
 def test_unknown_phantom_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="expected one of clinical_case_1"):
+    with pytest.raises(InputError, match="expected one of clinical_case_1, clinical_case_2"):
         write_phantom("clinical_case_9", tmp_path)
