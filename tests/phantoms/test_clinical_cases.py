@@ -1,4 +1,4 @@
-"""The clinical cases: the plans show the tumours from every side, within what the machine can do; the dose is as aimed."""
+"""The clinical cases: plans that show the tumours from every side and can be delivered, doses as they were aimed."""
 
 from __future__ import annotations
 

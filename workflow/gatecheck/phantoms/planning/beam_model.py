@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -141,7 +142,5 @@ def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -
     # Thick slices near the tip, thin ones in the tail, where the depth grows fast.
     shares = np.arange(steps, 0, -1.0) / np.sum(np.arange(steps, 0, -1.0))
     bounds = np.rint(np.concatenate([[0.0], np.cumsum(shares)]) * (len(levels) - 1)).astype(int)
-    depths = np.array(
-        [depth_of_level[low : high + 1].mean() for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
-    )
+    depths = np.array([depth_of_level[low : high + 1].mean() for low, high in itertools.pairwise(bounds)])
     return shares, depths * 1000.0 / collimators.leaf_plane

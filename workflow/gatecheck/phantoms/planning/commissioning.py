@@ -66,7 +66,7 @@ def read_measurements(path: Path) -> list[Measurement]:
 
 
 def fit(start: BeamModel, measurements: Sequence[Measurement], kernels: PencilKernels) -> BeamModel:
-    """The model whose calculated measurements agree best, by least squares, with the horn's nodes among its parameters."""
+    """The model that agrees best with the measurements, by least squares; the horn's nodes are fitted with the rest."""
     first = [getattr(start.fitted, name) for name in _PARAMETERS] + list(start.fitted.horn[1:])
     count = len(start.fitted.horn) - 1
     bounds = (list(_LOWER) + [0.8] * count, list(_UPPER) + [1.5] * count)

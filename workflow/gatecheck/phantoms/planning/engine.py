@@ -207,7 +207,7 @@ def _cell(value: float, nodes: FloatArray) -> tuple[int, float]:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _at_points(
+def _at_points(  # noqa: PLR0917 - compiled code knows arguments by place
     planes: FloatArray,
     lateral: FloatArray,
     in_gantry: FloatArray,

@@ -109,7 +109,9 @@ def _turned(u: float, v: float, w: float, cosine: float, azimuth: float) -> tupl
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _score(scored: FloatArray, depths: FloatArray, radii: FloatArray, x: float, y: float, z: float, e: float) -> None:
+def _score(  # noqa: PLR0917 - compiled code knows arguments by place
+    scored: FloatArray, depths: FloatArray, radii: FloatArray, x: float, y: float, z: float, e: float
+) -> None:
     if z < depths[0] or z >= depths[-1]:
         return
     r = math.sqrt(x * x + y * y)
@@ -119,7 +121,7 @@ def _score(scored: FloatArray, depths: FloatArray, radii: FloatArray, x: float, 
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _slow_down(
+def _slow_down(  # noqa: PLR0917 - compiled code knows arguments by place
     scored: FloatArray, depths: FloatArray, radii: FloatArray, tables: FloatArray,
     x: float, y: float, z: float, u: float, v: float, w: float, energy: float,
 ) -> tuple[float, float, float]:  # fmt: skip
@@ -143,7 +145,10 @@ def _slow_down(
         first, second = min(place, hinge), max(place - hinge, 0.0)
         _score(
             scored, depths, radii,
-            x + first * before_u + second * u, y + first * before_v + second * v, z + first * before_w + second * w, lost,
+            x + first * before_u + second * u,
+            y + first * before_v + second * v,
+            z + first * before_w + second * w,
+            lost,
         )  # fmt: skip
         rest = step - hinge
         x += hinge * before_u + rest * u
@@ -174,7 +179,7 @@ def _compton(energy: float) -> tuple[float, float]:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _follow(
+def _follow(  # noqa: PLR0917 - compiled code knows arguments by place
     energies: FloatArray, depths: FloatArray, radii: FloatArray, tables: FloatArray, seed: int, scored: FloatArray
 ) -> None:
     """Every history: its photons on a stack of (x, y, z, u, v, w, energy)."""

@@ -7,6 +7,7 @@ from either, an edge is a step blurred by a Gaussian, so is the kernel, and so i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -176,8 +177,14 @@ def blurred(
     -------
     ndarray of shape (n, ny, nx)
     """
-    along_x = _steps(rectangles.x, rectangles.x_plane, x, distance, sigmas, source_plane, source_sigma)
-    along_y = _steps(rectangles.y, rectangles.y_plane, y, distance, sigmas, source_plane, source_sigma)
+    source: dict[str, Any] = {
+        "distance": distance,
+        "sigmas": sigmas,
+        "source_plane": source_plane,
+        "source_sigma": source_sigma,
+    }
+    along_x = _steps(rectangles.x, rectangles.x_plane, x, **source)
+    along_y = _steps(rectangles.y, rectangles.y_plane, y, **source)
     fluence: FloatArray = (along_y * rectangles.share) @ along_x.transpose(0, 2, 1)
     return fluence
 
@@ -186,6 +193,7 @@ def _steps(
     edges: FloatArray,
     planes: FloatArray,
     at: FloatArray,
+    *,
     distance: float,
     sigmas: FloatArray,
     source_plane: float,

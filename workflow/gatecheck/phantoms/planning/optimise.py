@@ -65,13 +65,15 @@ def optimised(case: ClinicalCase) -> PlanParameters:
 
     def excess(margin: float) -> float:
         weights = _angle_weights(case, engine, points, margin)
-        ratio = _ratio(_dose(case, engine, points.tumour, margin, weights, _COARSE_CONTROL_POINTS))
+        ratio = _ratio(
+            _dose(case, engine, points.tumour, margin=margin, weights=weights, control_points=_COARSE_CONTROL_POINTS)
+        )
         logger.info("margin %.3f mm: maximum %.3f of D95, %.3f wanted", margin, ratio, wanted)
         return ratio - wanted
 
     margin = round(brentq(excess, *_MARGINS, xtol=_MARGIN_TOLERANCE), 2)
     weights = _angle_weights(case, engine, points, margin)
-    per_mu = _dose(case, engine, points.tumour, margin, weights, CONTROL_POINTS)
+    per_mu = _dose(case, engine, points.tumour, margin=margin, weights=weights, control_points=CONTROL_POINTS)
     meterset = round(WANTED_D95_GY / FRACTIONS / _covering(per_mu), 1)
     return PlanParameters(aperture_margin=margin, angle_weights=weights, total_meterset=meterset)
 
@@ -127,6 +129,7 @@ def _dose(
     case: ClinicalCase,
     engine: DoseEngine,
     points_xyz: FloatArray,
+    *,
     margin: float,
     weights: tuple[float, ...],
     control_points: int,

@@ -74,10 +74,10 @@ def dose_in_plane(
     weights = beam.kernel.at(depths)
     radius = np.hypot(x[np.newaxis, :], y[:, np.newaxis]) * SOURCE_AXIS_DISTANCE / distance
     direct = _sum_over_gaussians(
-        beam, rectangles, x, y, distance, weights, source_plane=0.0, source_sigma=fitted.spot_sigma
+        beam, rectangles, x, y, distance=distance, weights=weights, source_plane=0.0, source_sigma=fitted.spot_sigma
     )
     scattered = _sum_over_gaussians(
-        beam, rectangles, x, y, distance, weights,
+        beam, rectangles, x, y, distance=distance, weights=weights,
         source_plane=model.collimators.extra_focal_plane, source_sigma=fitted.extra_focal_sigma,
     )  # fmt: skip
     horn = np.interp(radius, fitted.horn_radius, fitted.horn)
@@ -99,9 +99,9 @@ def _sum_over_gaussians(
     rectangles: Rectangles,
     x: FloatArray,
     y: FloatArray,
+    *,
     distance: float,
     weights: FloatArray,
-    *,
     source_plane: float,
     source_sigma: float,
 ) -> FloatArray:
