@@ -90,7 +90,8 @@ def _tables() -> FloatArray:
 def _lookup(tables: FloatArray, row: int, energy: float) -> float:
     place = (math.log(energy) - _LOG_LOW) / (_LOG_HIGH - _LOG_LOW) * (_GRID - 1)
     index = min(max(int(place), 0), _GRID - 2)
-    return tables[row, index] + (place - index) * (tables[row, index + 1] - tables[row, index])
+    value: float = tables[row, index] + (place - index) * (tables[row, index + 1] - tables[row, index])
+    return value
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]

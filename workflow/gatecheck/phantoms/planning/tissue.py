@@ -28,7 +28,7 @@ _ELECTRONS_PER_NUCLEON, _MORE_IN_HYDROGEN = 0.4995, 0.4926
 
 def electrons_per_gram(ct_numbers: npt.ArrayLike) -> FloatArray:
     """Electrons per gram relative to water."""
-    hydrogen = np.interp(ct_numbers, *_HYDROGEN_NODES)
+    hydrogen = np.interp(np.asarray(ct_numbers, dtype=float), *_HYDROGEN_NODES)
     of_water = _ELECTRONS_PER_NUCLEON + _MORE_IN_HYDROGEN * _HYDROGEN_OF_WATER
     relative: FloatArray = (_ELECTRONS_PER_NUCLEON + _MORE_IN_HYDROGEN * hydrogen) / of_water
     return relative
@@ -36,5 +36,5 @@ def electrons_per_gram(ct_numbers: npt.ArrayLike) -> FloatArray:
 
 def electron_density(ct_numbers: npt.ArrayLike) -> FloatArray:
     """Electrons per volume relative to water: what attenuates, per mm."""
-    density: FloatArray = np.interp(ct_numbers, *_DENSITY_NODES)
+    density: FloatArray = np.interp(np.asarray(ct_numbers, dtype=float), *_DENSITY_NODES)
     return density * electrons_per_gram(ct_numbers)
