@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gatecheck.config_biology import BiologyConfig
+from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import InputError
 
 Millimetres = Annotated[float, Field(gt=0, le=1000)]
@@ -230,6 +232,8 @@ class Config(_Section):
     calibration: CalibrationConfig = CalibrationConfig()
     dose: DoseConfig = DoseConfig()
     report: ReportConfig = ReportConfig()
+    biology: BiologyConfig = BiologyConfig()
+    setup: SetupConfig = SetupConfig()
 
 
 def project_folder() -> Path:
@@ -277,6 +281,10 @@ def _check_paths(config: Config, source: str) -> None:
         ("case.dicom_folder", config.case.dicom_folder),
         ("patient.ct_calibration", config.patient.ct_calibration),
         ("transport.geant4_data", config.transport.geant4_data),
+    ]
+    expected += [
+        (f"biology.earlier_courses.{number}.dose_file", course.dose_file)
+        for number, course in enumerate(config.biology.earlier_courses)
     ]
     if config.machine.source == "phase_space":
         headers = config.machine.phase_space.files

@@ -44,6 +44,10 @@ class CaseLayout:
         """The DICOM files: a link to the folder given, or the phantom made."""
         return self.folder / "dicom"
 
+    def earlier_dose(self, number: int) -> Path:
+        """The dose of an earlier course, from 0: a link to the RTDOSE given."""
+        return self.folder / f"earlier_dose_{number}.dcm"
+
     @property
     def case(self) -> Path:
         return self.folder / "case"
@@ -185,6 +189,7 @@ def prepare_case(config: Config) -> PreparedCase:
         _link(layout.dicom, source, name)
     elif layout.dicom.is_symlink():
         raise InputError(f"case.name: {name} holds a verified DICOM folder. Choose another name for the phantom.")
+    _link_earlier_doses(layout, config)
     _write_config(layout.config, config, name)
     return PreparedCase(name, layout, signature_of(config))
 
@@ -246,6 +251,15 @@ def _link(link: Path, source: Path, name: str) -> None:
     link.symlink_to(source.resolve(), target_is_directory=True)
 
 
+def _link_earlier_doses(layout: CaseLayout, config: Config) -> None:
+    for number, course in enumerate(config.biology.earlier_courses):
+        link = layout.earlier_dose(number)
+        if course.dose_file is None or course.dose_file.resolve() == link.resolve():
+            continue
+        link.unlink(missing_ok=True)
+        link.symlink_to(course.dose_file.resolve())
+
+
 def _write_config(path: Path, config: Config, name: str) -> None:
     """Keep what the steps are called with, without the site's own paths; untouched when nothing changed.
 
@@ -254,6 +268,9 @@ def _write_config(path: Path, config: Config, name: str) -> None:
     content = config.model_dump(mode="json")
     content["case"]["name"] = name
     content["case"]["dicom_folder"] = "dicom" if config.case.dicom_folder is not None else None
+    for number, course in enumerate(content["biology"]["earlier_courses"]):
+        if course["dose_file"] is not None:
+            course["dose_file"] = CaseLayout(Path()).earlier_dose(number).name
     content["results_folder"] = ".."
     text = yaml.safe_dump(content, sort_keys=False)
     if path.exists() and path.read_text(encoding="utf-8") == text:

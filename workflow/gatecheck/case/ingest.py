@@ -9,6 +9,7 @@ from gatecheck.case.attributes import Notes, quiet_dicom
 from gatecheck.case.contours import DrawnStructure, read_structures
 from gatecheck.case.ct import CtVolume, read_ct
 from gatecheck.case.dose import PlannedDose, read_dose
+from gatecheck.case.earlier_dose import sha256_of_frame
 from gatecheck.case.folder import DicomFile, read_folder
 from gatecheck.case.grid import Grid
 from gatecheck.case.links import (
@@ -87,6 +88,7 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
         content_sha256=content,
         plan_label=plan.label if show_identity else "",
         patient_position=position,
+        frame_of_reference_sha256=sha256_of_frame(ct.frame_of_reference),
         fractions=plan.fractions,
         target_prescription_gy=plan.target_prescription_gy,
         ct=write_grid(out_folder, CT_FILE, ct.values_zyx, ct.grid),

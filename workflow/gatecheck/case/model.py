@@ -106,6 +106,9 @@ class Case(HandedOn):
     content_sha256: str = Field(description="over the SHA-256 of every DICOM file used")
     plan_label: str = Field(description="empty unless the configuration shows identities")
     patient_position: PatientPosition
+    frame_of_reference_sha256: str = Field(
+        "", description="SHA-256 of the CT's Frame of Reference UID: a dose from elsewhere must lie in the same frame"
+    )
     fractions: int
     target_prescription_gy: float | None
     ct: Image

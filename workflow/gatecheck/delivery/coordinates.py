@@ -201,6 +201,29 @@ def rotation_arrays_for(
     return rotations
 
 
+def rotations_about_patient_axes(angles: npt.ArrayLike) -> FloatArray:
+    """Right-handed rotations about the patient's axes: about x first, then about y, then about z.
+
+    Parameters
+    ----------
+    angles : array_like of shape (n, 3)
+        Degrees about x, y and z of DICOM LPS.
+
+    Returns
+    -------
+    ndarray of shape (n, 3, 3)
+    """
+    x, y, z = np.radians(np.atleast_2d(np.asarray(angles, dtype=float))).T
+    cx, sx, cy, sy, cz, sz = np.cos(x), np.sin(x), np.cos(y), np.sin(y), np.cos(z), np.sin(z)
+    rows = (
+        (cy * cz, sx * sy * cz - cx * sz, cx * sy * cz + sx * sz),
+        (cy * sz, sx * sy * sz + cx * cz, cx * sy * sz - sx * cz),
+        (-sy, sx * cy, cx * cy),
+    )
+    rotations: FloatArray = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    return rotations
+
+
 def beam_limiting_device_to_patient(
     *,
     gantry: float,

@@ -1,0 +1,276 @@
+"""EQD2 and BED of a case: maps, metrics of the structures with their noise, and the limits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from gatecheck.case.model import Case, Structure
+from gatecheck.case.storage import read_case, read_mask
+from gatecheck.compare.biology.alpha_beta import RULE, AlphaBeta, alpha_beta_map, alpha_beta_of
+from gatecheck.compare.biology.earlier import earlier_equivalent, read_earlier_courses
+from gatecheck.compare.biology.effective_dose import (
+    bed_sigma,
+    biologically_effective_dose,
+    equivalent_dose,
+    equivalent_dose_sigma,
+)
+from gatecheck.compare.biology.hottest import hottest_volume_value
+from gatecheck.compare.biology.limits import judge
+from gatecheck.compare.biology.model import Biology, EffectiveMetrics, StructureBiology
+from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, without
+from gatecheck.compare.dvh import jackknife_sigma, without_bias
+from gatecheck.compare.model import Metric
+from gatecheck.compare.sampling import PlacedPoints, VoxelGrid, place, points_of
+from gatecheck.config_biology import BiologyConfig
+from gatecheck.errors import ResultError
+from gatecheck.files import array_zyx, image_from_zyx, read_image, sha256_of_file, write_image, write_json
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+DoseArray = npt.NDArray[np.floating]
+
+BIOLOGY_FILE = "biology.json"
+METRICS = ("mean_gy", "max_gy", "d0_03cc_gy", "d0_01cc_gy")
+"""Order of the metrics within the arrays below; names as in `EffectiveMetrics`."""
+
+_VOLUMES_ML = (0.03, 0.01)
+
+
+@dataclass(slots=True)
+class _Studied:
+    """One structure while its doses are collected.
+
+    `earlier` is the EQD2 of the earlier courses at the points and, behind them, at the voxels' centres.
+    """
+
+    name: str
+    alpha_beta: AlphaBeta
+    volume_ml: float
+    points: PlacedPoints
+    earlier: FloatArray
+    is_known: npt.NDArray[np.bool_]
+    left_out: list[FloatArray] = field(default_factory=list)
+
+
+class BiologyAnalysis:
+    """Collects the dose and its batches; `finish` writes the maps and gives the metrics.
+
+    Parameters
+    ----------
+    case_folder, dose_folder : Path
+    settings : BiologyConfig
+    roles : Roles
+        Of the cord and the tumour: where there are both, the cord without the tumour is one structure more.
+
+    Raises
+    ------
+    InputError
+        When the dose of an earlier course cannot be used.
+    ResultError
+        When a file is missing or damaged.
+    """
+
+    def __init__(self, *, case_folder: Path, dose_folder: Path, settings: BiologyConfig, roles: Roles) -> None:
+        self._case_folder, self._dose_folder, self._settings = case_folder, dose_folder, settings
+        self._case: Case = read_case(case_folder)
+        self._image = read_image(dose_folder / "mc_dose.mha")
+        self._dose: DoseArray = sitk.GetArrayFromImage(self._image)
+        self._earlier = read_earlier_courses(settings.earlier_courses, self._case, case_folder.parent, self._image)
+        self._studied = [
+            studied
+            for structure in self._case.structures
+            if structure.mask is not None and structure.interpreted_type not in NOT_TISSUE
+            if (studied := self._study(structure.name, structure, read_mask(case_folder, structure))) is not None
+        ]
+        if roles.cord is not None and roles.tumour is not None:
+            rest = without(read_mask(case_folder, roles.cord), read_mask(case_folder, roles.tumour))
+            normal = self._study(NORMAL_CORD, roles.cord, rest)
+            self._studied += [] if normal is None else [normal]
+
+    def _study(self, name: str, structure: Structure, mask: sitk.Image) -> _Studied | None:
+        grid = VoxelGrid.of(self._image)
+        points = points_of(mask, largest_step=min(grid.spacing) / 2)
+        if points.total_volume == 0:
+            return None
+        placed = place(points, grid)
+        found = alpha_beta_of(structure.name, structure.interpreted_type, self._settings)
+        here = np.zeros(len(placed.volumes) + len(placed.centres))
+        here += earlier_equivalent(self._earlier, lambda dose: _everywhere(placed, dose), found.value)
+        return _Studied(name, found, points.total_volume / 1000, placed, here, np.isfinite(here))
+
+    def add_left_out(self, dose_zyx: DoseArray) -> None:
+        """Take in the dose without one batch, Gy, on the grid of mc_dose.mha.
+
+        Raises
+        ------
+        ResultError
+            When it lies on another grid.
+        """
+        if dose_zyx.shape != self._dose.shape:
+            raise ResultError("A batch is not on the grid of mc_dose.mha. Run merge again.")
+        for studied in self._studied:
+            studied.left_out.append(self._metrics(studied, dose_zyx))
+
+    def finish(self, out_folder: Path) -> Biology:
+        """Write the maps and, last, biology.json; at least two batches must have been taken in.
+
+        Raises
+        ------
+        ResultError
+            When there were fewer.
+        WriteError
+            When a file cannot be written.
+        """
+        (out_folder / BIOLOGY_FILE).unlink(missing_ok=True)
+        self._write_maps(out_folder)
+        structures = tuple(self._described(studied) for studied in self._studied)
+        result = Biology(
+            made_from={
+                "case": sha256_of_file(self._case_folder / "case.json"),
+                "mc_dose": sha256_of_file(self._dose_folder / "mc_dose.mha"),
+                "mc_sigma": sha256_of_file(self._dose_folder / "mc_sigma.mha"),
+            },
+            fractions=self._case.fractions,
+            earlier_courses=tuple(course.described for course in self._earlier),
+            alpha_beta_rule=RULE,
+            structures=structures,
+            limits=judge(structures, self._settings.limits),
+            warnings=tuple(self._warnings()),
+        )
+        write_json(out_folder / BIOLOGY_FILE, result)
+        logger.info("EQD2 of %d structures", len(structures))
+        return result
+
+    def _metrics(self, studied: _Studied, dose_zyx: DoseArray) -> FloatArray:
+        """Of this course and of all courses, shape (2, len(METRICS))."""
+        doses = _everywhere(studied.points, dose_zyx)
+        equivalent = equivalent_dose(doses, self._case.fractions, studied.alpha_beta.value)
+        this_course = _metrics_of(studied.points, equivalent, np.ones(len(doses), dtype=np.bool_))
+        if not self._earlier:
+            return np.array([this_course, this_course])
+        return np.array([this_course, _metrics_of(studied.points, equivalent + studied.earlier, studied.is_known)])
+
+    def _described(self, studied: _Studied) -> StructureBiology:
+        if len(studied.left_out) < 2:
+            raise ResultError(
+                f"{len(studied.left_out)} batches found, expected at least 2 for a standard deviation. Run merge again."
+            )
+        this_course = all_courses = None
+        if studied.points.volumes.size:
+            values = without_bias(self._metrics(studied, self._dose), studied.left_out)
+            sigmas = jackknife_sigma(studied.left_out)
+            this_course, all_courses = (_effective(*pair) for pair in zip(values, sigmas, strict=True))
+        known: float | None = None
+        if self._earlier and studied.points.volumes.size:
+            volumes = studied.points.volumes.astype(np.float64)
+            known = float(volumes @ studied.is_known[: len(volumes)] / volumes.sum())
+        return StructureBiology(
+            name=studied.name,
+            alpha_beta=studied.alpha_beta.value,
+            alpha_beta_source=studied.alpha_beta.source,
+            volume_ml=studied.volume_ml,
+            covered_fraction=studied.points.covered_fraction,
+            earlier_covered_fraction=known,
+            this_course=this_course,
+            all_courses=all_courses,
+            note=_note(studied.points.covered_fraction, known),
+        )
+
+    def _warnings(self) -> list[str]:
+        return [
+            f"{course.uniform_dose_gy:g} Gy in {course.fractions} fractions are taken as given everywhere."
+            for course in (one.described for one in self._earlier)
+            if course.uniform_dose_gy is not None
+        ]
+
+    def _write_maps(self, out_folder: Path) -> None:
+        fractions = self._case.fractions
+        ratio = alpha_beta_map(
+            self._case.structures, lambda one: read_mask(self._case_folder, one), self._settings, self._image
+        )
+        dose = self._dose.astype(np.float64)
+        sigma = np.asarray(array_zyx(read_image(self._dose_folder / "mc_sigma.mha")), dtype=np.float64)
+        if sigma.shape != dose.shape:
+            raise ResultError("mc_sigma.mha: not on the grid of mc_dose.mha. Run merge again.")
+        equivalent = equivalent_dose(dose, fractions, ratio)
+        maps = {
+            "alpha_beta": ratio,
+            "bed": biologically_effective_dose(dose, fractions, ratio),
+            "bed_sigma": bed_sigma(dose, sigma, fractions, ratio),
+            "eqd2": equivalent,
+            "eqd2_sigma": equivalent_dose_sigma(dose, sigma, fractions, ratio),
+        }
+        all_courses = out_folder / "eqd2_all_courses.mha"
+        all_courses.unlink(missing_ok=True)
+        if self._earlier:
+            maps["eqd2_all_courses"] = equivalent + earlier_equivalent(
+                self._earlier, lambda one: one.astype(np.float64), ratio
+            )
+        for name, values in maps.items():
+            image = image_from_zyx(
+                values.astype(np.float32), origin=self._image.GetOrigin(), spacing=self._image.GetSpacing()
+            )
+            write_image(out_folder / f"{name}.mha", image)
+
+
+def analyse_biology(
+    *,
+    case_folder: Path,
+    dose_folder: Path,
+    out_folder: Path,
+    settings: BiologyConfig,
+    roles: Roles,
+    leave_one_out: Iterable[DoseArray],
+) -> Biology:
+    """All of `BiologyAnalysis` in one call, for a caller that needs the batches for nothing else."""
+    analysis = BiologyAnalysis(case_folder=case_folder, dose_folder=dose_folder, settings=settings, roles=roles)
+    for dose_zyx in leave_one_out:
+        analysis.add_left_out(dose_zyx)
+    return analysis.finish(out_folder)
+
+
+def _everywhere(points: PlacedPoints, dose_zyx: DoseArray) -> FloatArray:
+    """A dose at a structure's points and, behind them, at the dose voxels whose centre lies inside."""
+    at_centres: FloatArray = dose_zyx.reshape(-1)[points.centres].astype(np.float64)
+    return np.concatenate([points.dose(dose_zyx), at_centres])
+
+
+def _metrics_of(points: PlacedPoints, values: FloatArray, is_known: npt.NDArray[np.bool_]) -> FloatArray:
+    """In the order of METRICS, of the part that is known; the maximum as `compare.dvh.DoseDistribution` takes it."""
+    count = len(points.volumes)
+    known = is_known[:count]
+    if not known.any():
+        return np.full(len(METRICS), np.nan)
+    at_points, volumes = values[:count][known], points.volumes[known].astype(np.float64)
+    inside = points.inside & known
+    highest = max(values[:count][inside].max(initial=-np.inf), values[count:][is_known[count:]].max(initial=-np.inf))
+    hottest = [hottest_volume_value(at_points, volumes, volume) for volume in _VOLUMES_ML]
+    return np.array([at_points @ volumes / volumes.sum(), highest if np.isfinite(highest) else np.nan, *hottest])
+
+
+def _effective(values: FloatArray, sigmas: FloatArray) -> EffectiveMetrics | None:
+    if not np.isfinite(values).any():
+        return None
+    return EffectiveMetrics(
+        **{
+            name: Metric(value=float(value), sigma=float(sigma)) if np.isfinite(value) else None
+            for name, value, sigma in zip(METRICS, values, sigmas, strict=True)
+        }
+    )
+
+
+def _note(covered: float, known: float | None) -> str:
+    notes = []
+    if covered < 0.999:
+        notes.append(f"{100 * (1 - covered):.1f} % of the volume lies outside of the Monte Carlo dose grid.")
+    if known is not None and known < 0.999:
+        notes.append(f"The dose of an earlier course is not known in {100 * (1 - known):.1f} % of it.")
+    return " ".join(notes)
