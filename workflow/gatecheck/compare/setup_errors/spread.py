@@ -3,15 +3,16 @@
 The points of a displaced patient see another part of the noise in every course, which spreads the courses' metrics
 though nothing moved that matters; and noise makes the hottest volume too hot and the coldest too cold. Fields of noise
 (`halves`) tell both: with m(c) the metric of course c in the dose, and m+(c), m-(c) in the dose with a field added and
-taken away,
+taken away, which are the doses of two halves of the batches,
 
-    noise of a course   e(c) = (m+(c) - m-(c)) / 2
-    bias                b    = mean of (m+(c) + m-(c)) / 2 - m(c)        as Quenouille's correction of two halves
-    spread of noise     v    = variance over the courses of e(c), mean over the fields
+    noise    e(c) = (m+(c) - m-(c)) / 2
+    bias     b(c) = (m+(c) + m-(c)) / 2 - m(c), mean over the fields    Quenouille's correction of two halves
 
-The errors of setup and the noise are independent, so the variance over the courses is the sum of that of the setup
-errors and v. The deviations of the courses from their mean are made smaller to have the former, and b is taken off.
-What is left of the noise moves all courses together; it is the percentiles' sigma.
+The bias differs between courses: where points lie between voxels, or many places are averaged, noise is less. So the
+variance over the courses that moving the patient makes is taken as that of m - b less that of e. The deviations of the
+courses from their mean are made smaller to have it, and the mean bias is taken off. What is left of the noise moves all
+courses together; it is the percentiles' sigma. As in `compare.dvh.without_bias`, only a part of the bias is taken off
+where the dose is flatter than the noise over much more than the volume that counts.
 """
 
 from __future__ import annotations
@@ -77,18 +78,21 @@ def spread_of(sampled: SampledMetric) -> Spread:
     """Take the noise away and describe what is left."""
     courses = sampled.courses
     added, taken = sampled.halves
-    noise = (added - taken) / 2
-    bias = float(((added + taken) / 2 - courses[: len(added), np.newaxis]).mean())
-    noise_variance = float(noise.var(axis=0, ddof=1).mean())
+    followed = courses[: len(added)]
+    biases = ((added + taken) / 2).mean(axis=1) - followed
+    of_noise = ((added - taken) / 2).var(axis=0, ddof=1).mean()
+    of_followed = followed.var(ddof=1)
+    without_noise = (followed - biases).var(ddof=1) - of_noise
+    left = float(np.clip(without_noise / of_followed, 0.0, 1.0)) if of_followed > 0 else 1.0
+    bias = float(biases.mean())
     variance = float(courses.var(ddof=1))
-    left = max(0.0, 1 - noise_variance / variance) if variance > 0 else 1.0
     corrected = courses.mean() + np.sqrt(left) * (courses - courses.mean()) - bias
     return Spread(
         nominal=_nominal(sampled),
         courses=corrected,
         bands=_bands(corrected, _noise_of_percentiles(added, taken)),
         deviation=float(np.sqrt(left * variance)),
-        noise_deviation=float(np.sqrt(noise_variance)),
+        noise_deviation=float(np.sqrt((1 - left) * variance)),
         is_noise_dominated=1 - left > _DOMINATES,
     )
 

@@ -1,0 +1,68 @@
+"""Which structures are cord and tumour, and the cord without the tumour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from gatecheck.case.model import Structure
+from gatecheck.compare.biology.structures import is_named, roles_of, without
+from gatecheck.errors import ResultError
+from gatecheck.files import array_zyx, image_from_zyx
+
+
+def _structure(name: str, kind: str = "ORGAN", *, is_empty: bool = False) -> Structure:
+    return Structure(number=1, name=name, interpreted_type=kind, volume_ml=1.0, mask=None if is_empty else "a.mha")
+
+
+def _image(values: np.ndarray, first: tuple[int, int, int]) -> sitk.Image:
+    origin = tuple(0.5 + 2.0 * index for index in first)
+    return image_from_zyx(values.astype(np.float32), origin=origin, spacing=(2.0, 2.0, 2.0))
+
+
+def test_names_are_compared_without_case_and_separators() -> None:
+    assert is_named("spinal_cord", ("SpinalCord",))
+    assert is_named("Spinal Cord", ("SpinalCord",))
+    assert not is_named("SpinalCord_PRV01", ("SpinalCord",))
+
+
+def test_the_cord_is_found_by_name_and_the_tumour_by_type() -> None:
+    found = roles_of([_structure("Spinal_Cord"), _structure("T1", "GTV"), _structure("PTV", "PTV")])
+    assert found.cord is not None
+    assert found.tumour is not None
+    assert (found.cord.name, found.tumour.name, found.notes) == ("Spinal_Cord", "T1", ())
+
+
+def test_what_is_missing_or_ambiguous_is_said() -> None:
+    nothing = roles_of([_structure("Cord", is_empty=True)])
+    assert (nothing.cord, nothing.tumour) == (None, None)
+    assert len(nothing.notes) == 2
+    several = roles_of([_structure("Cord"), _structure("a", "GTV"), _structure("b", "GTV")])
+    assert several.tumour is None
+    assert "2 structures of type GTV" in several.notes[0]
+    named = roles_of([_structure("Cord"), _structure("a", "GTV"), _structure("b", "GTV")], tumour="B")
+    assert named.tumour is not None
+    assert named.tumour.name == "b"
+    twice = roles_of([_structure("Cord"), _structure("SpinalCord")])
+    assert twice.cord is None
+    assert "2 structures called" in twice.notes[0]
+
+
+@pytest.mark.parametrize("first", [(2, 2, 2), (-1, 0, 3), (3, 3, 3), (9, 9, 9)])
+def test_a_structure_without_another_loses_what_both_fill(first: tuple[int, int, int]) -> None:
+    """Against the same on one common grid; the other reaches over the edge of the first's crop, or lies off it."""
+    generator = np.random.default_rng(8)
+    one, other = generator.uniform(0, 1, (5, 5, 5)), generator.uniform(0, 1, (3, 3, 3))
+    found = array_zyx(without(_image(one, (1, 1, 1)), _image(other, first)))
+    common = np.zeros((16, 16, 16))
+    x, y, z = (index + 2 for index in first)
+    common[z : z + 3, y : y + 3, x : x + 3] = other
+    assert found == pytest.approx(np.maximum(one - common[3:8, 3:8, 3:8], 0.0), abs=1e-6)
+
+
+def test_masks_of_different_grids_are_refused() -> None:
+    one = _image(np.ones((3, 3, 3)), (0, 0, 0))
+    shifted = image_from_zyx(np.ones((3, 3, 3), np.float32), origin=(1.0, 0.5, 0.5), spacing=(2.0, 2.0, 2.0))
+    with pytest.raises(ResultError, match="one grid"):
+        without(one, shifted)
