@@ -101,7 +101,7 @@ def write_course_case(
     isocentres: tuple[tuple[float, float, float], ...] = ((0.0, 0.0, 0.0),),
     structures: tuple[tuple[str, str, sitk.Image | None], ...] | None = None,
 ) -> CourseCase:
-    """Write a case whose merged dose has a noise of `relative_noise` of the dose; a batch has sqrt(batches) times that."""
+    """Write a case; the merged dose has a noise of `relative_noise` of the dose, a batch sqrt(BATCHES) times that."""
     case, dose = folder / "case", folder / "dose"
     clean = field_zyx(field)
     noise = np.random.default_rng(seed).normal(size=(BATCHES, *clean.shape))

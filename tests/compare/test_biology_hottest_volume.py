@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from gatecheck.compare.biology.hottest import hottest_volume_dose, hottest_volume_value
+from gatecheck.compare.biology.hottest import hottest_volume_dose, hottest_volume_values
 from gatecheck.compare.sampling import VoxelGrid, place, points_of
 from gatecheck.files import array_zyx
 
@@ -32,11 +32,13 @@ def test_hottest_volume_of_a_sphere_in_a_gradient_is_its_cap(
 
 
 def test_a_structure_smaller_than_the_volume_has_no_such_dose() -> None:
-    assert np.isnan(hottest_volume_value(np.array([40.0, 41.0]), np.array([10.0, 19.0]), 0.03))
-    assert np.isnan(hottest_volume_value(np.empty(0), np.empty(0), 0.03))
+    values = hottest_volume_values(np.array([40.0, 41.0]), np.array([10.0, 19.0]), (0.03, 0.01))
+    assert np.isnan(values[0])
+    assert values[1] == pytest.approx(41.0 - 0.5 / 14.5)
+    assert np.isnan(hottest_volume_values(np.empty(0), np.empty(0), (0.03,))[0])
 
 
 def test_points_count_by_their_volume() -> None:
     """30 mm3 reach the middle of the second point: 10 mm3 of the hottest, then 40 mm3."""
-    value = hottest_volume_value(np.array([10.0, 50.0, 30.0]), np.array([100.0, 10.0, 40.0]), 0.03)
+    (value,) = hottest_volume_values(np.array([10.0, 50.0, 30.0]), np.array([100.0, 10.0, 40.0]), (0.03,))
     assert value == pytest.approx(30.0)

@@ -408,6 +408,19 @@ def dvh(
     typer.echo(doses_of_structures(dose, rtstruct).model_dump_json(indent=1))
 
 
+@app.command()
+def setup_check(
+    case_folder: CaseFolder,
+    photons: Annotated[float, typer.Option(min=0.001, help="source photons of each displacement, millions")] = 10.0,
+    worst: Annotated[int, typer.Option(min=1, help="how many displacements")] = 3,
+    cores: Annotated[int, typer.Option(min=1, help="processes at a time")] = os.cpu_count() or 1,
+) -> None:
+    """compare: simulate the worst setup errors again, to check the dose that was taken to stand still."""
+    from gatecheck.cli.setup_check import run_setup_check
+
+    run_setup_check(case_folder, photons=round(photons * 1e6), count=worst, cores=cores)
+
+
 @app.command("config")
 def config_command(
     file: Annotated[Path | None, typer.Argument(help="configuration file to check; without it the default")] = None,

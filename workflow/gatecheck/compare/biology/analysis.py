@@ -21,7 +21,7 @@ from gatecheck.compare.biology.effective_dose import (
     equivalent_dose,
     equivalent_dose_sigma,
 )
-from gatecheck.compare.biology.hottest import hottest_volume_value
+from gatecheck.compare.biology.hottest import hottest_volume_values
 from gatecheck.compare.biology.limits import judge
 from gatecheck.compare.biology.model import Biology, EffectiveMetrics, StructureBiology
 from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, without
@@ -252,7 +252,7 @@ def _metrics_of(points: PlacedPoints, values: FloatArray, is_known: npt.NDArray[
     at_points, volumes = values[:count][known], points.volumes[known].astype(np.float64)
     inside = points.inside & known
     highest = max(values[:count][inside].max(initial=-np.inf), values[count:][is_known[count:]].max(initial=-np.inf))
-    hottest = [hottest_volume_value(at_points, volumes, volume) for volume in _VOLUMES_ML]
+    hottest = hottest_volume_values(at_points, volumes, _VOLUMES_ML)
     return np.array([at_points @ volumes / volumes.sum(), highest if np.isfinite(highest) else np.nan, *hottest])
 
 

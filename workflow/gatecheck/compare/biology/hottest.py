@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,14 +22,16 @@ def hottest_volume_dose(points: PlacedPoints, dose_zyx: npt.NDArray[np.floating]
     float
         Gy; not a number for a structure that is smaller than that.
     """
-    return hottest_volume_value(points.dose(dose_zyx), points.volumes.astype(np.float64), volume_ml)
+    (value,) = hottest_volume_values(points.dose(dose_zyx), points.volumes.astype(np.float64), (volume_ml,))
+    return value
 
 
-def hottest_volume_value(values: FloatArray, volumes: FloatArray, volume_ml: float) -> float:
-    """The same of any values at points of some volumes (mm3), both of shape (n,)."""
-    wanted = volume_ml * MM3_PER_ML
-    if not len(values) or volumes.sum() < wanted:
-        return float("nan")
-    order = np.argsort(-values, kind="stable")
+def hottest_volume_values(values: FloatArray, volumes: FloatArray, volumes_ml: Sequence[float]) -> tuple[float, ...]:
+    """The same of any values at points of some volumes (mm3), both of shape (n,), for several volumes at once."""
+    total = volumes.sum()
+    order = np.argsort(-values)
     middles = np.cumsum(volumes[order]) - volumes[order] / 2
-    return float(np.interp(wanted, middles, values[order]))
+    return tuple(
+        float(np.interp(volume * MM3_PER_ML, middles, values[order])) if total >= volume * MM3_PER_ML else float("nan")
+        for volume in volumes_ml
+    )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from gatecheck.case.model import Case, Structure
+from gatecheck.case.storage import read_mask
+from gatecheck.compare.biology.structures import NORMAL_CORD, Roles, is_named, without
 from gatecheck.compare.sampling import StructurePoints, VoxelGrid, place, points_of
+from gatecheck.config_setup import SetupMetric
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 DoseArray = npt.NDArray[np.floating]
 
-METRICS = ("d0_03cc_gy", "d95_gy", "mean_gy")
+METRICS: tuple[SetupMetric, ...] = ("d0_03cc_gy", "d95_gy", "mean_gy")
 """Order of the values of `metrics_of`."""
 
 HOTTEST_POINTS = 5000
@@ -22,6 +28,7 @@ OTHER_POINTS = 5000
 
 _HOT_VOLUME_ML = 0.03
 _D95 = 0.95
+_WHOLE = 0.999
 _REACH = 3  # voxels: how far round a point the dose counts for its being among the hottest
 
 
@@ -73,6 +80,44 @@ def follow(name: str, mask: sitk.Image, dose_zyx: DoseArray, grid: VoxelGrid) ->
     return FollowedStructure(
         name, points.points_xyz[chosen][kept], weights, points.total_volume / 1000, placed.covered_fraction
     )
+
+
+def follow_all(
+    *,
+    case_folder: Path,
+    case: Case,
+    roles: Roles,
+    more: Sequence[str],
+    dose_zyx: DoseArray,
+    grid: VoxelGrid,
+    notes: list[str],
+) -> list[FollowedStructure]:
+    """Cord, tumour, more structures by name, and the cord without the tumour; what is missing goes to `notes`."""
+    masks = {one.name: read_mask(case_folder, one) for one in _chosen(case.structures, roles, more, notes)}
+    if roles.cord is not None and roles.tumour is not None:
+        masks[NORMAL_CORD] = without(masks[roles.cord.name], masks[roles.tumour.name])
+    followed = []
+    for name, mask in masks.items():
+        found = follow(name, mask, dose_zyx, grid)
+        if found is None:
+            notes.append(f"{name}: wholly outside of the Monte Carlo dose grid, or empty.")
+            continue
+        if found.covered_fraction < _WHOLE:
+            missing = 100 * (1 - found.covered_fraction)
+            notes.append(f"{name}: {missing:.1f} % of the volume lies outside of the dose grid, left out.")
+        followed.append(found)
+    return followed
+
+
+def _chosen(structures: Sequence[Structure], roles: Roles, more: Sequence[str], notes: list[str]) -> list[Structure]:
+    filled = [one for one in structures if one.mask is not None]
+    chosen = [one for one in (roles.cord, roles.tumour) if one is not None]
+    for name in more:
+        found = [one for one in filled if is_named(one.name, (name,))]
+        if not found:
+            notes.append(f"setup.structures: no structure with a volume is called {name}.")
+        chosen += [one for one in found if one not in chosen]
+    return chosen
 
 
 def metrics_of(values: FloatArray, volumes: FloatArray) -> FloatArray:

@@ -78,3 +78,33 @@ class SetupRobustness(HandedOn):
     random: tuple[float, ...] = Field(description="the same of one fraction, motion within it included")
     structures: tuple[StructureRobustness, ...]
     notes: tuple[str, ...] = ()
+
+
+class CheckedMetric(_Part):
+    """One metric of one structure, by moving the points in the dose that stands still, and by a new simulation."""
+
+    structure: str
+    metric: SetupMetric
+    cloud: Metric
+    recalculated: Metric
+    difference: float = Field(description="recalculated less cloud, Gy")
+    sigma: float = Field(description="k = 1, of the difference")
+
+
+class CheckedDisplacement(_Part):
+    """One displacement of the patient for all fractions: the mean of a course that came out badly."""
+
+    course: int
+    worst_of: str = Field(description="the structure and metric that the course was among the worst of")
+    displacement: tuple[float, ...] = Field(description="mm along, then degrees about the patient's x, y, z (LPS)")
+    photons: int
+    batches: int
+    metrics: tuple[CheckedMetric, ...]
+
+
+class SetupCheck(HandedOn):
+    """Written as compare/setup_check.json."""
+
+    made_from: dict[str, str]
+    displacements: tuple[CheckedDisplacement, ...]
+    largest_significance: float = Field(description="largest difference of all, in units of its sigma")

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from gatecheck.case.model import Case, Structure
-from gatecheck.case.storage import read_case, read_mask
-from gatecheck.compare.biology.structures import NORMAL_CORD, is_named, roles_of, without
+from gatecheck.case.model import Case
+from gatecheck.case.storage import read_case
+from gatecheck.compare.biology.structures import roles_of
 from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.compare.setup_errors.cloud import course_doses, to_voxels
 from gatecheck.compare.setup_errors.courses import random_deviations, sampled_courses, systematic_deviations
 from gatecheck.compare.setup_errors.dose_limits import exceedances, limits_of
-from gatecheck.compare.setup_errors.followed import METRICS, FollowedStructure, follow, metrics_of
+from gatecheck.compare.setup_errors.followed import METRICS, FollowedStructure, follow_all, metrics_of
 from gatecheck.compare.setup_errors.halves import Halves
 from gatecheck.compare.setup_errors.model import Course, MetricRobustness, SetupRobustness, StructureRobustness
 from gatecheck.compare.setup_errors.region import Region, region_around
@@ -39,7 +39,6 @@ COURSES_WITH_NOISE = 60
 """Courses in which the noise is followed too: its variance needs fewer than a percentile."""
 
 _AT_ONCE = 20  # courses whose doses are held at a time
-_WHOLE = 0.999
 _HIGH_IS_BAD = {"d0_03cc_gy": True, "d95_gy": False, "mean_gy": True}
 
 
@@ -76,7 +75,17 @@ class RobustnessAnalysis:
         )
         if self._isocentre is None:
             self._notes.append("The beams have several isocentres: no one centre that the patient turns about.")
-        self._followed = [] if self._isocentre is None else self._follow_all(grid)
+        self._followed: list[FollowedStructure] = []
+        if self._isocentre is not None:
+            self._followed = follow_all(
+                case_folder=case_folder,
+                case=self._case,
+                roles=self._roles,
+                more=settings.structures,
+                dose_zyx=self._dose,
+                grid=grid,
+                notes=self._notes,
+            )
         self._halves = Halves()
         if self._isocentre is None or not self._followed:
             self._region: Region | None = None
@@ -87,33 +96,6 @@ class RobustnessAnalysis:
         self._region = region_around([one.points_xyz for one in self._followed], affines, grid)
         self._maps = to_voxels(affines, self._region.grid)
         self._nominal_map = to_voxels(patient_affines(np.zeros(6), self._isocentre), self._region.grid)[np.newaxis]
-
-    def _follow_all(self, grid: VoxelGrid) -> list[FollowedStructure]:
-        masks = {one.name: read_mask(self._case_folder, one) for one in self._chosen()}
-        cord, tumour = self._roles.cord, self._roles.tumour
-        if cord is not None and tumour is not None:
-            masks[NORMAL_CORD] = without(masks[cord.name], masks[tumour.name])
-        followed = []
-        for name, mask in masks.items():
-            found = follow(name, mask, self._dose, grid)
-            if found is None:
-                self._notes.append(f"{name}: wholly outside of the Monte Carlo dose grid, or empty.")
-                continue
-            if found.covered_fraction < _WHOLE:
-                missing = 100 * (1 - found.covered_fraction)
-                self._notes.append(f"{name}: {missing:.1f} % of the volume lies outside of the dose grid, left out.")
-            followed.append(found)
-        return followed
-
-    def _chosen(self) -> list[Structure]:
-        filled = [one for one in self._case.structures if one.mask is not None]
-        chosen = [one for one in (self._roles.cord, self._roles.tumour) if one is not None]
-        for name in self._settings.structures:
-            found = [one for one in filled if is_named(one.name, (name,))]
-            if not found:
-                self._notes.append(f"setup.structures: no structure with a volume is called {name}.")
-            chosen += [one for one in found if one not in chosen]
-        return chosen
 
     def add_left_out(self, dose_zyx: DoseArray) -> None:
         """Take in the dose without one batch, Gy, on the grid of mc_dose.mha.
