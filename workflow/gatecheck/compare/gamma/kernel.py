@@ -36,7 +36,7 @@ DoseArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _B0, _BX, _BY, _BZ, _BXY, _BXZ, _BYZ, _BXYZ, _LOW, _HIGH, _COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 14
 # Each halving leaves one more box waiting: 3 x 40 are boxes of 1e-12 of a cell.
 _MOST_WAITING = 128
-_MOST_STEPS = 8
+_MOST_STEPS = 60
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -202,6 +202,8 @@ def search_cell(waiting: FloatArray, best: float, accuracy: float) -> float:  # 
         multiplier = level / slope
         x = y = z = 0.0
         # r = E + g.clip(-r g) by Newton's method: the difference is piecewise linear and falls with r.
+        # Alone it may go to and fro between two pieces, so what is known to be too low or too high bounds it.
+        lower, upper = -math.inf, math.inf
         for _ in range(_MOST_STEPS):
             x = clipped(-multiplier * gx, low_x, high_x)
             y = clipped(-multiplier * gy, low_y, high_y)
@@ -213,7 +215,13 @@ def search_cell(waiting: FloatArray, best: float, accuracy: float) -> float:  # 
             slope += gz * gz if low_z < z < high_z else 0.0
             if abs(rest) <= 1e-6 * slope:
                 break
+            if rest > 0.0:
+                lower = multiplier
+            else:
+                upper = multiplier
             multiplier += rest / slope
+            if not lower < multiplier < upper:
+                multiplier = 0.5 * (lower + upper)
         tx, ty, tz = (x - middle_x) * per_x, (y - middle_y) * per_y, (z - middle_z) * per_z
         off = b0 + bx * tx + (by + bxy * tx) * ty + (bz + bxz * tx + (byz + bxyz * tx) * ty) * tz
         found = off * off + x * x + y * y + z * z
