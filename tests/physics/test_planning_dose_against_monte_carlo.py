@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.physics, pytest.mark.gate]
 logger = logging.getLogger(__name__)
 
 MODELS = Path(__file__).resolve().parents[2] / "linac_models"
-HISTORIES, BATCHES = 6_000_000, 10
+HISTORIES, BATCHES = 4_000_000, 10  # some 100 s of one core for each aperture
 CALIBRATION_SIGMA = 0.007
 SIGMAS = 3.0
 TANK = HomogeneousVolume(
@@ -122,10 +122,9 @@ def test_small_apertures_in_water_are_within_2_percent_or_2_mm(half_width, pairs
     )
     grams = float(np.prod(TANK.spacing)) * 1e-3
     doses = energies * MEV_PER_GRAM_IN_GRAY / grams / photons * photons_per_mu * beam.meterset
-    mean, sigma = doses.mean(axis=0), doses.std(axis=0, ddof=1) / np.sqrt(BATCHES)
+    mean = doses.mean(axis=0)
     engine = _engine_dose(beam)
     deep = slice(4, None)  # beyond 20 mm: in the build-up the engine is that of the measured fit
-    maximum = engine[:, deep].max()
 
     # Output in the aperture's plateau: its own statement, beyond 20 mm deep.
     plateau = engine[:, deep] > 0.85 * engine[:, deep].max(axis=(0, 2), keepdims=True)
@@ -136,12 +135,19 @@ def test_small_apertures_in_water_are_within_2_percent_or_2_mm(half_width, pairs
     assert error < 0.012
     assert abs(ratio - 1.0) < 0.02 + SIGMAS * error
 
-    # Everywhere: within 2 % of the maximum, or between the engine's doses 2 mm away.
-    smoothed = uniform_filter(sigma, 3)  # ten batches tell a voxel's sigma to 24 % only
-    allowed = 0.02 * maximum + SIGMAS * np.hypot(smoothed, CALIBRATION_SIGMA * engine)
-    around = [np.roll(engine, (dz, dx), axis=(0, 2)) for dz in (-1, 0, 1) for dx in (-1, 0, 1)]
-    low, high = np.min(around, axis=0), np.max(around, axis=0)
-    agrees = (mean > low - allowed) & (mean < high + allowed)
-    share = agrees[1:-1, deep, 1:-1].mean()
+    # Everywhere: within 2 % of the maximum, or between the engine's doses 2 mm away, in layers of 20 mm.
+    layers, expected = _layers(doses[:, :, deep]), _layers(engine[:, deep])
+    found = layers.mean(axis=0)
+    sigma = uniform_filter(layers.std(axis=0, ddof=1) / np.sqrt(BATCHES), 3)  # one voxel's alone is known to 24 %
+    allowed = 0.02 * expected.max() + SIGMAS * np.hypot(sigma, CALIBRATION_SIGMA * expected)
+    around = [np.roll(expected, (dz, dx), axis=(0, 2)) for dz in (-1, 0, 1) for dx in (-1, 0, 1)]
+    agrees = (found > np.min(around, axis=0) - allowed) & (found < np.max(around, axis=0) + allowed)
+    share = agrees[1:-1, :, 1:-1].mean()
     logger.info("share of voxels within 2 %% or 2 mm: %.5f", share)
     assert share > 0.995
+
+
+def _layers(dose: np.ndarray) -> np.ndarray:
+    """Means of four layers of 5 mm along y, the last axis but one."""
+    *outer, ny, nx = dose.shape
+    return np.asarray(dose.reshape(*outer, ny // 4, 4, nx).mean(axis=-2))
