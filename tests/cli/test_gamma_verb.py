@@ -82,9 +82,9 @@ def test_a_meta_image_and_an_rtdose_give_one_json_object_and_a_map(dose: Path, t
 
 
 def test_bad_input_is_refused_in_one_line_that_names_the_file(dose: Path, tmp_path: Path) -> None:
-    assert refusal(gatecheck(dose, tmp_path / "none.mha")) == "gatecheck: none.mha: not found."
+    assert refusal(gatecheck(dose, tmp_path / "none.mha")) == "gatecheck: none.mha: there is no such file."
     (tmp_path / "text.dcm").write_text("no dose")
-    assert refusal(gatecheck(dose, tmp_path / "text.dcm")) == "gatecheck: text.dcm: not DICOM; RTDOSE expected."
+    assert refusal(gatecheck(dose, tmp_path / "text.dcm")) == "gatecheck: text.dcm: not DICOM found, RTDOSE expected."
     oblique = sitk.ReadImage(str(dose))
     oblique.SetDirection((0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0))
     sitk.WriteImage(oblique, str(tmp_path / "oblique.mha"))

@@ -215,7 +215,7 @@ def test_where_the_earlier_dose_is_not_known_nothing_passes(tmp_path: Path, earl
         ({"DoseSummationType": "FRACTION"}, UnsupportedPlanError, "whole course"),
         ({"DoseUnits": "RELATIVE"}, UnsupportedPlanError, "GY"),
         ({"DoseType": "EFFECTIVE"}, UnsupportedPlanError, "PHYSICAL"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, InputError, "expected RTDOSE"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, InputError, "RTDOSE expected"),
     ],
 )
 def test_an_earlier_dose_that_cannot_be_added_is_refused(
