@@ -1,0 +1,43 @@
+"""Pass, fail, undecided, and how many photons more."""
+
+from __future__ import annotations
+
+import pytest
+
+from gatecheck.compare.interface.statistics import t_quantile
+from gatecheck.compare.interface.verdicts import Measured, judge, verdict
+
+
+def _found(value: float, sigma: float, **more: float) -> Measured:
+    return Measured("Dose", "%", value, sigma, 9, **more)
+
+
+@pytest.mark.parametrize(
+    ("value", "sigma", "outcome"), [(0.2, 0.3, "pass"), (-4.0, 0.3, "fail"), (1.0, 1.0, "undecided")]
+)
+def test_only_a_whole_interval_decides(value: float, sigma: float, outcome: str) -> None:
+    assert judge(_found(value, sigma), 2.0, "source", photons=1e6).outcome == outcome
+
+
+def test_the_photons_asked_for_would_decide() -> None:
+    finding = judge(_found(1.0, 1.0, common_sigma=0.2, grid_error=0.1), 2.0, "source", photons=1e6)
+    assert finding.more_photons is not None
+    noise = 1.0 / ((1e6 + finding.more_photons) / 1e6) ** 0.5
+    half = t_quantile(9) * (noise**2 + 0.2**2) ** 0.5 + 0.1
+    assert half == pytest.approx(1.0, rel=1e-6)
+
+
+def test_no_number_is_given_where_none_is_reasonable() -> None:
+    near = judge(_found(1.95, 0.4), 2.0, "source", photons=1e6)
+    assert (near.outcome, near.more_photons) == ("undecided", None)
+    assert "no reasonable number" in near.statement
+    calibration = judge(_found(1.0, 0.4, common_sigma=0.6), 2.0, "source", photons=1e6)
+    assert calibration.more_photons is None
+    assert "calibration" in calibration.statement
+
+
+def test_a_limit_is_one_sided_and_the_worst_finding_answers() -> None:
+    low = judge(_found(10.0, 0.1), 45.0, "source", photons=None, is_limit=True)
+    high = judge(_found(50.0, 0.1), 45.0, "source", photons=None, is_limit=True)
+    assert (low.outcome, high.outcome) == ("pass", "fail")
+    assert verdict("cord maximum", [low, high]).outcome == "fail"

@@ -1,0 +1,140 @@
+"""The four questions at one tumour's surface: output, position, spread, and the cord's maximum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gatecheck.compare.interface.model import CordMaximum, Finding, InterfaceComparison, JointFit, Verdict
+from gatecheck.compare.interface.statistics import LARGEST_NUMBER_OF_GROUPS
+from gatecheck.compare.interface.verdicts import Measured, judge, not_assessed, verdict
+from gatecheck.config import ComparisonConfig
+
+
+def decide(found: InterfaceComparison, settings: ComparisonConfig) -> tuple[Verdict, ...]:
+    """Answer all four; what cannot be answered says why."""
+    return (
+        _output(found, settings),
+        _position(found, settings),
+        _spread(found, settings),
+        _cord_maximum(found, settings),
+    )
+
+
+def _why_not(found: InterfaceComparison) -> str:
+    return " ".join(found.notes) or "There is nothing to assess it by."
+
+
+def _output(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
+    plateau, tolerance = found.plateau, settings.output_tolerance_percent
+    if plateau is None:
+        return not_assessed("output", f"Output: not assessed. {_why_not(found)}")
+    measured = Measured(
+        quantity="Dose in the tumour's core, MC less TPS",
+        unit="%",
+        value=plateau.difference_percent.value,
+        noise_sigma=plateau.difference_percent.sigma,
+        degrees_of_freedom=found.batches - 1,
+        grid_error=plateau.grid_error_percent,
+        common_sigma=100 * found.calibration_relative_sigma,
+    )
+    return verdict("output", [judge(measured, tolerance.value, tolerance.source, photons=found.photons)])
+
+
+def _position(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
+    fit, tolerance = found.fit, settings.position_tolerance_mm
+    if fit is None:
+        return not_assessed("position", f"Position: not assessed. {_why_not(found)}")
+    size, sigma = shift_length(fit)
+    grid = float(np.linalg.norm([fit.grid_error[name] for name in ("shift_x", "shift_y", "shift_z")]))
+    measured = Measured("Shift of the MC's dose from the TPS's", "mm", size, sigma, found.batches - 1, grid)
+    return verdict("position", [judge(measured, tolerance.value, tolerance.source, photons=found.photons)])
+
+
+def shift_length(fit: JointFit) -> tuple[float, float]:
+    """Length of the shift without what noise adds, mm, and its sigma.
+
+    Noise adds the trace of the covariance to the square of the length. The sigma is that along the shift, or, as far
+    as the shift itself is no longer than that, the largest along any direction.
+    """
+    shift = np.array([one.value for one in fit.shift_xyz])
+    covariance = np.array(fit.shift_covariance)
+    largest = float(np.sqrt(max(np.linalg.eigvalsh(covariance)[-1], 0.0)))
+    length = float(np.linalg.norm(shift))
+    if length <= 3 * largest:
+        return float(np.sqrt(max(length**2 - np.trace(covariance), 0.0))), largest
+    along = shift / length
+    return float(np.sqrt(length**2 - np.trace(covariance))), float(np.sqrt(along @ covariance @ along))
+
+
+def _spread(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
+    fit, tolerance = found.fit, settings.spread_tolerance_mm
+    if fit is None:
+        return not_assessed("spread", f"Spread: not assessed. {_why_not(found)}")
+    wide = Measured(
+        quantity="Isodoses of the MC further out at equal output",
+        unit="mm",
+        value=fit.widening.value,
+        noise_sigma=fit.widening.sigma,
+        degrees_of_freedom=found.batches - 1,
+        grid_error=fit.grid_error["widening"],
+    )
+    findings = [judge(wide, tolerance.value, tolerance.source, photons=found.photons)]
+    fall = found.fall_off
+    if fall is not None:
+        width = Measured(
+            quantity=f"Fall-off from {fall.from_percent:g} to {fall.to_percent:g} % wider in the MC",
+            unit="mm",
+            value=fall.difference.value,
+            noise_sigma=fall.difference.sigma,
+            degrees_of_freedom=_groups(found.batches) - 1,
+            grid_error=fall.grid_error,
+        )
+        findings.append(judge(width, tolerance.value, tolerance.source, photons=found.photons))
+    return verdict("spread", findings)
+
+
+def _cord_maximum(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
+    cord = found.cord_maximum
+    if cord is None:
+        return not_assessed("cord maximum", f"Cord maximum: not assessed. {_why_not(found)}")
+    findings = _findings_of_cord(found, cord, settings)
+    if not findings:
+        return not_assessed(
+            "cord maximum",
+            "Cord maximum: not assessed. Neither a TPS dose nor a limit (comparison.cord_limit).",
+        )
+    return verdict("cord maximum", findings)
+
+
+def _findings_of_cord(found: InterfaceComparison, cord: CordMaximum, settings: ComparisonConfig) -> list[Finding]:
+    common = found.calibration_relative_sigma * cord.mc_gy.value
+    freedom = _groups(found.batches) - 1
+    findings = []
+    if cord.difference_gy is not None and cord.grid_error_gy is not None:
+        scale, tolerance = 100 / found.prescription_gy, settings.cord_maximum_tolerance_percent
+        measured = Measured(
+            quantity="Dose to the hottest 0.03 ml of cord, MC less TPS, of the prescription",
+            unit="%",
+            value=scale * cord.difference_gy.value,
+            noise_sigma=scale * cord.difference_gy.sigma,
+            degrees_of_freedom=freedom,
+            grid_error=scale * cord.grid_error_gy,
+            common_sigma=scale * common,
+        )
+        findings.append(judge(measured, tolerance.value, tolerance.source, photons=found.photons))
+    if settings.cord_limit is not None:
+        limited = Measured(
+            quantity="MC dose to the hottest 0.03 ml of cord",
+            unit="Gy",
+            value=cord.mc_gy.value,
+            noise_sigma=cord.mc_gy.sigma,
+            degrees_of_freedom=freedom,
+            common_sigma=common,
+        )
+        limit = settings.cord_limit
+        findings.append(judge(limited, limit.dose_gy, limit.source, photons=found.photons, is_limit=True))
+    return findings
+
+
+def _groups(batches: int) -> int:
+    return min(batches, LARGEST_NUMBER_OF_GROUPS)

@@ -1,0 +1,145 @@
+"""Whether a value is within its tolerance, beyond it, or not known well enough to say.
+
+An interval that lies wholly within decides for, one wholly beyond decides against. Otherwise the sigma by noise, which
+falls with one over the square root of the photons, is what keeps it open, and the number of photons follows at which
+half the interval would equal the distance from the value to the tolerance. That rests on the value as it is now, which
+itself will move by about its sigma: the number is an estimate, and is not given where it would be absurd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gatecheck.compare.interface.model import Finding, Outcome, Verdict
+from gatecheck.compare.interface.statistics import t_quantile
+
+LARGEST_FACTOR = 25.0
+"""Times the photons used, beyond which no number is given: a fifth of the sigma is what a large repeat buys."""
+
+SEEN = 3.0
+"""Sigmas from zero at which a difference is called seen; by chance once in 370 times."""
+
+_NOT_FAR = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity with all that is uncertain about it; the value's own unit.
+
+    `degrees_of_freedom` is that of the sigma by noise.
+    """
+
+    quantity: str
+    unit: str
+    value: float
+    noise_sigma: float
+    degrees_of_freedom: int
+    grid_error: float = 0.0
+    common_sigma: float = 0.0
+
+
+def judge(
+    measured: Measured, tolerance: float, source: str, *, photons: float | None, is_limit: bool = False
+) -> Finding:
+    """Compare a value's magnitude with a tolerance, or a value with an upper limit."""
+    sigma = (measured.noise_sigma**2 + measured.common_sigma**2) ** 0.5
+    half = t_quantile(measured.degrees_of_freedom) * sigma + abs(measured.grid_error)
+    low, high = measured.value - half, measured.value + half
+    if is_limit:
+        is_within, is_beyond, distance = high <= tolerance, low > tolerance, abs(measured.value - tolerance)
+    else:
+        is_within = max(abs(low), abs(high)) <= tolerance
+        is_beyond = low > tolerance or high < -tolerance
+        distance = abs(abs(measured.value) - tolerance)
+    outcome: Outcome = "pass" if is_within else "fail" if is_beyond else "undecided"
+    factor = None if outcome != "undecided" else _photon_factor(measured, distance)
+    more = None if factor is None or photons is None else (factor - 1) * photons
+    return Finding(
+        quantity=measured.quantity,
+        unit=measured.unit,
+        value=measured.value,
+        low=low,
+        high=high,
+        noise_sigma=measured.noise_sigma,
+        common_sigma=measured.common_sigma,
+        grid_error=abs(measured.grid_error),
+        tolerance=tolerance,
+        tolerance_source=source,
+        is_limit=is_limit,
+        significance=None if is_limit else _significance(measured, sigma),
+        outcome=outcome,
+        more_photons=more,
+        statement=_statement(measured, outcome, low, high, tolerance, factor, more, distance, is_limit=is_limit),
+    )
+
+
+def not_assessed(question: Literal["output", "position", "spread", "cord maximum"], reason: str) -> Verdict:
+    """A question that cannot be answered, and why."""
+    return Verdict(question=question, outcome="not assessed", is_seen=False, findings=(), statement=reason)
+
+
+def verdict(question: Literal["output", "position", "spread", "cord maximum"], findings: list[Finding]) -> Verdict:
+    """The answer to a question: fail where any finding fails, pass where all pass."""
+    order: tuple[Outcome, ...] = ("fail", "undecided", "not assessed", "pass")
+    outcome = min((one.outcome for one in findings), key=order.index)
+    decisive = [one for one in findings if one.outcome == outcome]
+    return Verdict(
+        question=question,
+        outcome=outcome,
+        is_seen=any(one.significance is not None and abs(one.significance) >= SEEN for one in findings),
+        findings=tuple(findings),
+        statement=" ".join(one.statement for one in decisive),
+    )
+
+
+def _significance(measured: Measured, sigma: float) -> float:
+    rest = max(abs(measured.value) - abs(measured.grid_error), 0.0)
+    size = rest / max(sigma, _NOT_FAR * (1 + abs(measured.value)))
+    return size if measured.value >= 0 else -size
+
+
+def _photon_factor(measured: Measured, distance: float) -> float | None:
+    """Times as many photons in all as would decide; None where no number does, or none that is reasonable.
+
+    From t^2 (noise^2 / factor + common^2) = (distance - grid error)^2.
+    """
+    room = distance - abs(measured.grid_error)
+    if room <= 0 or measured.noise_sigma == 0:
+        return None
+    allowed = (room / t_quantile(measured.degrees_of_freedom)) ** 2 - measured.common_sigma**2
+    if allowed <= 0:
+        return None
+    factor = measured.noise_sigma**2 / allowed
+    return factor if factor <= LARGEST_FACTOR else None
+
+
+def _statement(
+    measured: Measured,
+    outcome: Outcome,
+    low: float,
+    high: float,
+    tolerance: float,
+    factor: float | None,
+    more: float | None,
+    distance: float,
+    *,
+    is_limit: bool,
+) -> str:
+    unit = f" {measured.unit}"
+    bound = f"limit {tolerance:.3g}{unit}" if is_limit else f"tolerance {tolerance:.3g}{unit}"
+    text = (
+        f"{measured.quantity}: {measured.value:.3g}{unit} (95 % from {low:.3g} to {high:.3g}{unit}), {bound}: {outcome}"
+    )
+    if outcome != "undecided":
+        return text + "."
+    if factor is not None:
+        count = f"{more:.2g} more photons" if more is not None else f"{factor - 1:.1f} times as many photons more"
+        return f"{text}: sigma too large, about {count} needed."
+    common = measured.common_sigma * t_quantile(measured.degrees_of_freedom) + abs(measured.grid_error)
+    reason = (
+        "the calibration's uncertainty and the grid's error alone keep it open"
+        if common >= distance
+        else f"no reasonable number of photons decides, the value lies within {distance:.2g}{unit} of it"
+    )
+    return f"{text}: {reason}."
