@@ -113,7 +113,7 @@ def test_contours_in_one_plane_alone_do_not_say_how_thick_a_slice_is(files: Path
 @pytest.mark.parametrize(
     ("dose", "structures", "message"),
     [
-        ("RTSTRUCT.dcm", "RTSTRUCT.dcm", "DOSE: RTSTRUCT found, an RTDOSE or a MetaImage"),
+        ("RTSTRUCT.dcm", "RTSTRUCT.dcm", "DOSE: RTSTRUCT found, RTDOSE expected"),
         ("dose.mha", "RTDOSE.dcm", "RTSTRUCT: RTDOSE found"),
         ("dose.mha", "dose.mha", "RTSTRUCT: not DICOM found"),
         ("missing.mha", "RTSTRUCT.dcm", "DOSE: there is no such file"),

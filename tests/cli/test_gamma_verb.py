@@ -82,7 +82,7 @@ def test_a_meta_image_and_an_rtdose_give_one_json_object_and_a_map(dose: Path, t
 
 
 def test_bad_input_is_refused_in_one_line_that_names_the_file(dose: Path, tmp_path: Path) -> None:
-    assert refusal(gatecheck(dose, tmp_path / "none.mha")) == "gatecheck: none.mha: there is no such file."
+    assert refusal(gatecheck(dose, tmp_path / "none.mha")) == "gatecheck: none.mha: not found."
     (tmp_path / "text.dcm").write_text("no dose")
     assert refusal(gatecheck(dose, tmp_path / "text.dcm")) == "gatecheck: text.dcm: not DICOM found, RTDOSE expected."
     oblique = sitk.ReadImage(str(dose))

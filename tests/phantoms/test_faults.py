@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from gatecheck.case.model import Beam
-from gatecheck.phantoms.clinical_case_1 import clinical_case_1_beams, clinical_case_1_ct
+from gatecheck.phantoms.clinical_case_1 import CASE
 from gatecheck.phantoms.faults import Beams, faults, last_beam_missing, leaf_stuck, leaves_moved
 
 SPACING = (1.0, 1.5, 2.0)
@@ -16,7 +16,7 @@ ALL = faults(tps_dose_spacing=SPACING)
 
 @pytest.fixture(scope="module")
 def beams() -> Beams:
-    return clinical_case_1_beams(clinical_case_1_ct(), control_points=24)
+    return CASE.beams(control_points=24)
 
 
 def leaves(beam: Beam) -> npt.NDArray[np.float64]:

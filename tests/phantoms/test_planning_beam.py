@@ -110,8 +110,8 @@ def test_stored_kernel_is_what_the_transport_gives():
 def test_build_up_of_2_2_mev_photons_ends_within_the_range_of_their_electrons():
     """Electrons of 2 MeV at most go 9.8 mm (ESTAR): the dose rises until there, then falls as photons are attenuated.
 
-    Within 25 mm of the pencil scatter counts little, so 57 mm of water leave exp(-0.27) = 0.77 of it (NISTIR 5632). Each
-    layer holds the energy of more than 2000 electrons, 2 % of noise: the limit of 1.15 is 4 sigma from 1.30.
+    Within 25 mm of the pencil scatter counts little, so 57 mm of water leave exp(-0.27) = 0.77 of it (NISTIR 5632).
+    Each layer holds the energy of more than 2000 electrons, 2 % of noise: the limit of 1.15 is 4 sigma from 1.30.
     """
     edges = np.array([0.0, 1.0, 8.0, 18.0, 60.0, 80.0])
     dose = deposited_energy(np.full(20_000, 2.2), Tally(edges, np.array([0.0, 25.0])), seed=3)[:, 0]
