@@ -41,7 +41,14 @@ def main() -> None:
         half_widths=HALF_WIDTHS,
     )
     points = gamma_map(part, evaluated, criteria, normalisation=result.normalisation).points
-    _, seconds = pymedphys_gamma(options.oracle, part, evaluated, criteria, interp_fraction=options.interp_fraction)
+    _, seconds = pymedphys_gamma(
+        options.oracle,
+        part,
+        evaluated,
+        criteria,
+        interp_fraction=options.interp_fraction,
+        normalisation=result.normalisation,
+    )
     scaled = seconds * result.points / points
     how = "" if points == result.points else f" (measured {seconds:.1f} s for {points} points, scaled)"
     sys.stdout.write(f"pymedphys {scaled:.1f} s at interp_fraction {options.interp_fraction}{how}\n")

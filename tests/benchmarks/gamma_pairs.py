@@ -43,7 +43,13 @@ def treatment(
 
 
 def pymedphys_gamma(
-    oracle: Path, reference: DoseImage, evaluated: DoseImage, criteria: GammaCriteria, *, interp_fraction: int
+    oracle: Path,
+    reference: DoseImage,
+    evaluated: DoseImage,
+    criteria: GammaCriteria,
+    *,
+    interp_fraction: int,
+    normalisation: float,
 ) -> tuple[np.ndarray, float]:
     """Gamma [z, y, x] and the seconds it took."""
     given: dict[str, Any] = {
@@ -53,6 +59,7 @@ def pymedphys_gamma(
         "cap": criteria.cap,
         "is_local": criteria.is_local,
         "interp_fraction": interp_fraction,
+        "normalisation": normalisation,
     }
     for which, dose in (("reference", reference), ("evaluated", evaluated)):
         given[which] = dose.values_zyx.astype(np.float64)

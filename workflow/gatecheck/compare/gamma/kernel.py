@@ -37,6 +37,9 @@ _B0, _BX, _BY, _BZ, _BXY, _BXZ, _BYZ, _BXYZ, _LOW, _HIGH, _COLUMNS = 0, 1, 2, 3,
 # Each halving leaves one more box waiting: 3 x 40 are boxes of 1e-12 of a cell.
 _MOST_WAITING = 128
 _MOST_STEPS = 60
+# Cells are left out only for less than this, since their linear part is found exactly: in a linear dose nothing else
+# is off, and another box of each cell is what would cost time.
+_CELL_ACCURACY = 1e-4
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -105,6 +108,7 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
     )
     if outside > cap * cap:
         return cap, False
+    leave = min(accuracy, _CELL_ACCURACY)
     best, reached = cap, False
     if outside == 0.0:
         here = abs(interpolated(place, values_zyx) - dose) * per_tolerance
@@ -112,7 +116,7 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
             best, reached = min(cap, here), True
     base_x, base_y, base_z = math.floor(place[0]), math.floor(place[1]), math.floor(place[2])
     for number in range(len(least_distances)):
-        wanted = best - accuracy if reached else cap
+        wanted = best - leave if reached else cap
         if least_distances[number] > wanted:
             break
         x, y, z = base_x + cells_xyz[number, 0], base_y + cells_xyz[number, 1], base_z + cells_xyz[number, 2]
@@ -131,7 +135,7 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
         if math.isnan(total):
             continue
         reached = True
-        wanted = best - accuracy
+        wanted = best - leave
         lowest = min(c000, c001, c010, c011, c100, c101, c110, c111)
         highest = max(c000, c001, c010, c011, c100, c101, c110, c111)
         off = max(lowest - dose, dose - highest, 0.0) * per_tolerance
