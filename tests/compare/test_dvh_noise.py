@@ -88,7 +88,7 @@ def test_d003cc_of_a_noisy_hot_spot_is_centred_on_that_without_noise(
 ) -> None:
     """Within a third of one run's stated sigma; 60 runs know their mean to 0.13 sigma, 2.5 sigma from a bias of none.
 
-    The bias itself was measured with 200 runs and more points: 0.1 to 0.2 of sigma.
+    The bias itself was measured with 60 runs and more points: 0.1 to 0.2 of sigma.
     """
     mask, clean = sphere(TUMOUR), dose_image(hot_spot, half=10.0, spacing=2.0)
     bias, stated, spread, right = _repeated(mask, clean, relative, times=60, name="d003cc_gy")
