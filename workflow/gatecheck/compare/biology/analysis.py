@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy.ndimage
 import SimpleITK as sitk
 
 from gatecheck.case.model import Case, Structure
@@ -25,9 +26,12 @@ from gatecheck.compare.biology.hottest import hottest_volume_values
 from gatecheck.compare.biology.limits import judge
 from gatecheck.compare.biology.model import Biology, EffectiveMetrics, StructureBiology
 from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, without
-from gatecheck.compare.dvh import jackknife_sigma, without_bias
+from gatecheck.compare.debias import Estimates, without_noise
+from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.model import Metric
+from gatecheck.compare.noise import NoisyFields, noisy_fields
 from gatecheck.compare.sampling import PlacedPoints, VoxelGrid, place, points_of
+from gatecheck.compare.structure_dose import POINTS_WITH_NOISE
 from gatecheck.config_biology import BiologyConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, sha256_of_file, write_image, write_json
@@ -57,7 +61,6 @@ class _Studied:
     points: PlacedPoints
     earlier: FloatArray
     is_known: npt.NDArray[np.bool_]
-    left_out: list[FloatArray] = field(default_factory=list)
 
 
 class BiologyAnalysis:
@@ -83,6 +86,7 @@ class BiologyAnalysis:
         self._case: Case = read_case(case_folder)
         self._image = read_image(dose_folder / "mc_dose.mha")
         self._dose: DoseArray = sitk.GetArrayFromImage(self._image)
+        self._left_out: list[DoseArray] = []
         self._earlier = read_earlier_courses(settings.earlier_courses, self._case, case_folder.parent, self._image)
         self._studied = [
             studied
@@ -102,8 +106,8 @@ class BiologyAnalysis:
             return None
         placed = place(points, grid)
         found = alpha_beta_of(structure.name, structure.interpreted_type, self._settings)
-        here = np.zeros(len(placed.volumes) + len(placed.centres))
-        here += earlier_equivalent(self._earlier, lambda dose: _everywhere(placed, dose), found.value)
+        here = np.zeros(_places(placed).shape[1])
+        here += earlier_equivalent(self._earlier, lambda dose: _linear(dose, _places(placed)), found.value)
         return _Studied(name, found, points.total_volume / 1000, placed, here, np.isfinite(here))
 
     def add_left_out(self, dose_zyx: DoseArray) -> None:
@@ -116,8 +120,7 @@ class BiologyAnalysis:
         """
         if dose_zyx.shape != self._dose.shape:
             raise ResultError("A batch is not on the grid of mc_dose.mha. Run merge again.")
-        for studied in self._studied:
-            studied.left_out.append(self._metrics(studied, dose_zyx))
+        self._left_out.append(np.asarray(dose_zyx, dtype=np.float32))
 
     def finish(self, out_folder: Path) -> Biology:
         """Write the maps and, last, biology.json; at least two batches must have been taken in.
@@ -131,7 +134,10 @@ class BiologyAnalysis:
         """
         (out_folder / BIOLOGY_FILE).unlink(missing_ok=True)
         self._write_maps(out_folder)
-        structures = tuple(self._described(studied) for studied in self._studied)
+        x, y, z = self._image.GetSpacing()
+        noisy = noisy_fields(self._dose, self._left_out, batches=len(self._left_out), spacing_zyx=(z, y, x))
+        values = SplineFields.of(self._dose[..., np.newaxis])
+        structures = tuple(self._described(studied, values, noisy) for studied in self._studied)
         result = Biology(
             made_from={
                 "case": sha256_of_file(self._case_folder / "case.json"),
@@ -149,25 +155,37 @@ class BiologyAnalysis:
         logger.info("EQD2 of %d structures", len(structures))
         return result
 
-    def _metrics(self, studied: _Studied, dose_zyx: DoseArray) -> FloatArray:
-        """Of this course and of all courses, shape (2, len(METRICS))."""
-        doses = _everywhere(studied.points, dose_zyx)
-        equivalent = equivalent_dose(doses, self._case.fractions, studied.alpha_beta.value)
-        this_course = _metrics_of(studied.points, equivalent, np.ones(len(doses), dtype=np.bool_))
-        if not self._earlier:
-            return np.array([this_course, this_course])
-        return np.array([this_course, _metrics_of(studied.points, equivalent + studied.earlier, studied.is_known)])
+    def _effective(
+        self, studied: _Studied, values: SplineFields, noisy: NoisyFields, *, all_courses: bool
+    ) -> EffectiveMetrics | None:
+        """Of this course or of all; what noise adds to EQD2, curved as it is in dose, is taken away."""
+        points, ratio = studied.points, studied.alpha_beta.value
+        number = points.volumes.size
+        added = studied.earlier if all_courses else np.zeros_like(studied.earlier)
+        known = studied.is_known if all_courses else np.ones_like(studied.is_known)
+        if not known[:number].any():
+            return None
+        doses = values.at(_places(points))[0]
+        found = _metrics_of(points, equivalent_dose(doses, self._case.fractions, ratio) + added, known)
+        chosen = points.equal_parts(POINTS_WITH_NOISE)
+        chosen = chosen[known[chosen]]
+        if not chosen.size:
+            return None
+        volumes = np.full(len(chosen), points.volumes[known[:number]].sum(dtype=np.float64) / len(chosen))
 
-    def _described(self, studied: _Studied) -> StructureBiology:
-        if len(studied.left_out) < 2:
-            raise ResultError(
-                f"{len(studied.left_out)} batches found, expected at least 2 for a standard deviation. Run merge again."
-            )
+        def quantities(physical: npt.NDArray[np.floating]) -> FloatArray:
+            effective = equivalent_dose(physical, self._case.fractions, ratio) + added[chosen]
+            hottest = hottest_volume_values(effective, volumes, _VOLUMES_ML)
+            return np.array([effective.mean(), effective.max(), *hottest])
+
+        noise = without_noise(noisy.at(np.ascontiguousarray(points.place_zyx[:, chosen])), quantities)
+        return _with_noise(found, noise)
+
+    def _described(self, studied: _Studied, values: SplineFields, noisy: NoisyFields) -> StructureBiology:
         this_course = all_courses = None
         if studied.points.volumes.size:
-            values = without_bias(self._metrics(studied, self._dose), studied.left_out)
-            sigmas = jackknife_sigma(studied.left_out)
-            this_course, all_courses = (_effective(*pair) for pair in zip(values, sigmas, strict=True))
+            this_course = self._effective(studied, values, noisy, all_courses=False)
+            all_courses = self._effective(studied, values, noisy, all_courses=True) if self._earlier else this_course
         known: float | None = None
         if self._earlier and studied.points.volumes.size:
             volumes = studied.points.volumes.astype(np.float64)
@@ -237,10 +255,15 @@ def analyse_biology(
     return analysis.finish(out_folder)
 
 
-def _everywhere(points: PlacedPoints, dose_zyx: DoseArray) -> FloatArray:
-    """A dose at a structure's points and, behind them, at the dose voxels whose centre lies inside."""
-    at_centres: FloatArray = dose_zyx.reshape(-1)[points.centres].astype(np.float64)
-    return np.concatenate([points.dose(dose_zyx), at_centres])
+def _places(points: PlacedPoints) -> npt.NDArray[np.float32]:
+    """A structure's points and, behind them, the dose voxels whose centre lies inside."""
+    return np.ascontiguousarray(np.concatenate([points.place_zyx, points.centres_zyx], axis=1))
+
+
+def _linear(dose_zyx: DoseArray, place_zyx: npt.NDArray[np.float32]) -> FloatArray:
+    """An earlier dose at places, trilinearly: a spline would carry what is not known further."""
+    found: FloatArray = scipy.ndimage.map_coordinates(dose_zyx.astype(np.float64), place_zyx, order=1, mode="nearest")
+    return found
 
 
 def _metrics_of(points: PlacedPoints, values: FloatArray, is_known: npt.NDArray[np.bool_]) -> FloatArray:
@@ -256,15 +279,17 @@ def _metrics_of(points: PlacedPoints, values: FloatArray, is_known: npt.NDArray[
     return np.array([at_points @ volumes / volumes.sum(), highest if np.isfinite(highest) else np.nan, *hottest])
 
 
-def _effective(values: FloatArray, sigmas: FloatArray) -> EffectiveMetrics | None:
-    if not np.isfinite(values).any():
-        return None
-    return EffectiveMetrics(
-        **{
-            name: Metric(value=float(value), sigma=float(sigma)) if np.isfinite(value) else None
-            for name, value, sigma in zip(METRICS, values, sigmas, strict=True)
-        }
-    )
+def _with_noise(values: FloatArray, noise: Estimates) -> EffectiveMetrics:
+    found: dict[str, Metric | None] = {}
+    for index, name in enumerate(METRICS):
+        value = float(values[index] + noise.shift[index])
+        width = float(noise.half_width[index])
+        found[name] = (
+            Metric(value=value, sigma=float(noise.sigma[index]), interval_95=(value - width, value + width))
+            if np.isfinite(value)
+            else None
+        )
+    return EffectiveMetrics(**found)
 
 
 def _note(covered: float, known: float | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compare.interpolation import interpolated
 from gatecheck.compare.sampling import PlacedPoints
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,7 +23,9 @@ def hottest_volume_dose(points: PlacedPoints, dose_zyx: npt.NDArray[np.floating]
     float
         Gy; not a number for a structure that is smaller than that.
     """
-    (value,) = hottest_volume_values(points.dose(dose_zyx), points.volumes.astype(np.float64), (volume_ml,))
+    (value,) = hottest_volume_values(
+        interpolated(dose_zyx, points.place_zyx), points.volumes.astype(np.float64), (volume_ml,)
+    )
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import SimpleITK as sitk
 
 from gatecheck.case.storage import read_case
 from gatecheck.compare.biology.structures import roles_of
-from gatecheck.compare.dvh import jackknife_sigma, without_bias
+from gatecheck.compare.debias import without_noise
 from gatecheck.compare.model import Metric
+from gatecheck.compare.noise import noisy_fields
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.compare.setup_errors.cloud import course_doses, to_voxels
+from gatecheck.compare.setup_errors.cloud import to_voxels
 from gatecheck.compare.setup_errors.followed import METRICS, FollowedStructure, follow_all, metrics_of
 from gatecheck.compare.setup_errors.model import (
     CheckedDisplacement,
@@ -263,15 +265,23 @@ def _metrics(
     nominal: _Nominal,
 ) -> tuple[FloatArray, FloatArray]:
     """Values without the noise's bias and their sigma, each of shape (structures, metrics)."""
-    maps = to_voxels(patient_affines(six, nominal.isocentre), nominal.grid)[np.newaxis]
+    batches = list(left_out)
+    x, y, z = nominal.grid.spacing
+    fields = noisy_fields(dose_zyx, batches, batches=len(batches), spacing_zyx=(z, y, x))
+    affine = to_voxels(patient_affines(six, nominal.isocentre), nominal.grid).reshape(3, 4)
+    values, sigmas = [], []
+    for one in followed:
+        index_xyz = one.points_xyz @ affine[:, :3].T + affine[:, 3]
+        noisy = fields.at(np.ascontiguousarray(index_xyz[:, ::-1].T, dtype=np.float32))
+        of = functools.partial(_metrics_at, volumes=one.volumes)
+        noise = without_noise(noisy, of)
+        values.append(of(noisy.dose) + noise.shift)
+        sigmas.append(noise.sigma)
+    return np.array(values), np.array(sigmas)
 
-    def of(dose: DoseArray) -> FloatArray:
-        values = dose.astype(np.float32)[..., np.newaxis]
-        found = [course_doses(values, one.points_xyz, maps)[0, :, 0].astype(np.float64) for one in followed]
-        return np.array([metrics_of(doses, one.volumes) for doses, one in zip(found, followed, strict=True)])
 
-    parts = [of(dose) for dose in left_out]
-    return without_bias(of(dose_zyx), parts), jackknife_sigma(parts)
+def _metrics_at(doses: DoseArray, volumes: FloatArray) -> FloatArray:
+    return metrics_of(doses.astype(np.float64), volumes)
 
 
 def _compared(
