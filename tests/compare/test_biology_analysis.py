@@ -230,7 +230,7 @@ def test_an_earlier_dose_that_cannot_be_added_is_refused(
 
 def test_an_earlier_dose_that_is_not_there_is_refused(tmp_path: Path) -> None:
     settings = BiologyConfig(earlier_courses=(EarlierCourseConfig(dose_file=tmp_path / "no.dcm", fractions=10),))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         _analysed(tmp_path, settings=settings)
 
 
