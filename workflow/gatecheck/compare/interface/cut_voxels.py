@@ -45,7 +45,8 @@ def plane_offsets(fractions: FloatArray, normals: FloatArray, sizes: FloatArray)
         is_too_much = volume_behind(middle, shares) > fractions
         high = np.where(is_too_much, middle, high)
         low = np.where(is_too_much, low, middle)
-    return ((low + high) / 2 - 0.5) * width
+    offsets: FloatArray = ((low + high) / 2 - 0.5) * width
+    return offsets
 
 
 def volume_behind(place: FloatArray, shares: FloatArray) -> FloatArray:

@@ -108,7 +108,7 @@ def _cord_maximum(found: InterfaceComparison, settings: ComparisonConfig) -> Ver
 
 def _findings_of_cord(found: InterfaceComparison, cord: CordMaximum, settings: ComparisonConfig) -> list[Finding]:
     common = found.calibration_relative_sigma * cord.mc_gy.value
-    freedom = _groups(found.batches) - 1
+    freedom = cord.degrees_of_freedom
     findings = []
     if cord.difference_gy is not None and cord.grid_error_gy is not None:
         scale, tolerance = 100 / found.prescription_gy, settings.cord_maximum_tolerance_percent

@@ -104,13 +104,13 @@ def _minimum(
     tps_zyx: FloatArray, place: FloatArray, spacing_zyx: FloatArray, target: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
     """Parameters by Gauss and Newton's method, the inverse (5, n) from doses to them, and the model's doses."""
-    parameters = np.zeros(len(PARAMETERS))
+    parameters: FloatArray = np.zeros(len(PARAMETERS))
     for _ in range(_ITERATIONS):
         model, columns = _model(tps_zyx, place, spacing_zyx, parameters)
         scaled = columns / np.linalg.norm(columns, axis=0).clip(1e-12)
         if np.linalg.cond(scaled) > _LARGEST_CONDITION:
             return None
-        inverse = np.linalg.pinv(columns)
+        inverse: FloatArray = np.asarray(np.linalg.pinv(columns), dtype=np.float64)
         step = inverse @ (target - model)
         parameters = parameters + step
         if np.abs(step).max() < 1e-5:

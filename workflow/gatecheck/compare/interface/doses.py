@@ -86,6 +86,16 @@ def cropped_grid(grid: VoxelGrid, window: tuple[slice, slice, slice]) -> VoxelGr
     return VoxelGrid(size, grid.spacing, (origin[0], origin[1], origin[2]))
 
 
+def finite_box(values_zyx: FloatArray) -> tuple[slice, slice, slice] | None:
+    """The voxels (z, y, x) between the first and the last along each axis that hold numbers; None without any."""
+    finite = np.isfinite(values_zyx)
+    if not finite.any():
+        return None
+    box = [np.flatnonzero(finite.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    z, y, x = (slice(int(along[0]), int(along[-1]) + 1) for along in box)
+    return z, y, x
+
+
 def averaged_over_voxels(image: DoseImage, grid: VoxelGrid) -> FloatArray:
     """Mean over each voxel of another grid, Gy, of a cubic spline through an image's values; NaN beyond its centres."""
     coefficients = scipy.ndimage.spline_filter(np.asarray(image.values_zyx, dtype=np.float64), order=3, mode="nearest")
@@ -98,19 +108,21 @@ def averaged_over_voxels(image: DoseImage, grid: VoxelGrid) -> FloatArray:
                 total += weight * scipy.ndimage.map_coordinates(
                     coefficients, index, order=3, mode="nearest", prefilter=False
                 )
-    inside = np.ones(total.shape, dtype=np.bool_)
+    fits_along = []
     for axis, along in enumerate(_places(image.grid, grid, (0.0, 0.0, 0.0))):
-        fits = (along > -1e-3) & (along < image.values_zyx.shape[axis] - 1 + 1e-3)
-        inside &= np.expand_dims(fits, tuple({0, 1, 2} - {axis}))
-    return np.where(inside, total, np.nan)
+        fits: npt.NDArray[np.bool_] = (along > -1e-3) & (along < image.values_zyx.shape[axis] - 1 + 1e-3)
+        fits_along.append(np.expand_dims(fits, tuple({0, 1, 2} - {axis})))
+    return np.where(fits_along[0] & fits_along[1] & fits_along[2], total, np.nan)
 
 
 def _places(of: VoxelGrid, at: VoxelGrid, offset_zyx: tuple[float, float, float]) -> list[FloatArray]:
     """Places along z, y, x, in voxels of one grid, of another's voxels with an offset in its own voxels."""
-    return [
-        (at.origin[a] + at.spacing[a] * (np.arange(at.size[a]) + offset_zyx[2 - a]) - of.origin[a]) / of.spacing[a]
+    places: list[FloatArray] = [
+        (at.origin[a] + at.spacing[a] * (np.arange(at.size[a], dtype=np.float64) + offset_zyx[2 - a]) - of.origin[a])
+        / of.spacing[a]
         for a in (2, 1, 0)
     ]
+    return places
 
 
 def read_otherwise(image: DoseImage) -> DoseImage:
@@ -148,7 +160,7 @@ def is_within(grid: VoxelGrid, points_xyz: FloatArray) -> npt.NDArray[np.bool_]:
     """Whether points (n, 3) lie between the outermost centres of a grid."""
     place = places_in(grid, points_xyz)
     last = np.array(grid.size[::-1])[:, None] - 1
-    within: npt.NDArray[np.bool_] = ((place >= -1e-6) & (place <= last + 1e-6)).all(axis=0)
+    within: npt.NDArray[np.bool_] = np.logical_and.reduce((place >= -1e-6) & (place <= last + 1e-6), axis=0)
     return within
 
 

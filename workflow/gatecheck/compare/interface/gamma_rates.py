@@ -64,6 +64,7 @@ def gamma_rates(
     doses: RegionDoses,
     at: GammaPoints,
     parts: Sequence[BoolArray],
+    *,
     criteria: GammaCriteria,
     reference: Reference,
     prescription_gy: float,

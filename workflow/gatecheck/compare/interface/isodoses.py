@@ -107,7 +107,7 @@ def _by_direction(normals: FloatArray, difference: FloatArray) -> tuple[Directio
     for name, axis, sign in _DIRECTIONS:
         faces = (main == axis) & (np.sign(normals[:, axis]) == sign)
         mean: Estimate | None = mean_estimate(difference[:, faces].mean(axis=1)) if faces.any() else None
-        rows.append(DirectionAgreement(direction=name, rays=int(faces.sum()), mean=mean))  # type: ignore[arg-type]
+        rows.append(DirectionAgreement(direction=name, rays=int(faces.sum()), mean=mean))
     return tuple(rows)
 
 

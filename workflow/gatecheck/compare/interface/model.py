@@ -138,10 +138,12 @@ class CordMaximum(_Part):
     """Least dose to the hottest part of the cord outside of the tumour, Gy."""
 
     volume_ml: float = Field(description="of the hottest part: 0.03")
-    cord_volume_ml: float = Field(description="of the cord near this tumour, without it")
-    mc_gy: NoiseFreeEstimate
+    cord_volume_ml: float = Field(description="of the cord without this tumour, within the Monte Carlo's grid")
+    mc_gy: Estimate = Field(description="what noise adds is taken off")
+    mc_as_computed_gy: float = Field(description="from the dose with its noise")
+    degrees_of_freedom: int = Field(description="of the sigma")
     tps_gy: float | None
-    difference_gy: NoiseFreeEstimate | None
+    difference_gy: Estimate | None
     grid_error_gy: float | None
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 import scipy.ndimage
 
 from gatecheck.compare.interface.doses import RegionDoses, is_within
@@ -87,10 +90,10 @@ def notes_on_statistics(batches: int) -> list[str]:
 
 
 def _of_sigma(batches: int) -> float:
-    return 100 / (2 * (batches - 1)) ** 0.5
+    return 100 / math.sqrt(2 * (batches - 1))
 
 
-def is_in_region(points_xyz: np.ndarray, region: VoxelGrid) -> bool:
+def is_in_region(points_xyz: npt.NDArray[np.float64], region: VoxelGrid) -> bool:
     """Whether all points lie within a grid's outermost centres."""
     return bool(is_within(region, points_xyz).all())
 

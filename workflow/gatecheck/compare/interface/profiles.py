@@ -8,6 +8,7 @@ mean of the passes with their signs, which noise pushes neither in nor out, as i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from gatecheck.compare.interface.geometry import Surface
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 STEP = 0.25
 """mm between points of a ray."""
@@ -52,7 +55,7 @@ class Rays:
         points = self.feet_xyz[:, None, :] + self.marks[None, :, None] * self.normals_xyz[:, None, :]
         return points.reshape(-1, 3)
 
-    def of_rays(self, values: FloatArray) -> FloatArray:
+    def of_rays(self, values: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
         """Values (..., n * m) at the points as (..., n, m)."""
         return values.reshape(*values.shape[:-1], len(self.feet_xyz), len(self.marks))
 
@@ -64,7 +67,7 @@ def rays_from(surface: Surface, *, count: int, reach: float) -> Rays:
     # Points are listed in the order of the lattice, so that every so-many-th by area lies all over the surface.
     chosen = np.unique(np.searchsorted(cumulative, wanted).clip(0, len(cumulative) - 1))
     feet, normals = surface.points_xyz[chosen], surface.normals_xyz[chosen]
-    marks = STEP * np.arange(-round(LARGEST_DEPTH / STEP), round(reach / STEP) + 1)
+    marks: FloatArray = STEP * np.arange(-round(LARGEST_DEPTH / STEP), round(reach / STEP) + 1, dtype=np.float64)
     everything = Rays(feet, normals, marks, np.zeros(len(feet), int), np.full(len(feet), len(marks) - 1))
     distance = everything.of_rays(surface.signed_distance(everything.points_xyz))
     is_own = np.where(

@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from gatecheck.compare.gamma import GammaCriteria
 from gatecheck.compare.interface.doses import RegionDoses, SampledDoses, at_places, places_in, sampled
-from gatecheck.compare.interface.estimates import free_estimate, mean_estimate
+from gatecheck.compare.interface.estimates import mean_estimate
 from gatecheck.compare.interface.gamma_rates import GammaPoints, gamma_rates
 from gatecheck.compare.interface.model import (
-    CordMaximum,
     Estimate,
     GammaRate,
     GradientClass,
@@ -22,7 +21,6 @@ from gatecheck.compare.interface.model import (
     ShellComparison,
 )
 from gatecheck.compare.interface.shells import SHELL_EDGES, InterfacePoints, Shell, shells_of
-from gatecheck.compare.interface.statistics import without_noise
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -30,14 +28,10 @@ BoolArray = npt.NDArray[np.bool_]
 GRADIENT_EDGES = (0.0, 2.0, 5.0, 10.0, np.inf)
 """Per cent of the prescription a mm."""
 
-HOT_VOLUME = 30.0
-"""mm3: 0.03 ml."""
-
 _STEP = 0.5
 _LEAST_POINTS = 5
 _CORE_VOXELS = 4.0
 _CORE_SHARE = 0.1
-_DRAWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,8 @@ def compare_shells(
     rows = []
     for index, shell in enumerate(shells_of(points, has_cord=has_cord)):
         rates = [one[index] for one in gamma]
-        rows.append(_shell_row(shell, points, at, slopes, prescription_gy, [r for r in rates if r is not None]))
+        kept = [rate for rate in rates if rate is not None]
+        rows.append(_shell_row(shell, points, at, slopes, prescription_gy=prescription_gy, gamma=kept))
     return tuple(rows)
 
 
@@ -90,6 +85,7 @@ def _shell_row(
     points: InterfacePoints,
     at: SampledDoses,
     slopes: Slopes,
+    *,
     prescription_gy: float,
     gamma: list[GammaRate],
 ) -> ShellComparison:
@@ -140,11 +136,15 @@ def compare_gamma(
     near = at.points.distance <= SHELL_EDGES[-1]
     edges = list(itertools.pairwise(GRADIENT_EDGES))
     classes = [near & (steep >= low) & (steep < high) for low, high in edges]
+    parts = [*shells, *classes]
     found: list[list[GammaRate | None]] = []
     if has_tps:
         for one in criteria:
             for reference in ("TPS", "MC"):
-                found.append(gamma_rates(doses, at, [*shells, *classes], one, reference, prescription_gy))  # type: ignore[arg-type]
+                rates_of = gamma_rates(
+                    doses, at, parts, criteria=one, reference=reference, prescription_gy=prescription_gy
+                )
+                found.append(rates_of)
     rows = []
     for index, (low, high) in enumerate(edges):
         rates = [one[len(shells) + index] for one in found]
@@ -199,33 +199,3 @@ def compare_plateau(
         difference_percent=mean_estimate(100 * (mc - tps) / tps),
         grid_error_percent=abs(100 * (other - tps) / tps),
     )
-
-
-def compare_cord_maximum(points: InterfacePoints, at: SampledDoses) -> CordMaximum | None:
-    """Least dose to the hottest 0.03 ml of the cord outside of the tumour; None where there is less cord than that."""
-    chosen = np.flatnonzero(points.in_cord)
-    count = round(HOT_VOLUME / points.volume)
-    if len(chosen) <= count:
-        return None
-    batches = at.batches[:, chosen]
-    tps = None if at.tps is None else _hottest(at.tps[chosen], count)
-    other = None if at.tps_otherwise is None else _hottest(at.tps_otherwise[chosen], count)
-
-    def statistic(weights: FloatArray) -> FloatArray:
-        return np.array([_hottest(weights @ batches, count)])
-
-    free = without_noise(statistic, len(batches), draws=_DRAWS)
-    mc = free_estimate(free, 0)
-    moved = {name: getattr(mc, name) - (tps or 0.0) for name in ("value", "low", "high", "as_computed")}
-    return CordMaximum(
-        volume_ml=HOT_VOLUME / 1000,
-        cord_volume_ml=len(chosen) * points.volume / 1000,
-        mc_gy=mc,
-        tps_gy=tps,
-        difference_gy=None if tps is None else mc.model_copy(update=moved),
-        grid_error_gy=None if tps is None or other is None else abs(other - tps),
-    )
-
-
-def _hottest(dose: FloatArray, count: int) -> float:
-    return float(np.partition(dose, len(dose) - count)[len(dose) - count])

@@ -70,7 +70,7 @@ def judge(
         significance=None if is_limit else _significance(measured, sigma),
         outcome=outcome,
         more_photons=more,
-        statement=_statement(measured, outcome, low, high, tolerance, factor, more, distance, is_limit=is_limit),
+        statement=_statement(measured, _Judged(outcome, low, high, tolerance, is_limit), distance, factor, more),
     )
 
 
@@ -114,24 +114,21 @@ def _photon_factor(measured: Measured, distance: float) -> float | None:
     return factor if factor <= LARGEST_FACTOR else None
 
 
-def _statement(
-    measured: Measured,
-    outcome: Outcome,
-    low: float,
-    high: float,
-    tolerance: float,
-    factor: float | None,
-    more: float | None,
-    distance: float,
-    *,
-    is_limit: bool,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    outcome: Outcome
+    low: float
+    high: float
+    tolerance: float
+    is_limit: bool
+
+
+def _statement(measured: Measured, judged: _Judged, distance: float, factor: float | None, more: float | None) -> str:
     unit = f" {measured.unit}"
-    bound = f"limit {tolerance:.3g}{unit}" if is_limit else f"tolerance {tolerance:.3g}{unit}"
-    text = (
-        f"{measured.quantity}: {measured.value:.3g}{unit} (95 % from {low:.3g} to {high:.3g}{unit}), {bound}: {outcome}"
-    )
-    if outcome != "undecided":
+    bound = f"{'limit' if judged.is_limit else 'tolerance'} {judged.tolerance:.3g}{unit}"
+    interval = f"95 % from {judged.low:.3g} to {judged.high:.3g}{unit}"
+    text = f"{measured.quantity}: {measured.value:.3g}{unit} ({interval}), {bound}: {judged.outcome}"
+    if judged.outcome != "undecided":
         return text + "."
     if factor is not None:
         count = f"{more:.2g} more photons" if more is not None else f"{factor - 1:.1f} times as many photons more"
