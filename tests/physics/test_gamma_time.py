@@ -13,7 +13,7 @@ from gatecheck.compare.gamma import GammaCriteria, gamma_at
 from gatecheck.compare.sampling import VoxelGrid
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-from gamma_pairs import treatment  # noqa: E402
+from gamma_pairs import treatment
 
 pytestmark = pytest.mark.physics
 
