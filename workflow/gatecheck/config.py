@@ -366,6 +366,21 @@ def _check_paths(config: Config, source: str) -> None:
         raise InputError(f"{source}: machine.models_folder: {config.machine.models_folder} is not a folder.")
 
 
+def refuse_unused(config: Config) -> None:
+    """Refuse wishes that no step of the workflow follows yet, rather than pass over them.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in ("comparison", "biology", "setup"):
+        if getattr(config, name) != getattr(Config(), name):
+            raise InputError(
+                f"{name}: another section than the default found; the library has it, but no step of the workflow "
+                "uses it yet. Remove it."
+            )
+
+
 def resolve_models_folder(config: Config) -> Path:
     """The folder of machine models: as given, or beside the Snakefile when given relative to it."""
     folder = config.machine.models_folder

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.cli.progress import ProgressDisplay
-from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
+from gatecheck.config import Config, load_config, project_folder, refuse_unused, resolve_models_folder, validate_config
 from gatecheck.errors import ERROR_FILE_VARIABLE, PREPARED_VARIABLE, GatecheckError, InputError, SimulationError
 from gatecheck.layout import CaseLayout, locate_case, locked, prepare_case
 from gatecheck.provenance import write_inputs
@@ -52,6 +52,7 @@ def run_verification(options: VerifyOptions) -> Path:
         With the message of the step that refused or failed.
     """
     config = effective_config(options)
+    refuse_unused(config)
     layout = locate_case(config)
     with locked(layout) as lock:
         # Only now: a refused second run must not change the configuration that the first one works with.
