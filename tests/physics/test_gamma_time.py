@@ -19,7 +19,7 @@ pytestmark = pytest.mark.physics
 
 
 def test_time_per_point_is_the_same_for_ten_times_the_points() -> None:
-    grid, half_widths = VoxelGrid((80, 80, 80), (1.0,) * 3, (-39.5,) * 3), (25.0, 24.0, 26.0)
+    grid, half_widths = VoxelGrid((80, 80, 80), (1.0,) * 3, (-39.5,) * 3), (32.0, 31.0, 33.0)
     reference = treatment(grid, half_widths=half_widths)
     evaluated = treatment(grid, half_widths=half_widths, shift=(0.4, 0.2, -0.3), scale=1.01, noise=0.01, seed=1)
     criteria = GammaCriteria(2, 1)
