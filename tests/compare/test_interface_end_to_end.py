@@ -19,8 +19,9 @@ from gatecheck.compare.interface.model import InterfaceComparison, Verdict
 from gatecheck.compare.interface.surface_map import write_surface_map
 from gatecheck.config import ComparisonConfig, GammaCriterionConfig
 
-# One criterion of gamma is enough to see that it is there; four take most of the time.
-_SETTINGS = ComparisonConfig(gamma=(GammaCriterionConfig(dose_percent=2, distance=1),))
+# Gamma decides nothing here: one criterion where the doses are equal is enough to see that it is there.
+_WITH_GAMMA = ComparisonConfig(gamma=(GammaCriterionConfig(dose_percent=2, distance=1),))
+_WITHOUT_GAMMA = ComparisonConfig(gamma=())
 
 
 _NONE = Fault()
@@ -28,7 +29,7 @@ _NONE = Fault()
 
 @cache
 def _compared(fault: Fault = _NONE) -> InterfaceResult:
-    return compare_interface(case(fault), _SETTINGS)
+    return compare_interface(case(fault), _WITH_GAMMA if fault == _NONE else _WITHOUT_GAMMA)
 
 
 def _answers(fault: Fault) -> dict[str, Verdict]:
@@ -42,6 +43,9 @@ def test_equal_doses_pass_and_nothing_is_seen() -> None:
     assert all(one.outcome in {"pass", "undecided"} for one in found.verdicts)
     assert not any(one.is_seen for one in found.verdicts)
     assert found.notes == ()
+    rates = [rate for shell in found.shells for rate in shell.gamma]
+    assert len(rates) >= 2
+    assert all(rate.pass_percent.high == 100.0 for rate in rates)
 
 
 def test_a_higher_output_is_seen_as_output_and_not_as_position() -> None:

@@ -5,10 +5,11 @@ Noise in the evaluated dose lets more points pass, noise in the reference dose f
 Carlo's voxels, so that two equal doses have a gamma of zero everywhere.
 
 Measured at 2 %/1 mm on a dose shifted by 1.2 mm (true rates 83.0 % and 84.3 %), voxels of 2 mm, 8 batches. With 5 %
-noise in the reference dose the rate as computed is 3.5 points too low, the extrapolated one right within its mean's sigma of
-1.5 (16 repeats). With noise in the evaluated dose both are right: extrapolated 83.2 +- 0.5 at 2 % and 84.1 +- 0.8 at
-4 %, as computed 83.2 +- 0.3 and 83.0 +- 0.5 (48 repeats); there extrapolation only widens the interval. The intervals
-held the true rate in all of these repeats: they are wider than 95 % asks for, as they count the choice of points too.
+noise in the reference dose the rate as computed is 3.5 points too low, the extrapolated one right within its mean's
+sigma of 1.5 (16 repeats). With noise in the evaluated dose both are right: extrapolated 83.2 +- 0.5 at 2 % and
+84.1 +- 0.8 at 4 %, as computed 83.2 +- 0.3 and 83.0 +- 0.5 (48 repeats); there extrapolation only widens the interval.
+The intervals held the true rate in all of these repeats: they are wider than 95 % asks for, as they count the choice
+of points too.
 """
 
 from __future__ import annotations
