@@ -35,7 +35,7 @@ HISTORIES = {
     "open 20 mm": 1_000_000,
     "open 40 mm": 4_000_000,
     "open 100 mm": 6_000_000,
-    "open 200 mm": 6_000_000,
+    "open 200 mm": 20_000_000,
     "off-axis 20 mm MLC": 1_000_000,
     "sweeping gap": 12_000_000,
     "one arc": 2_000_000,
