@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gatecheck.config import Config, load_config, project_folder, refuse_unused, validate_config
+from gatecheck.config import Config, load_config, project_folder, validate_config
 from gatecheck.errors import InputError
 
 
@@ -117,19 +117,3 @@ def test_every_key_of_the_default_is_described() -> None:
         if "description" not in value
     ]
     assert undocumented == []
-
-
-@pytest.mark.parametrize(
-    "section",
-    [
-        {"setup": {"courses": 300}},
-        {"biology": {"earlier_courses": [{"uniform_dose": 30, "fractions": 10}]}},
-        {"comparison": {"tumour_structures": ["GTV"]}},
-    ],
-)
-def test_a_section_that_no_step_uses_yet_is_refused_and_not_passed_over(section: dict[str, object]) -> None:
-    config = validate_config(section, source="test")
-    (name,) = section
-    with pytest.raises(InputError, match=f"^{name}: .*no step of the workflow"):
-        refuse_unused(config)
-    refuse_unused(validate_config({}, source="test"))

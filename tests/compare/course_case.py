@@ -13,7 +13,8 @@ import SimpleITK as sitk
 
 from gatecheck.case.earlier_dose import sha256_of_frame
 from gatecheck.case.model import Beam, Case, ControlPoint, Image, Structure
-from gatecheck.files import image_from_zyx, write_image, write_json
+from gatecheck.compare.noise import NoisyFields, noisy_fields
+from gatecheck.files import array_zyx, image_from_zyx, read_image, write_image, write_json
 
 Array = npt.NDArray[np.float64]
 Field = Callable[[Array, Array, Array], Array]
@@ -41,6 +42,10 @@ class CourseCase:
         total = self.batches.sum(axis=0)
         for one in self.batches:
             yield ((total - one) / (len(self.batches) - 1)).astype(np.float32)
+
+    def noise(self) -> NoisyFields:
+        dose = array_zyx(read_image(self.folder / "dose" / "mc_dose.mha"))
+        return noisy_fields(dose, self.left_out(), batches=len(self.batches), spacing_zyx=(SPACING,) * 3)
 
 
 def mask_of(inside: Callable[[Array, Array, Array], npt.NDArray[np.bool_]], half: tuple[int, int, int]) -> sitk.Image:

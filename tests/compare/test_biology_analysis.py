@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from course_case import FRAME, axis, field_zyx, steep, tumour_mask, write_course_case
+from course_case import FRAME, axis, steep, tumour_mask, write_course_case
 
 from gatecheck.case.storage import read_case
 from gatecheck.compare import sampling
-from gatecheck.compare.biology.analysis import BIOLOGY_FILE, analyse_biology
+from gatecheck.compare.biology.analysis import BIOLOGY_FILE, BiologyAnalysis
 from gatecheck.compare.biology.effective_dose import equivalent_dose
 from gatecheck.compare.biology.model import Biology, JudgedLimit, StructureBiology
 from gatecheck.compare.biology.structures import NORMAL_CORD, roles_of
 from gatecheck.config_biology import AlphaBetaConfig, BiologyConfig, EarlierCourseConfig, EffectiveLimitConfig
-from gatecheck.errors import InputError, ResultError, UnsupportedPlanError
+from gatecheck.errors import InputError, UnsupportedPlanError
 from gatecheck.files import array_zyx, read_image, read_json
 
 COURSE_30_IN_10 = EarlierCourseConfig(uniform_dose=30.0, fractions=10)
@@ -31,13 +31,12 @@ def _few_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _analysed(folder: Path, field: Any = steep, settings: BiologyConfig | None = None, **made: Any) -> Biology:
     case = write_course_case(folder, field, **made)
-    return analyse_biology(
+    analysis = BiologyAnalysis(
         **case.folders,
-        out_folder=folder / "compare",
         settings=settings or BiologyConfig(),
         roles=roles_of(read_case(folder / "case").structures),
-        leave_one_out=case.left_out(),
     )
+    return analysis.finish(folder / "compare", case.noise())
 
 
 def _structure(result: Biology, name: str) -> StructureBiology:
@@ -262,18 +261,3 @@ def test_a_limit_of_another_alpha_beta_judges_nothing(tmp_path: Path) -> None:
     judged = _judged(tmp_path, 60.0, alpha_beta=3.0)
     assert judged.verdict == "undecided"
     assert "cannot be held against it" in judged.note
-
-
-def test_one_batch_and_another_grid_are_refused(tmp_path: Path) -> None:
-    case = write_course_case(tmp_path, steep)
-    common = {
-        **case.folders,
-        "out_folder": tmp_path / "compare",
-        "settings": BiologyConfig(),
-        "roles": roles_of(read_case(tmp_path / "case").structures),
-    }
-    with pytest.raises(ResultError, match="expected at least 2"):
-        analyse_biology(**common, leave_one_out=list(case.left_out())[:1])
-    with pytest.raises(ResultError, match="not on the grid"):
-        analyse_biology(**common, leave_one_out=[field_zyx(steep)[1:]])
-    assert not (tmp_path / "compare" / BIOLOGY_FILE).exists()

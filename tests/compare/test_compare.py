@@ -13,8 +13,9 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Case, Image, Structure, TpsDose
 from gatecheck.compare import sampling
-from gatecheck.compare.compare import compare_doses, difference
 from gatecheck.compare.model import Comparison
+from gatecheck.compare.noise import noisy_fields
+from gatecheck.compare.structures import compare_structures, difference, read_mc_dose
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json
 from gatecheck.patient.model import Grid, PatientModel
@@ -33,13 +34,15 @@ class Made:
         total = self.batches.sum(axis=0)
         left_out = [(total - one) / (len(self.batches) - 1) for one in self.batches]
         given = left_out if leave_one_out is None else leave_one_out
-        return compare_doses(
+        merged = read_mc_dose(self.folder / "dose", self.folder / "patient")
+        x, y, z = merged.GetSpacing()
+        noise = noisy_fields(array_zyx(merged), iter(given), batches=len(given), spacing_zyx=(z, y, x))
+        return compare_structures(
             case_folder=self.folder / "case",
             patient_folder=self.folder / "patient",
             dose_folder=self.folder / "dose",
             out_folder=self.folder / "compare",
-            leave_one_out=iter(given),
-            batches=len(given),
+            noise=noise,
         )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from course_case import steep, write_course_case
 
+from gatecheck.case.storage import read_case
+from gatecheck.compare.biology.structures import roles_of
 from gatecheck.compare.setup_errors import followed
 from gatecheck.compare.setup_errors.dose_limits import interval_of
 from gatecheck.compare.setup_errors.model import MetricRobustness, SetupRobustness
@@ -36,6 +38,7 @@ def _analysed(folder: Path, field: Any = steep, *, settings: SetupConfig | None 
         out_folder=folder / "compare",
         settings=settings or SetupConfig(**QUICK),
         biology=BiologyConfig(),
+        roles=roles_of(read_case(folder / "case").structures),
         leave_one_out=case.left_out(),
     )
 
@@ -154,6 +157,7 @@ def test_an_earlier_uniform_course_lowers_the_limits_of_all_courses(tmp_path: Pa
         out_folder=tmp_path / "compare",
         settings=SetupConfig(**QUICK),
         biology=BiologyConfig(earlier_courses=(EarlierCourseConfig(uniform_dose=30.0, fractions=10),)),
+        roles=roles_of(read_case(tmp_path / "case").structures),
         leave_one_out=case.left_out(),
     )
     limits = _metric(result, "normal cord", "d0_03cc_gy").exceedances
@@ -179,6 +183,7 @@ def test_one_batch_is_refused(tmp_path: Path) -> None:
             out_folder=tmp_path / "compare",
             settings=SetupConfig(**QUICK),
             biology=BiologyConfig(),
+            roles=roles_of(read_case(tmp_path / "case").structures),
             leave_one_out=list(case.left_out())[:1],
         )
     assert not (tmp_path / "compare" / SETUP_FILE).exists()

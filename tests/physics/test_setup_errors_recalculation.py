@@ -12,7 +12,9 @@ import SimpleITK as sitk
 import yaml
 
 from gatecheck.case.model import Beam, Case, ControlPoint, Image, Structure
+from gatecheck.case.storage import read_case
 from gatecheck.cli.setup_check import run_setup_check
+from gatecheck.compare.biology.structures import roles_of
 from gatecheck.compare.setup_errors.model import SetupCheck
 from gatecheck.compare.setup_errors.recalculation import SETUP_CHECK_FILE
 from gatecheck.compare.setup_errors.robustness import analyse_setup
@@ -205,6 +207,7 @@ def test_a_displaced_patient_is_simulated_as_the_dose_that_stands_still_says(tmp
         out_folder=layout.compare,
         settings=config.setup,
         biology=config.biology,
+        roles=roles_of(read_case(layout.case).structures),
         leave_one_out=leave_one_out_doses(layout.transport, layout.patient, merged),
     )
     run_setup_check(tmp_path, photons=PHOTONS, count=1, cores=1)

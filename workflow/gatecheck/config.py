@@ -248,6 +248,9 @@ class ComparisonConfig(_Section):
     cord_structure: str | None = Field(
         None, description="name; empty: the one named spinal cord or the like, margins and canal left out"
     )
+    prescription_gy: Annotated[float, Field(gt=0, le=200)] | None = Field(
+        None, description="Gy of the whole course that per cents are of; empty: the plan's target prescription dose"
+    )
     output_tolerance_percent: ToleranceConfig = Field(
         ToleranceConfig(value=2.0, source=f"{_MPPG_5B}: 2 % of the dose where the gradient is low"),
         description="difference of dose in the tumour's core, per cent of the TPS dose there",
@@ -364,21 +367,6 @@ def _check_paths(config: Config, source: str) -> None:
     models = resolve_models_folder(config)
     if not models.is_dir():
         raise InputError(f"{source}: machine.models_folder: {config.machine.models_folder} is not a folder.")
-
-
-def refuse_unused(config: Config) -> None:
-    """Refuse wishes that no step of the workflow follows yet, rather than pass over them.
-
-    Raises
-    ------
-    InputError
-    """
-    for name in ("comparison", "biology", "setup"):
-        if getattr(config, name) != getattr(Config(), name):
-            raise InputError(
-                f"{name}: another section than the default found; the library has it, but no step of the workflow "
-                "uses it yet. Remove it."
-            )
 
 
 def resolve_models_folder(config: Config) -> Path:

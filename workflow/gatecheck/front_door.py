@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from gatecheck.config import Config, refuse_unused
+from gatecheck.config import Config
 from gatecheck.errors import PREPARED_VARIABLE
 from gatecheck.layout import CaseLayout, locate_case, lock_case, prepare_case, signature_of
 from gatecheck.provenance import hashes_of, inputs_of, read_hashes, write_inputs
@@ -53,7 +53,6 @@ def enter(config: Config, arguments: Sequence[str]) -> tuple[CaseLayout, dict[st
     GatecheckError
         When the case cannot be prepared, or another process works on it.
     """
-    refuse_unused(config)
     layout = locate_case(config)
     if os.environ.get(PREPARED_VARIABLE):
         return layout, read_hashes(layout.inputs)

@@ -25,7 +25,7 @@ _CODE_OF = {
     "calibration": ("delivery", "linac", "transport"),
     "transport": ("delivery", "linac", "patient", "transport"),
     "dose": ("delivery", "dose"),
-    "compare": ("dose", "compare"),
+    "compare": ("case", "delivery", "dose", "compare"),
     "report": ("delivery", "linac", "compare", "report"),
 }
 # Drawing what the beam's eye sees does not touch a dose.
@@ -108,10 +108,23 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
             "dose": section["dose"],
         },
         "dose": {},
-        "compare": {},
+        "compare": {
+            "comparison": section["comparison"],
+            "biology": section["biology"] | {"earlier_courses": _earlier_courses_of(config)},
+            "setup": section["setup"],
+        },
         "report": {"report": section["report"]},
     }
     return {room: {**content, "code": code_sha256(room)} for room, content in own.items()}
+
+
+def _earlier_courses_of(config: Config) -> list[dict[str, Any]]:
+    """Earlier courses with the content of their doses in place of where they lie."""
+    return [
+        course.model_dump(mode="json")
+        | {"dose_file": None if course.dose_file is None else sha256_of_file(course.dose_file)}
+        for course in config.biology.earlier_courses
+    ]
 
 
 def _source_of(config: Config) -> dict[str, Any]:

@@ -1,4 +1,26 @@
-# How far apart: dose-volume histograms and differences.
+# How far apart: dose-volume histograms, the interface of tumour and cord, EQD2 and BED, setup errors.
+
+
+rule check_comparison:
+    input:
+        case=rules.ingest.output.case,
+        depends_on=inputs_of("compare"),
+    output:
+        COMPARISON_CHECKED,
+    log:
+        f"{FOLDER}/logs/check_comparison.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/check_comparison.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        depends_on=DEPENDS_ON["compare"],
+        folder=subpath(output[0], ancestor=2),
+    message:
+        "check_comparison: the structures and earlier doses that the configuration names"
+    shell:
+        "gatecheck check-comparison {params.folder:q} > {log:q} 2>&1"
 
 
 rule compare:
@@ -7,7 +29,10 @@ rule compare:
         merge=rules.merge.output.merge,
         depends_on=inputs_of("compare"),
     output:
-        f"{FOLDER}/compare/comparison.json",
+        comparison=f"{FOLDER}/compare/comparison.json",
+        interface=f"{FOLDER}/compare/interface.json",
+        biology=f"{FOLDER}/compare/biology.json",
+        setup=f"{FOLDER}/compare/setup.json",
     log:
         f"{FOLDER}/logs/compare.log",
     benchmark:
@@ -19,6 +44,6 @@ rule compare:
         depends_on=DEPENDS_ON["compare"],
         folder=subpath(output[0], ancestor=2),
     message:
-        "compare: dose-volume histograms"
+        "compare: dose-volume histograms, interface, EQD2, setup errors"
     shell:
         "gatecheck compare {params.folder:q} > {log:q} 2>&1"

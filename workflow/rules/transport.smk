@@ -29,6 +29,8 @@ checkpoint plan_chunks:
         patient=rules.voxelise.output,
         # not read, but the calibration may refuse the machine or the data before an hour is spent
         calibration=ancient(rules.calibrate.output),
+        # nor this, for the same reason: a misspelt structure must not be found out at the end
+        checked=ancient(COMPARISON_CHECKED),
         depends_on=inputs_of("transport"),
     output:
         f"{FOLDER}/transport/chunks.json",

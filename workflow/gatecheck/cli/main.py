@@ -279,12 +279,22 @@ def merge(case_folder: CaseFolder) -> None:
 
 
 @app.command()
+def check_comparison(case_folder: CaseFolder) -> None:
+    """compare: find what the configuration names in the case, before anything is simulated."""
+    from gatecheck.compare.check import check_comparison as check
+
+    layout, config = _case(case_folder)
+    result = check(layout, config)
+    typer.echo(f"{len(result.tumours)} tumours, {'a' if result.cord else 'no'} cord.")
+
+
+@app.command()
 def compare(case_folder: CaseFolder) -> None:
-    """compare: dose-volume histograms with their standard deviations, differences from the TPS dose."""
+    """compare: dose-volume histograms, the interface of tumour and cord, EQD2, setup errors; and the TPS dose."""
     from gatecheck.compare.compare import compare as compare_doses
 
-    layout, _ = _case(case_folder)
-    result = compare_doses(layout)
+    layout, config = _case(case_folder)
+    result = compare_doses(layout, config)
     typer.echo(f"{len(result.structures)} structures.")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.cli.progress import ProgressDisplay
-from gatecheck.config import Config, load_config, project_folder, refuse_unused, resolve_models_folder, validate_config
+from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
 from gatecheck.errors import ERROR_FILE_VARIABLE, PREPARED_VARIABLE, GatecheckError, InputError, SimulationError
 from gatecheck.layout import CaseLayout, locate_case, locked, prepare_case
 from gatecheck.provenance import write_inputs
@@ -52,7 +52,6 @@ def run_verification(options: VerifyOptions) -> Path:
         With the message of the step that refused or failed.
     """
     config = effective_config(options)
-    refuse_unused(config)
     layout = locate_case(config)
     with locked(layout) as lock:
         # Only now: a refused second run must not change the configuration that the first one works with.
@@ -98,6 +97,9 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
             content[section][key] = str(Path(content[section][key]).resolve())
     files = config.machine.phase_space.files
     content["machine"]["phase_space"]["files"] = [str(Path(path).resolve()) for path in files]
+    for course in content["biology"]["earlier_courses"]:
+        if course["dose_file"] is not None:
+            course["dose_file"] = str(Path(course["dose_file"]).resolve())
     return validate_config(content, source="configuration")
 
 

@@ -106,27 +106,69 @@ def noisy_fields(
     ResultError
         When there are fewer than two, not that many, or one is on another grid.
     """
-    if batches < 2:
-        raise ResultError(f"{batches} batches found, expected at least 2 for a standard deviation. Run merge again.")
-    directions = _directions(batches)
-    number = len(directions)
-    noise = np.zeros((*dose_zyx.shape, number), dtype=np.float32)
-    seen = 0
+    collector = NoiseCollector(dose_zyx, batches=batches, spacing_zyx=spacing_zyx)
     for left_out_zyx in leave_one_out:
-        if left_out_zyx.shape != dose_zyx.shape:
+        collector.add_left_out(left_out_zyx)
+    return collector.finish()
+
+
+class NoiseCollector:
+    """`noisy_fields`, one batch at a time, for a caller that needs the batches for more than that.
+
+    Parameters
+    ----------
+    dose_zyx, batches, spacing_zyx
+        As of `noisy_fields`.
+
+    Raises
+    ------
+    ResultError
+        When there are fewer than two batches.
+    """
+
+    def __init__(
+        self, dose_zyx: npt.NDArray[np.floating], *, batches: int, spacing_zyx: tuple[float, float, float]
+    ) -> None:
+        if batches < 2:
+            raise ResultError(
+                f"{batches} batches found, expected at least 2 for a standard deviation. Run merge again."
+            )
+        self._dose, self._batches, self._spacing = dose_zyx, batches, spacing_zyx
+        self._directions = _directions(batches)
+        self._noise = np.zeros((*dose_zyx.shape, len(self._directions)), dtype=np.float32)
+        self._seen = 0
+
+    def add_left_out(self, dose_zyx: npt.NDArray[np.floating]) -> None:
+        """Take in the dose without one batch.
+
+        Raises
+        ------
+        ResultError
+            When it is on another grid.
+        """
+        if dose_zyx.shape != self._dose.shape:
             raise ResultError("A batch is not on the grid of mc_dose.mha. Run merge again.")
-        if seen < batches:
+        if self._seen < self._batches:
             # A batch lies (n - 1) times as far on the other side of the mean as the rest without it.
-            apart = (-(batches - 1) / math.sqrt(batches)) * (left_out_zyx - dose_zyx)
-            for field in range(number):
-                noise[..., field] += np.float32(directions[field, seen]) * apart
-        seen += 1
-    if seen != batches:
-        raise ResultError(f"{seen} batches found, {batches} expected. Run merge again.")
-    dose = np.asarray(dose_zyx, dtype=np.float32)[..., None]
-    smooth = smoothed(dose, spacing_zyx)
-    parts = [dose, smooth, smoothed(smooth, spacing_zyx), noise, smoothed(noise, spacing_zyx)]
-    return NoisyFields(SplineFields.of(np.concatenate(parts, axis=-1)))
+            apart = (-(self._batches - 1) / math.sqrt(self._batches)) * (dose_zyx - self._dose)
+            for field, direction in enumerate(self._directions):
+                self._noise[..., field] += np.float32(direction[self._seen]) * apart
+        self._seen += 1
+
+    def finish(self) -> NoisyFields:
+        """The fields of all batches taken in.
+
+        Raises
+        ------
+        ResultError
+            When they are not as many as there should be.
+        """
+        if self._seen != self._batches:
+            raise ResultError(f"{self._seen} batches found, {self._batches} expected. Run merge again.")
+        dose = np.asarray(self._dose, dtype=np.float32)[..., None]
+        smooth = smoothed(dose, self._spacing)
+        parts = [dose, smooth, smoothed(smooth, self._spacing), self._noise, smoothed(self._noise, self._spacing)]
+        return NoisyFields(SplineFields.of(np.concatenate(parts, axis=-1)))
 
 
 def _directions(batches: int) -> FloatArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles,
 from gatecheck.compare.debias import Estimates, without_noise
 from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.model import Metric
-from gatecheck.compare.noise import NoisyFields, noisy_fields
+from gatecheck.compare.noise import NoisyFields
 from gatecheck.compare.sampling import PlacedPoints, VoxelGrid, place, points_of
 from gatecheck.compare.structure_dose import POINTS_WITH_NOISE
 from gatecheck.config_biology import BiologyConfig
@@ -64,7 +63,7 @@ class _Studied:
 
 
 class BiologyAnalysis:
-    """Collects the dose and its batches; `finish` writes the maps and gives the metrics.
+    """Reads what it needs, and refuses what it cannot use, at once; `finish` writes the maps and gives the metrics.
 
     Parameters
     ----------
@@ -86,7 +85,6 @@ class BiologyAnalysis:
         self._case: Case = read_case(case_folder)
         self._image = read_image(dose_folder / "mc_dose.mha")
         self._dose: DoseArray = sitk.GetArrayFromImage(self._image)
-        self._left_out: list[DoseArray] = []
         self._earlier = read_earlier_courses(settings.earlier_courses, self._case, case_folder.parent, self._image)
         self._studied = [
             studied
@@ -110,32 +108,23 @@ class BiologyAnalysis:
         here += earlier_equivalent(self._earlier, lambda dose: _linear(dose, _places(placed)), found.value)
         return _Studied(name, found, points.total_volume / 1000, placed, here, np.isfinite(here))
 
-    def add_left_out(self, dose_zyx: DoseArray) -> None:
-        """Take in the dose without one batch, Gy, on the grid of mc_dose.mha.
+    def finish(self, out_folder: Path, noisy: NoisyFields) -> Biology:
+        """Write the maps and, last, biology.json.
+
+        Parameters
+        ----------
+        noisy : NoisyFields
+            The dose with its noise, on the grid of mc_dose.mha.
 
         Raises
         ------
         ResultError
-            When it lies on another grid.
-        """
-        if dose_zyx.shape != self._dose.shape:
-            raise ResultError("A batch is not on the grid of mc_dose.mha. Run merge again.")
-        self._left_out.append(np.asarray(dose_zyx, dtype=np.float32))
-
-    def finish(self, out_folder: Path) -> Biology:
-        """Write the maps and, last, biology.json; at least two batches must have been taken in.
-
-        Raises
-        ------
-        ResultError
-            When there were fewer.
+            When mc_sigma.mha does not belong to the dose.
         WriteError
             When a file cannot be written.
         """
         (out_folder / BIOLOGY_FILE).unlink(missing_ok=True)
         self._write_maps(out_folder)
-        x, y, z = self._image.GetSpacing()
-        noisy = noisy_fields(self._dose, self._left_out, batches=len(self._left_out), spacing_zyx=(z, y, x))
         values = SplineFields.of(self._dose[..., np.newaxis])
         structures = tuple(self._described(studied, values, noisy) for studied in self._studied)
         result = Biology(
@@ -237,22 +226,6 @@ class BiologyAnalysis:
                 values.astype(np.float32), origin=self._image.GetOrigin(), spacing=self._image.GetSpacing()
             )
             write_image(out_folder / f"{name}.mha", image)
-
-
-def analyse_biology(
-    *,
-    case_folder: Path,
-    dose_folder: Path,
-    out_folder: Path,
-    settings: BiologyConfig,
-    roles: Roles,
-    leave_one_out: Iterable[DoseArray],
-) -> Biology:
-    """All of `BiologyAnalysis` in one call, for a caller that needs the batches for nothing else."""
-    analysis = BiologyAnalysis(case_folder=case_folder, dose_folder=dose_folder, settings=settings, roles=roles)
-    for dose_zyx in leave_one_out:
-        analysis.add_left_out(dose_zyx)
-    return analysis.finish(out_folder)
 
 
 def _places(points: PlacedPoints) -> npt.NDArray[np.float32]:

@@ -9,8 +9,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
+from gatecheck.config import ComparisonConfig
+from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import image_from_zyx
+from gatecheck.patient.structures import by_name
 
 NORMAL_CORD = "normal cord"
 """What the cord without the tumour is called."""
@@ -56,6 +59,21 @@ def roles_of(structures: Sequence[Structure], *, cord: str | None = None, tumour
     found_cord = _by_name(filled, (cord,) if cord else CORD_NAMES, "cord", notes)
     found_tumour = _by_name(filled, (tumour,), "tumour", notes) if tumour else _only_target(filled, notes)
     return Roles(found_cord, found_tumour, tuple(notes))
+
+
+def configured_roles(structures: Sequence[Structure], setup: SetupConfig, comparison: ComparisonConfig) -> Roles:
+    """`roles_of` with the names that the configuration gives: its section `setup` before `comparison`.
+
+    Raises
+    ------
+    InputError
+        When a structure that it names is missing, ambiguous or empty.
+    """
+    for key, name in (("setup.cord", setup.cord), ("setup.tumour", setup.tumour)):
+        if name is not None:
+            by_name(structures, name, key=key)
+    only = comparison.tumour_structures[0] if len(comparison.tumour_structures) == 1 else None
+    return roles_of(structures, cord=setup.cord or comparison.cord_structure, tumour=setup.tumour or only)
 
 
 def _by_name(filled: list[Structure], names: Sequence[str], role: str, notes: list[str]) -> Structure | None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gatecheck.files import HandedOn
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -199,4 +201,13 @@ class InterfaceComparison(_Part):
     fit: JointFit | None = None
     cord_maximum: CordMaximum | None = None
     verdicts: tuple[Verdict, ...] = ()
+    surface_map: str | None = Field(None, description="file beside interface.json, one row a ray; None: no map")
+    notes: tuple[str, ...] = ()
+
+
+class Interface(HandedOn):
+    """Written as compare/interface.json. Without tumours, `notes` say why."""
+
+    made_from: dict[str, str]
+    tumours: tuple[InterfaceComparison, ...]
     notes: tuple[str, ...] = ()

@@ -31,7 +31,10 @@ RAYS_REACH = 12.0
 
 POINTS_REACH = 6.0
 _MARGIN = 6.0
-_LEAST_BATCHES = 4
+TPS_MARGIN = RAYS_REACH + 2 * _MARGIN
+"""mm round the tumour that the doses are looked at in, with what interpolation needs."""
+
+LEAST_BATCHES = 4
 _DIFFERENT = 0.005
 
 
@@ -82,8 +85,8 @@ def check(given: InterfaceInput) -> None:
     ResultError
     """
     n = len(given.batches_zyx)
-    if n < _LEAST_BATCHES:
-        raise ResultError(f"{n} batches found, expected at least {_LEAST_BATCHES} for intervals. Run merge again.")
+    if n < LEAST_BATCHES:
+        raise ResultError(f"{n} batches found, expected at least {LEAST_BATCHES} for intervals. Run merge again.")
     if given.batches_zyx.shape[1:] != given.mc.values_zyx.shape:
         raise ResultError("A batch is not on the grid of mc_dose.mha. Run merge again.")
     if not given.prescription_gy > 0:
@@ -131,7 +134,7 @@ def _with_tps(tps: DoseImage, doses: RegionDoses, tumour: Surface, notes: list[s
             f"The TPS dose grid ends within {SHELL_EDGES[-1]:g} mm of the tumour: shells, rays and volumes are of what "
             "lies within it."
         )
-    window = window_round(tumour.points_xyz, RAYS_REACH + 2 * _MARGIN, tps.grid)
+    window = window_round(tumour.points_xyz, TPS_MARGIN, tps.grid)
     near = tps if window is None else cropped(tps, window)
     if not np.isfinite(near.values_zyx).all():
         notes.append("The TPS dose round the tumour holds values that are not numbers: the Monte Carlo alone.")

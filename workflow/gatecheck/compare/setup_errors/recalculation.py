@@ -13,7 +13,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from gatecheck.case.storage import read_case
-from gatecheck.compare.biology.structures import roles_of
+from gatecheck.compare.biology.structures import configured_roles
 from gatecheck.compare.debias import without_noise
 from gatecheck.compare.model import Metric
 from gatecheck.compare.noise import noisy_fields
@@ -167,7 +167,7 @@ class _Nominal:
         image = read_image(layout.dose / "mc_dose.mha")
         dose, grid = sitk.GetArrayFromImage(image), VoxelGrid.of(image)
         case = read_case(layout.case)
-        roles = roles_of(case.structures, cord=config.setup.cord, tumour=config.setup.tumour)
+        roles = configured_roles(case.structures, config.setup, config.comparison)
         followed = follow_all(
             case_folder=layout.case,
             case=case,

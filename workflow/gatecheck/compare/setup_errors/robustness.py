@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Case
 from gatecheck.case.storage import read_case
-from gatecheck.compare.biology.structures import roles_of
+from gatecheck.compare.biology.structures import Roles
 from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.compare.setup_errors.cloud import course_doses, to_voxels
 from gatecheck.compare.setup_errors.courses import random_deviations, sampled_courses, systematic_deviations
@@ -54,6 +54,8 @@ class RobustnessAnalysis:
     settings : SetupConfig
     biology : BiologyConfig
         For the cord's limits.
+    roles : Roles
+        Of the cord and the tumour.
 
     Raises
     ------
@@ -61,12 +63,14 @@ class RobustnessAnalysis:
         When a file is missing or damaged.
     """
 
-    def __init__(self, *, case_folder: Path, dose_folder: Path, settings: SetupConfig, biology: BiologyConfig) -> None:
+    def __init__(
+        self, *, case_folder: Path, dose_folder: Path, settings: SetupConfig, biology: BiologyConfig, roles: Roles
+    ) -> None:
         self._case_folder, self._dose_folder = case_folder, dose_folder
         self._settings, self._biology = settings, biology
         self._case: Case = read_case(case_folder)
-        self._roles = roles_of(self._case.structures, cord=settings.cord, tumour=settings.tumour)
-        self._notes = list(self._roles.notes)
+        self._roles = roles
+        self._notes = list(roles.notes)
         image = read_image(dose_folder / "mc_dose.mha")
         self._dose: DoseArray = sitk.GetArrayFromImage(image)
         grid = VoxelGrid.of(image)
@@ -206,10 +210,13 @@ def analyse_setup(
     out_folder: Path,
     settings: SetupConfig,
     biology: BiologyConfig,
+    roles: Roles,
     leave_one_out: Iterable[DoseArray],
 ) -> SetupRobustness:
     """All of `RobustnessAnalysis` in one call, for a caller that needs the batches for nothing else."""
-    analysis = RobustnessAnalysis(case_folder=case_folder, dose_folder=dose_folder, settings=settings, biology=biology)
+    analysis = RobustnessAnalysis(
+        case_folder=case_folder, dose_folder=dose_folder, settings=settings, biology=biology, roles=roles
+    )
     for dose_zyx in leave_one_out:
         analysis.add_left_out(dose_zyx)
     return analysis.finish(out_folder)
