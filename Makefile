@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORES ?= 2
+# What `make faults` puts faults into, one after the other; hours each. FAULT_OPTIONS="--photons 4e6" and the like.
+FAULT_CASES ?= clinical_case_1 clinical_case_2
+FAULT_OPTIONS ?=
 # pymedphys, which gamma is compared with, in an environment of its own.
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
 ORACLE_PACKAGES := pymedphys==0.41.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
 
-.PHONY: demo test test-physics bench lint format clean
+.PHONY: demo test test-physics bench faults lint format clean
 
 demo: $(READY)
 	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
@@ -23,6 +26,11 @@ test-physics: $(READY) $(ORACLE_READY)
 
 bench: $(READY) $(ORACLE_READY)
 	$(BIN)/python tests/benchmarks/gamma_benchmark.py --oracle $(ORACLE)/bin/python
+
+faults: $(READY)
+	code=0; for case in $(FAULT_CASES); do \
+	  $(BIN)/python tests/benchmarks/fault_table.py $$case --cores $(CORES) $(FAULT_OPTIONS) || code=$$?; \
+	done; exit $$code
 
 lint: $(READY)
 	$(BIN)/ruff check workflow tests

@@ -39,6 +39,8 @@ class Fault:
         The same for CT numbers [z, y, x].
     tps_dose_shift : tuple of 3 floats
         mm by which the TPS dose's grid is displaced along x, y, z.
+    must_be_seen : bool
+        Whether a check that does not see it is not sensitive enough; every gross one is among these.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Fault:
     of_beams: Callable[[Beams], Beams] = field(default=lambda beams: beams)
     of_ct_numbers: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.int16]] = field(default=lambda numbers: numbers)
     tps_dose_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    must_be_seen: bool = False
 
 
 def output_scaled(beams: Beams, by: float) -> Beams:
@@ -140,22 +143,30 @@ def faults(*, tps_dose_spacing: tuple[float, float, float]) -> Mapping[str, Faul
     x, y, z = (spacing / 2 for spacing in tps_dose_spacing)
     found = (
         Fault("none"),
-        Fault("output +2 %", of_beams=lambda beams: output_scaled(beams, 1.02)),
-        Fault("leaf gap +0.5 mm", of_beams=lambda beams: leaves_moved(beams, x1=-0.25, x2=0.25)),
-        Fault("bank X2 +1 mm", of_beams=lambda beams: leaves_moved(beams, x2=1.0)),
+        Fault("output +2 %", of_beams=lambda beams: output_scaled(beams, 1.02), must_be_seen=True),
+        Fault("leaf gap +0.5 mm", of_beams=lambda beams: leaves_moved(beams, x1=-0.25, x2=0.25), must_be_seen=True),
+        Fault("bank X2 +1 mm", of_beams=lambda beams: leaves_moved(beams, x2=1.0), must_be_seen=True),
         Fault("one leaf stuck", of_beams=leaf_stuck),
         *(
-            Fault(f"isocentre 1 mm {name}", of_beams=functools.partial(isocentre_shifted, shift=shift))
+            Fault(
+                f"isocentre 1 mm {name}",
+                of_beams=functools.partial(isocentre_shifted, shift=shift),
+                must_be_seen=True,
+            )
             for name, shift in along.items()
         ),
         Fault("collimator +1 degree", of_beams=lambda beams: collimator_turned(beams, 1.0)),
-        Fault("leaves mirrored", is_gross=True, of_beams=leaves_mirrored),
-        Fault("one arc missing", is_gross=True, of_beams=last_beam_missing),
+        _gross("leaves mirrored", leaves_mirrored),
+        _gross("one arc missing", last_beam_missing),
         Fault("CT density +3 %", of_ct_numbers=lambda numbers: denser(numbers, 1.03)),
-        Fault("couch 15 degrees", is_gross=True, of_beams=lambda beams: couch_turned(beams, 15.0)),
+        _gross("couch 15 degrees", lambda beams: couch_turned(beams, 15.0)),
         Fault("TPS dose grid half a voxel", tps_dose_shift=(x, y, z)),
     )
     return {fault.name: fault for fault in found}
+
+
+def _gross(name: str, of_beams: Callable[[Beams], Beams]) -> Fault:
+    return Fault(name, is_gross=True, of_beams=of_beams, must_be_seen=True)
 
 
 def _with_control_points(beams: Beams, change: Callable[[ControlPoint], ControlPoint]) -> Beams:
