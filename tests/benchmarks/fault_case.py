@@ -276,5 +276,7 @@ def _link(source: Path | str, target: Path | str) -> None:
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise  # a copy would write into what the source shares
     except OSError:  # another file system, or one without links
         shutil.copy2(source, target)
