@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORES ?= 2
-# What `make faults` puts faults into, one after the other; hours each. FAULT_OPTIONS="--photons 4e6" and the like.
+# What `make faults` puts faults into, one after the other (hours each), and source photons of each fault.
 FAULT_CASES ?= clinical_case_1 clinical_case_2
-FAULT_OPTIONS ?=
+FAULT_PHOTONS ?= 4e6
 # pymedphys, which gamma is compared with, in an environment of its own.
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
@@ -29,7 +29,7 @@ bench: $(READY) $(ORACLE_READY)
 
 faults: $(READY)
 	code=0; for case in $(FAULT_CASES); do \
-	  $(BIN)/python tests/benchmarks/fault_table.py $$case --cores $(CORES) $(FAULT_OPTIONS) || code=$$?; \
+	  $(BIN)/python tests/benchmarks/fault_table.py $$case --photons $(FAULT_PHOTONS) --cores $(CORES) || code=$$?; \
 	done; exit $$code
 
 lint: $(READY)

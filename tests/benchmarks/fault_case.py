@@ -166,11 +166,11 @@ def config_of(base: FaultFree, *, photons: int, chunks: int | None = None) -> Co
     Parameters
     ----------
     chunks : int, optional
-        Without it as many as the fault-free case has, or more, so that none has more photons than there.
+        Without it the configuration's least number, or more, so that none has more photons than the fault-free case's.
     """
-    largest = max(chunk.histories for chunk in base.plan.chunks)
-    number = chunks or max(len(base.plan.chunks), -(-photons // largest))
     transport = base.config.transport
+    largest = max(chunk.histories for chunk in base.plan.chunks)
+    number = chunks or max(transport.minimum_chunks, -(-photons // largest))
     content = base.config.model_dump(mode="json")
     content["transport"] |= {
         "source_photons": photons,

@@ -132,8 +132,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
 
 
-def one_line(row: FaultRow, fault_free: FaultRow | None) -> str:
+def one_line(row: FaultRow, fault_free: FaultRow) -> str:
     """For the terminal."""
-    told = row.seen_by if fault_free is None or row.fault == FAULT_FREE else told_by(row, fault_free)
+    told = "" if row.fault == FAULT_FREE else f"told by {', '.join(told_by(row, fault_free)) or 'none'}, "
     cells = "; ".join(f"{question.question} {_question_cell(question)}" for question in row.questions)
-    return f"{row.fault}: seen by {', '.join(told) or 'none'} [{cells}]"
+    return f"{row.fault}: {told}{cells}"

@@ -1,15 +1,15 @@
 """Puts faults into a case and says which metric sees which, at which significance; `make faults` runs it.
 
-    python tests/benchmarks/fault_table.py clinical_case_1 --cores 2
+    python tests/benchmarks/fault_table.py clinical_case_1 --photons 4e6 --cores 2
     python tests/benchmarks/fault_table.py results/clinical_case_1 --photons 4e6 --only "leaf gap +0.5 mm"
 
 CASE is the folder of a finished case without any fault (`gatecheck verify` made it), or the name of a phantom, which
-is then verified first with `--config` and, if given, `--photons`. For each of `gatecheck.phantoms.faults` a case
-folder is made below `--out` (<case folder>-faults without it) whose TPS dose is that of the plan as it was meant and
-whose simulation has the fault: beams changed and delivered again, CT numbers changed and voxelised again, or the TPS
-dose's grid displaced. Each is planned with the same number of photons, simulated with seeds of its own and the
-fault-free case's calibration, merged and compared by gatecheck's own steps. Output +2 % takes the fault-free chunks,
-whose dose is per nominal photon, and merges them with its own meterset; the displaced grid takes the fault-free dose.
+is then verified first with `--config`. For each of `gatecheck.phantoms.faults` a case folder is made below `--out`
+(<case folder>-faults without it) whose TPS dose is that of the plan as it was meant and whose simulation has the
+fault: beams changed and delivered again, CT numbers changed and voxelised again, or the TPS dose's grid displaced.
+Each is planned with the same number of photons, simulated with seeds of its own and the fault-free case's
+calibration, merged and compared by gatecheck's own steps. Output +2 % takes the fault-free chunks, whose dose is per
+nominal photon, and merges them with its own meterset; the displaced grid takes the fault-free dose.
 
 What is finished with the same inputs is kept: the same command goes on where an interrupted one stood. The table is
 written to `--docs` as <case>.json and <case>.md; with `--only` it has the faults named and those finished before.
@@ -37,6 +37,8 @@ from gatecheck.errors import GatecheckError, InputError
 from gatecheck.files import write_atomically, write_json
 from gatecheck.layout import CaseLayout, locked
 from gatecheck.phantoms.faults import Fault
+
+FAULT_FREE_CONFIG = Path(__file__).with_name("fault_free.yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +79,7 @@ def make_table(base: FaultFree, options: argparse.Namespace) -> FaultTable:
         cores=options.cores,
     )
     running.root.mkdir(parents=True, exist_ok=True)
-    rows: list[FaultRow] = []
+    rows: tuple[FaultRow, ...] = ()
     with locked(CaseLayout(running.root)):
         for fault in known.values():
             is_done = is_finished(base, fault, running)
@@ -86,13 +88,13 @@ def make_table(base: FaultFree, options: argparse.Namespace) -> FaultTable:
             if not is_done:
                 _say(f"{fault.name}: {work_of(fault, base).value}")
                 run_fault(base, fault, running, _say)
-            rows.append(read_row(fault, layout_of(fault, running), work_of(fault, base).value))
-            _say(one_line(rows[-1], None))
+            rows = with_changes([*rows, read_row(fault, layout_of(fault, running), work_of(fault, base).value)])
+            _say(one_line(rows[-1], rows[0]))
     return FaultTable(
         case=name,
         calibration_relative_sigma=base.merged.calibration_relative_sigma,
         clinical=base.merged.engine.clinical,
-        rows=with_changes(rows),
+        rows=rows,
     )
 
 
@@ -112,11 +114,6 @@ def fault_free_case(options: argparse.Namespace) -> Path:
         raise InputError(f"{options.case}: not a finished case (no dose/merge.json). Run gatecheck verify on it first.")
     content = load_config(options.config).model_dump(mode="json")
     content["case"] |= {"name": options.case, "phantom": options.case, "dicom_folder": None}
-    if options.photons is not None:
-        content["transport"]["source_photons"] = options.photons
-        content["transport"]["maximum_source_photons"] = max(
-            options.photons, content["transport"]["maximum_source_photons"]
-        )
     # Beside the case's folder, which the verification itself fills.
     file = options.results / f"{options.case}.fault-free.yaml"
     with write_atomically(file) as temporary:
@@ -172,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", help="folder of a finished case, or a phantom's name")
     parser.add_argument("--photons", type=_photons, help="of each fault; without it as many as the fault-free case has")
-    parser.add_argument("--chunks", type=_at_least(4), help="of each fault; without it as the fault-free case, or more")
+    parser.add_argument("--chunks", type=_at_least(4), help="of each fault; without it as many as needed")
     parser.add_argument("--cores", type=_at_least(1), default=1, help="chunks at a time")
     parser.add_argument("--only", action="append", metavar="NAME", help="a fault by name; may be given several times")
     parser.add_argument("--out", type=Path, help="folder of the faults' case folders")
