@@ -1,6 +1,6 @@
 """Puts faults into a case and says which metric sees which, at which significance; `make faults` runs it.
 
-    python tests/benchmarks/fault_table.py clinical_case_1 --photons 4e6 --cores 2
+    python tests/benchmarks/fault_table.py clinical_case_1 --photons 12e6 --cores 2
     python tests/benchmarks/fault_table.py results/clinical_case_1 --photons 4e6 --only "leaf gap +0.5 mm"
 
 CASE is the folder of a finished case without any fault (`gatecheck verify` made it), or the name of a phantom, which
