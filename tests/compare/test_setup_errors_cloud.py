@@ -54,13 +54,30 @@ def test_region_holds_all_that_displaced_points_are_interpolated_from(dose_image
     image = dose_image(lambda x, y, z: np.sin(x / 5) + np.cos(y / 7) * z)
     grid, dose = VoxelGrid.of(image), array_zyx(image).astype(np.float32)
     generator = np.random.default_rng(3)
-    points = generator.uniform(-9, 9, (300, 3)).astype(np.float32)
+    points = generator.uniform(-6, 6, (300, 3)).astype(np.float32)
     affines = patient_affines(generator.normal(scale=2, size=(10, 6)), ISOCENTRE).reshape(5, 2, 3, 4)
     region = region_around([points[:100], points[100:]], affines, grid)
     whole = course_doses(dose[..., np.newaxis], points, to_voxels(affines, grid))
     part = course_doses(region.cut(dose)[..., np.newaxis], points, to_voxels(affines, region.grid))
-    assert region.cut(dose).size < dose.size / 4
+    assert region.cut(dose).size < dose.size / 3
     assert part == pytest.approx(whole, abs=1e-4)
+
+
+def test_a_hot_spot_between_voxels_keeps_its_height_on_the_regions_nodes() -> None:
+    """A Gaussian of 6 mm half-way between voxels of 2 mm: 4 % low by trilinear interpolation, within 0.8 % by smoothing and nodes."""
+    along = -40.0 + 2.0 * np.arange(41)
+    deviation, centre = 6.0, 1.0
+    one = np.exp(-((along - centre) ** 2) / (2 * deviation**2)).astype(np.float32)
+    dose = one[:, None, None] * one[None, :, None] * one[None, None, :]
+    grid = VoxelGrid((41, 41, 41), (2.0, 2.0, 2.0), (-40.0, -40.0, -40.0))
+    points = np.array([[1.0, 1.0, 1.0], [1.2, 0.9, 1.1], [4.0, -3.0, 2.0]], dtype=np.float32)
+    truth = np.exp(-((points - centre) ** 2).sum(axis=1) / (2 * deviation**2))
+    still = patient_affines(np.zeros(6), ISOCENTRE).reshape(1, 1, 3, 4)
+    region = region_around([points], still, grid)
+    fine = course_doses(region.refined(region.cut(dose)[..., np.newaxis]), points, to_voxels(still, region.nodes))
+    assert fine[0, :, 0] == pytest.approx(truth, rel=0.008)
+    coarse = course_doses(dose[..., np.newaxis], points, to_voxels(still, grid))
+    assert coarse[0, 0, 0] < 0.97 * truth[0]
 
 
 def test_a_grid_of_one_voxel_is_refused() -> None:

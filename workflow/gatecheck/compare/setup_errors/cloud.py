@@ -38,14 +38,13 @@ def course_doses(values_zyx: Float32Array, points_xyz: Float32Array, maps: Float
     """Doses of whole courses at the points of a patient that lies elsewhere in each fraction.
 
     The dose of the course is the mean over its fractions of the dose where the points lie, by trilinear interpolation;
-    beyond the outermost centres it is that of the outermost. At the peak of a Gaussian of standard deviation s that
-    loses 3 h^2 / (8 s^2) for voxels of h: nominal values here are lower than those of the histograms, and bands are to
-    be read relative to their own nominal value.
+    beyond the outermost nodes it is that of the outermost. At the peak of a Gaussian of standard deviation s that
+    loses up to 3 h^2 / (8 s^2) for nodes h apart: the dose is to be put on fine ones first, see `Region.refined`.
 
     Parameters
     ----------
     values_zyx : ndarray of shape (nz, ny, nx, k)
-        k doses of the whole course on one grid, Gy.
+        k doses of the whole course on the nodes of one grid, Gy.
     points_xyz : ndarray of shape (n, 3)
         LPS mm, as planned.
     maps : ndarray of shape (courses, fractions, 3, 4)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compare.interpolation import SplineFields
+from gatecheck.compare.noise import smoothed
 from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.errors import ResultError
 
@@ -16,20 +19,57 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
 
+FINE_SPACING = 0.7
+"""mm, nodes that the dose is put on: between them it is then as good as linear, 0.5 % at a hot spot of 6 mm (0.3 % more go by `smoothed`)."""
+
+# Larger regions get coarser nodes, for the memory's sake: 9 doses of 4 bytes each are held.
+_MOST_NODES = 6_000_000
+# Voxels round what is reached, so that the spline there does not see the region's edge: 0.27 per voxel is left of it.
+_MARGIN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A box of whole voxels of a dose grid."""
+    """A box of whole voxels of a dose grid, and finer nodes between their outermost centres.
+
+    Attributes
+    ----------
+    grid : VoxelGrid
+    part : tuple of 3 slices
+        The box within the dose grid, z, y, x.
+    nodes : VoxelGrid
+        At the voxels' centres and at equal steps between them, of at most FINE_SPACING unless the region is large.
+    """
 
     grid: VoxelGrid
     part: tuple[slice, slice, slice]
+    nodes: VoxelGrid
 
     def cut(self, dose_zyx: npt.NDArray[np.floating]) -> Float32Array:
         """The region of a dose, a copy."""
         return np.ascontiguousarray(dose_zyx[self.part], dtype=np.float32)
 
+    def refined(self, fields_zyxf: Float32Array) -> Float32Array:
+        """Fields on the region's voxels, shape (nz, ny, nx, n), smoothed and put on its nodes by cubic splines.
+
+        A spline keeps a hot spot's height that linear interpolation cuts off, but it lets twice as much of the noise
+        through; the parabolas of `smoothed` take that away, and leave curvatures as they are.
+        """
+        along = [
+            np.linspace(0.0, voxels - 1.0, nodes, dtype=np.float32)
+            for voxels, nodes in zip(self.grid.size[::-1], self.nodes.size[::-1], strict=True)
+        ]
+        x, y, z = self.grid.spacing
+        splines = SplineFields.of(smoothed(fields_zyxf, (z, y, x)))
+        found = np.empty((*self.nodes.size[::-1], fields_zyxf.shape[3]), dtype=np.float32)
+        for slab, level in enumerate(along[0]):
+            place = np.stack([one.ravel() for one in np.meshgrid(level, along[1], along[2], indexing="ij")])
+            found[slab] = splines.at(np.ascontiguousarray(place)).T.reshape(found.shape[1:])
+        return found
+
 
 def region_around(points: Sequence[Float32Array], affines: FloatArray, grid: VoxelGrid) -> Region:
-    """The smallest region that holds what every displaced point is interpolated from.
+    """The region that holds what every displaced point is interpolated from, and some voxels more.
 
     Parameters
     ----------
@@ -52,16 +92,23 @@ def region_around(points: Sequence[Float32Array], affines: FloatArray, grid: Vox
     moved = np.einsum("cfij,nj->cfni", affines[..., :3], corners) + affines[..., np.newaxis, :, 3]
     reached = np.concatenate([moved.reshape(-1, 3), corners])
     origin, spacing, size = np.array(grid.origin), np.array(grid.spacing), np.array(grid.size)
-    first = np.clip(np.floor((reached.min(axis=0) - origin) / spacing).astype(int), 0, size - 2)
-    last = np.clip(np.floor((reached.max(axis=0) - origin) / spacing).astype(int) + 2, first + 2, size)
+    first = np.clip(np.floor((reached.min(axis=0) - origin) / spacing).astype(int) - _MARGIN, 0, size - 2)
+    last = np.clip(np.floor((reached.max(axis=0) - origin) / spacing).astype(int) + 2 + _MARGIN, first + 2, size)
     x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
     place = origin + first * spacing
     lengths = last - first
-    return Region(
-        VoxelGrid(
-            (int(lengths[0]), int(lengths[1]), int(lengths[2])),
-            grid.spacing,
-            (float(place[0]), float(place[1]), float(place[2])),
-        ),
-        (z, y, x),
+    box = VoxelGrid(
+        (int(lengths[0]), int(lengths[1]), int(lengths[2])),
+        grid.spacing,
+        (float(place[0]), float(place[1]), float(place[2])),
     )
+    return Region(box, (z, y, x), _nodes_of(box))
+
+
+def _nodes_of(box: VoxelGrid) -> VoxelGrid:
+    volume = math.prod(size * spacing for size, spacing in zip(box.size, box.spacing, strict=True))
+    finest = max(FINE_SPACING, (volume / _MOST_NODES) ** (1 / 3))
+    steps = [math.ceil(spacing / finest) for spacing in box.spacing]
+    x, y, z = ((size - 1) * step + 1 for size, step in zip(box.size, steps, strict=True))
+    dx, dy, dz = (spacing / step for spacing, step in zip(box.spacing, steps, strict=True))
+    return VoxelGrid((x, y, z), (dx, dy, dz), box.origin)

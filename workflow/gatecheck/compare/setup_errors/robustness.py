@@ -98,8 +98,8 @@ class RobustnessAnalysis:
         self._displacements = six
         affines = patient_affines(six.reshape(-1, 6), self._isocentre).reshape(*six.shape[:2], 3, 4)
         self._region = region_around([one.points_xyz for one in self._followed], affines, grid)
-        self._maps = to_voxels(affines, self._region.grid)
-        self._nominal_map = to_voxels(patient_affines(np.zeros(6), self._isocentre), self._region.grid)[np.newaxis]
+        self._maps = to_voxels(affines, self._region.nodes)
+        self._nominal_map = to_voxels(patient_affines(np.zeros(6), self._isocentre), self._region.nodes)[np.newaxis]
 
     def add_left_out(self, dose_zyx: DoseArray) -> None:
         """Take in the dose without one batch, Gy, on the grid of mc_dose.mha.
@@ -131,7 +131,8 @@ class RobustnessAnalysis:
                     f"{self._halves.batches} batches found, expected at least 2 for a standard deviation. "
                     "Run merge again."
                 )
-            dose, noise = self._region.cut(self._dose)[..., np.newaxis], self._halves.noise()
+            dose = self._region.refined(self._region.cut(self._dose)[..., np.newaxis])
+            noise = self._region.refined(self._halves.noise())
             structures = tuple(self._described(one, dose, noise) for one in self._followed)
         result = SetupRobustness(
             made_from={
