@@ -64,7 +64,7 @@ def test_region_holds_all_that_displaced_points_are_interpolated_from(dose_image
 
 
 def test_a_hot_spot_between_voxels_keeps_its_height_on_the_regions_nodes() -> None:
-    """A Gaussian of 6 mm half-way between voxels of 2 mm: 4 % low by trilinear interpolation, within 0.8 % by smoothing and nodes."""
+    """A Gaussian of 6 mm half-way between voxels of 2 mm: 4 % low by trilinear interpolation, within 0.8 % here."""
     along = -40.0 + 2.0 * np.arange(41)
     deviation, centre = 6.0, 1.0
     one = np.exp(-((along - centre) ** 2) / (2 * deviation**2)).astype(np.float32)
