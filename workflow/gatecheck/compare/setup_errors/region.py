@@ -20,7 +20,7 @@ Float32Array = npt.NDArray[np.float32]
 
 
 FINE_SPACING = 0.7
-"""mm, nodes that the dose is put on: between them it is as good as linear, 0.5 % at a hot spot of 6 mm (`smoothed`: 0.3 %)."""
+"""mm, nodes that the dose is put on: between them linear to 0.5 % at a hot spot of 6 mm (`smoothed`: 0.3 % more)."""
 
 # Larger regions get coarser nodes, for the memory's sake: 9 doses of 4 bytes each are held.
 _MOST_NODES = 6_000_000
