@@ -12,7 +12,7 @@ from gatecheck.compare.dose_image import DoseImage
 from gatecheck.compare.interface.interface import InterfaceResult, compare_interface
 from gatecheck.compare.interface.preparation import InterfaceInput
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.config import ComparisonConfig
+from gatecheck.config import ComparisonConfig, CordLimitConfig
 
 _SETTINGS = ComparisonConfig(gamma=())
 
@@ -125,3 +125,21 @@ def test_a_hotter_cord_beyond_the_monte_carlo_grid_is_a_refusal() -> None:
     )
     assert _outcomes(result)["cord maximum"] == "not assessed"
     assert "more than within" in _notes(result)
+
+
+def test_a_cord_that_no_dose_covers_whole_meets_no_limit_but_can_break_one() -> None:
+    """The cord is 200 mm long, both doses 75 mm at most: a limit far above what is seen is not met by that."""
+    long_cord = {"cord_mask": cord_mask(100)}
+    given = dataclasses.replace(case(batches=5), **long_cord)
+
+    def outcome(limit: float) -> tuple[str, str]:
+        settings = ComparisonConfig(gamma=(), cord_limit=CordLimitConfig(dose_gy=limit, source="made for this test"))
+        found = compare_interface(given, settings).comparison
+        assert found.cord_maximum is not None
+        assert not found.cord_maximum.is_of_whole_cord
+        (one,) = [verdict for verdict in found.verdicts if verdict.question == "cord maximum"]
+        return one.outcome, one.statement
+
+    assert outcome(150.0)[0] == "not assessed"
+    assert "not all of the cord" in outcome(150.0)[1]
+    assert outcome(10.0)[0] == "fail"

@@ -81,10 +81,11 @@ def compare_cord_maximum(given: InterfaceInput, tumour: Surface, notes: list[str
         notes.append("Less than 0.03 ml of normal cord within the Monte Carlo dose grid: its maximum is not assessed.")
         return None
     found = _maximum(given, hot, doses, notes)
-    if covered < _ALL and not _is_hottest_within(given, cord, found, covered, notes):
+    is_whole: bool | None = True if covered >= _ALL else _is_hottest_within(given, cord, found, covered, notes)
+    if is_whole is None:
         return None
     volume = covered * cord.total_volume / 1000
-    return found.model_copy(update={"cord_volume_ml": volume})
+    return found.model_copy(update={"cord_volume_ml": volume, "is_of_whole_cord": is_whole})
 
 
 def _without(points: StructurePoints, tumour: Surface) -> StructurePoints:
@@ -166,6 +167,7 @@ def _maximum(given: InterfaceInput, hot: StructurePoints, doses: _CordDoses, not
     return CordMaximum(
         volume_ml=HOT_VOLUME / 1000,
         cord_volume_ml=0.0,
+        is_of_whole_cord=False,
         mc_gy=mc,
         mc_as_computed_gy=as_computed,
         degrees_of_freedom=len(noise.noise),
@@ -220,23 +222,27 @@ def _in_voxels(points_xyz: FloatArray, grid: VoxelGrid) -> npt.NDArray[np.bool_]
 
 def _is_hottest_within(
     given: InterfaceInput, cord: StructurePoints, found: CordMaximum, covered: float, notes: list[str]
-) -> bool:
-    """Whether the TPS shows no hotter cord beyond the Monte Carlo's grid; a note says what is not looked at."""
+) -> bool | None:
+    """Whether the TPS shows all cord beyond the Monte Carlo's grid to be colder; None where it shows hotter cord.
+
+    A note says what is not looked at.
+    """
     part = f"{100 * (1 - covered):.0f} % of the normal cord lies beyond the Monte Carlo dose grid"
     points = cord.points_xyz.astype(np.float64)
     beyond = points[~_in_voxels(points, given.mc.grid)]
     seen = None if given.tps is None else beyond[is_within(given.tps.grid, beyond)]
     if given.tps is None or seen is None:
         notes.append(f"{part}: the cord's maximum is of the rest.")
-        return True
+        return False
     window = window_round(seen, _TPS_MARGIN, given.tps.grid) if len(seen) else None
     near = None if window is None else cropped(given.tps, window)
-    if near is not None and np.isfinite(near.values_zyx).all():
+    is_known = near is not None and bool(np.isfinite(near.values_zyx).all())
+    if near is not None and is_known:
         level = found.mc_gy.value if found.tps_gy is None else found.tps_gy
         there = float(at_places(near.values_zyx.astype(np.float64), places_in(near.grid, seen)).max())
         if there > level:
             notes.append(f"{part}, where the TPS shows up to {there:.3g} Gy, more than within: not assessed.")
-            return False
+            return None
     unseen = "" if len(seen) == len(beyond) else ", some of it beyond the TPS dose grid too"
     notes.append(f"{part}{unseen}: the cord's maximum is of the rest.")
-    return True
+    return is_known and len(seen) == len(beyond)

@@ -103,7 +103,11 @@ def _cord_maximum(found: InterfaceComparison, settings: ComparisonConfig) -> Ver
             "cord maximum",
             "Cord maximum: not assessed. Neither a TPS dose nor a limit (comparison.cord_limit).",
         )
-    return verdict("cord maximum", findings)
+    answer = verdict("cord maximum", findings)
+    if settings.cord_limit is None or cord.is_of_whole_cord or answer.outcome == "fail":
+        return answer
+    reason = "The limit is not assessed: not all of the cord lies in a dose grid."
+    return answer.model_copy(update={"outcome": "not assessed", "statement": f"{reason} {answer.statement}"})
 
 
 def _findings_of_cord(found: InterfaceComparison, cord: CordMaximum, settings: ComparisonConfig) -> list[Finding]:

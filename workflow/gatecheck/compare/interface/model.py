@@ -141,6 +141,9 @@ class CordMaximum(_Part):
 
     volume_ml: float = Field(description="of the hottest part: 0.03")
     cord_volume_ml: float = Field(description="of the cord without this tumour, within the Monte Carlo's grid")
+    is_of_whole_cord: bool = Field(
+        description="false: some of the cord lies beyond the Monte Carlo's grid, where the TPS does not show it colder"
+    )
     mc_gy: Estimate = Field(description="what noise adds is taken off")
     mc_as_computed_gy: float = Field(description="from the dose with its noise")
     degrees_of_freedom: int = Field(description="of the sigma")
