@@ -15,12 +15,14 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from gatecheck.config import HeadKind, TransportConfig
+from gatecheck.delivery.coordinates import RigidTransform
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.files import sha256_of_file, write_image, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Material, VoxelBox
 from gatecheck.transport.aim import aimed_at
+from gatecheck.transport.displaced import displaced
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.gate import GateRun, Score
 from gatecheck.transport.head import sample_head
@@ -60,6 +62,7 @@ def simulate_chunk(
     out_folder: Path,
     head: HeadKind = "fast",
     source: PhaseSpaceSource | None = None,
+    transform: RigidTransform | None = None,
 ) -> ChunkResult:
     """Simulate one chunk in this process and write chunk-0001-<box>.mha and, last, chunk-0001.json.
 
@@ -72,6 +75,8 @@ def simulate_chunk(
         See `gatecheck.transport.head.sample_head`.
     source : PhaseSpaceSource, optional
         Histories to use in place of the source model's photons: those of the chunk's own run, which no other has.
+    transform : RigidTransform, optional
+        From where the patient was planned to where it lies; see `gatecheck.delivery.displacement`.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def simulate_chunk(
             run=run,
         )
     return simulate_phase_space(
-        phase_space=phase_space,
+        phase_space=phase_space if transform is None else displaced(phase_space, transform),
         seconds_head=time.perf_counter() - started,
         linac_sha256=linac.content_sha256,
         patient_folder=patient_folder,

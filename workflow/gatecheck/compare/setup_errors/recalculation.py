@@ -38,7 +38,7 @@ from gatecheck.errors import InputError, ResultError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.layout import CaseLayout
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.displaced import simulate_displaced_chunk
+from gatecheck.transport.chunk import simulate_chunk
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.model import CalibrationResult, Chunk, ChunkPlan
 from gatecheck.transport.plan import chunk_seed, inputs_sha256
@@ -239,7 +239,7 @@ def _simulate(
         "head": head,
     }
     run_in_processes(
-        simulate_displaced_chunk,
+        simulate_chunk,
         [{**common, "chunk": chunk} for chunk in chunks],
         processes=processes,
         progress=progress,
