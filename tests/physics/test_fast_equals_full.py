@@ -42,8 +42,10 @@ HISTORIES = {
 }
 # A tenth of the dose under the sweeping gap came through the leaves.
 LEAF_WEIGHT = {"sweeping gap": 4.0}
-# A single heavy photon out of a jaw would be half a per cent of the dose where it lands.
+# A single heavy photon out of a jaw would be half a per cent of the dose where it lands; heavier ones are split, the
+# more the fewer histories there are.
 JAW_WEIGHT = 30.0
+JAW_WEIGHT_OF = {"open 100 mm": 10.0}
 CENTRE = {"off-axis 20 mm MLC": (50.0, 40.0)}
 HALF = {
     "open 20 mm": 10.0,
@@ -73,7 +75,7 @@ def heads(request: pytest.FixtureRequest) -> tuple[str, Both]:
         histories=HISTORIES[name],
         seed=31,
         leaf_weight=LEAF_WEIGHT.get(name, np.inf),
-        jaw_weight=JAW_WEIGHT if name.startswith("open") else 10.0 * JAW_WEIGHT,
+        jaw_weight=JAW_WEIGHT_OF.get(name, JAW_WEIGHT if name.startswith("open") else 10.0 * JAW_WEIGHT),
     )
     rate = HISTORIES[name] / both.seconds
     logger.info("%s: %d source photons in %.0f s, %.0f a second", name, HISTORIES[name], both.seconds, rate)
