@@ -45,7 +45,7 @@ LEAF_WEIGHT = {"sweeping gap": 4.0}
 # A single heavy photon out of a jaw would be half a per cent of the dose where it lands; heavier ones are split, the
 # more the fewer histories there are.
 JAW_WEIGHT = 30.0
-JAW_WEIGHT_OF = {"open 100 mm": 10.0}
+JAW_WEIGHT_OF = {"open 100 mm": 10.0, "open 200 mm": 15.0}
 CENTRE = {"off-axis 20 mm MLC": (50.0, 40.0)}
 HALF = {
     "open 20 mm": 10.0,
