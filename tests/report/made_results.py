@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from made_comparisons import MadeOf, make_comparisons
 
 from gatecheck.case.model import Beam, Case, CaseWarning, ControlPoint, Image, Structure, TpsDose
 from gatecheck.compare.model import Comparison, DoseMetrics, DvhCurve, Metric, StructureComparison
@@ -45,6 +46,13 @@ class Wanted:
     data_set: str = "embedded set 1 (xraylib, theory)"
     noise_hu: float = 15.0
     plan_label: str = ""
+    tumours: tuple[str, ...] = ("GTVp",)  # compared at their surfaces, where there is a prescription
+    cord: str | None = "SPINALCORD"
+    cord_limit_gy: float | None = 36.0
+    followed: tuple[str, ...] = ("GTVp",)  # through setup errors
+    is_setup_noisy: bool = False
+    earlier_course: bool = False
+    setup_check: str = ""  # "fresh" or "stale"
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,29 @@ def make_results(folder: Path, wanted: Wanted | None = None) -> MadeResults:
     _make_patient(layout, dose)
     _make_dose(layout, wanted, case, dose)
     comparison = _make_comparison(layout, wanted, case, ct, dose)
+    make_comparisons(layout.compare, made_of(layout, wanted, case))
     calibration = _make_calibration(layout, wanted)
     return MadeResults(layout, calibration, case, comparison)
+
+
+def made_of(layout: CaseLayout, wanted: Wanted, case: Case) -> MadeOf:
+    """What the comparisons of a made case are of."""
+    return MadeOf(
+        case=layout.case / "case.json",
+        merge=layout.dose / "merge.json",
+        dose=layout.dose / "mc_dose.mha",
+        sigma=layout.dose / "mc_sigma.mha",
+        tps=wanted.tps,
+        tumours=wanted.tumours if wanted.prescription_gy else (),
+        cord=wanted.cord,
+        cord_limit_gy=wanted.cord_limit_gy,
+        prescription_gy=wanted.prescription_gy or 0.0,
+        fractions=case.fractions,
+        followed=wanted.followed,
+        is_noisy=wanted.is_setup_noisy,
+        earlier_course=wanted.earlier_course,
+        setup_check=wanted.setup_check,
+    )
 
 
 @dataclass(frozen=True)

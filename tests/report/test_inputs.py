@@ -12,7 +12,10 @@ import SimpleITK as sitk
 from made_results import MadeResults, Written
 
 from gatecheck.case.model import Case
+from gatecheck.compare.biology.model import Biology
+from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.model import Comparison
+from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
 from gatecheck.config import ReportConfig
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import ResultError
@@ -43,11 +46,12 @@ def change(path: Path, model: type, **update: object) -> None:
 
 
 def change_merge(made: MadeResults, **update: object) -> None:
-    """Change merge.json, and let the comparison know, so that the change itself is what is found."""
+    """Change merge.json, and let the comparisons know, so that the change itself is what is found."""
     change(made.layout.dose / "merge.json", MergeResult, **update)
-    path = made.layout.compare / "comparison.json"
-    made_from = read_json(path, Comparison).made_from | {"merge": sha256_of_file(made.layout.dose / "merge.json")}
-    change(path, Comparison, made_from=made_from)
+    merge = {"merge": sha256_of_file(made.layout.dose / "merge.json")}
+    for model in (Comparison, Interface):
+        path = made.layout.compare / f"{model.__name__.lower()}.json"
+        change(path, model, made_from=read_json(path, model).made_from | merge)
 
 
 def test_the_copy_itself_is_accepted(copy: MadeResults) -> None:
@@ -67,6 +71,10 @@ def test_the_copy_itself_is_accepted(copy: MadeResults) -> None:
         "dose/mc_dose.mha",
         "dose/mc_sigma.mha",
         "compare/comparison.json",
+        "compare/interface.json",
+        "compare/biology.json",
+        "compare/setup.json",
+        "compare/surface_map_1.csv",
         "compare/difference.mha",
         "transport/calibration.json",
         "case/structures/02.mha",
@@ -130,6 +138,69 @@ def test_a_comparison_with_a_structure_of_another_case_is_refused(copy: MadeResu
 def test_a_comparison_without_the_cases_tps_dose_is_refused(copy: MadeResults) -> None:
     change(copy.layout.compare / "comparison.json", Comparison, has_tps_dose=False)
     refuse(copy, "its TPS dose is not the one of case.json")
+
+
+@pytest.mark.parametrize(
+    ("role", "model", "made_from"),
+    [
+        ("interface", Interface, "merge"),
+        ("interface", Interface, "mc_dose"),
+        ("biology", Biology, "mc_sigma"),
+        ("biology", Biology, "case"),
+        ("setup", SetupRobustness, "mc_dose"),
+        ("setup", SetupRobustness, "case"),
+    ],
+)
+def test_a_stale_part_of_the_comparison_is_refused_with_the_step_to_run(
+    copy: MadeResults, role: str, model: type, made_from: str
+) -> None:
+    path = copy.layout.compare / f"{role}.json"
+    change(path, model, made_from=read_json(path, model).made_from | {made_from: "0" * 64})
+    refuse(copy, f"{role}.json: not made from the {made_from} that is there now.*Run compare again")
+
+
+def test_a_part_of_the_comparison_that_does_not_say_its_dose_is_refused(copy: MadeResults) -> None:
+    change(copy.layout.compare / "setup.json", SetupRobustness, made_from={})
+    refuse(copy, "setup.json: not made from the case")
+
+
+@pytest.mark.parametrize("content", ["x,y\n1,2\n", "x,y,z,dta_50,dta_50_sigma\n1,2,three,4,5\n", "x,y,z\n1,2\n", ""])
+def test_a_damaged_map_of_a_surface_is_refused(copy: MadeResults, content: str) -> None:
+    (copy.layout.compare / "surface_map_0.csv").write_text(content)
+    refuse(copy, "surface_map_0.csv: not a map of a surface. Run compare again")
+
+
+def test_a_check_of_the_setup_errors_is_no_condition(copy: MadeResults) -> None:
+    (copy.layout.compare / "setup_check.json").unlink()
+    inputs = read_inputs(copy.layout, copy.calibration)
+    assert inputs.compared.setup_check is None
+    assert inputs.compared.setup_check_left_out == ""
+    assert "setup_check" not in inputs.hashes
+
+
+@pytest.mark.parametrize("role", ["mc_dose", "setup"])
+def test_a_stale_check_of_the_setup_errors_is_left_out_with_the_step_to_run(copy: MadeResults, role: str) -> None:
+    path = copy.layout.compare / "setup_check.json"
+    change(path, SetupCheck, made_from=read_json(path, SetupCheck).made_from | {role: "0" * 64})
+    inputs = read_inputs(copy.layout, copy.calibration)
+    assert inputs.compared.setup_check is None
+    assert inputs.compared.setup_check_left_out.endswith("Run setup-check again.")
+    assert "setup_check" not in inputs.hashes
+
+
+def test_a_damaged_check_of_the_setup_errors_keeps_no_report_from_being_made(copy: MadeResults) -> None:
+    (copy.layout.compare / "setup_check.json").write_text("{")
+    compared = read_inputs(copy.layout, copy.calibration).compared
+    assert compared.setup_check is None
+    assert "damaged" in compared.setup_check_left_out
+
+
+def test_every_file_of_the_comparison_is_known_by_its_hash(with_tps: Written) -> None:
+    made = with_tps.made
+    hashes = read_inputs(made.layout, made.calibration).hashes
+    for name in ("interface.json", "biology.json", "setup.json", "setup_check.json", "surface_map_1.csv"):
+        path = made.layout.compare / name
+        assert hashes[path.stem] == sha256_of_file(path)
 
 
 def _shifted(image: sitk.Image) -> sitk.Image:

@@ -8,11 +8,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_comparisons import NO_TPS, NO_TUMOUR
 from made_results import AWKWARD_NAME, MadeResults, Wanted, Written, make_results
 
-from gatecheck.files import write_json
+from gatecheck.compare.biology.model import Biology
+from gatecheck.compare.interface.model import Interface
+from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
+from gatecheck.files import read_json, write_json
 from gatecheck.report.inputs import ReportInputs, read_inputs
-from gatecheck.report.summary import summarise, unique_names
+from gatecheck.report.summary import Summary, summarise, unique_names
 
 METRICS = ("mean_gy", "d95_gy", "d50_gy", "d2_gy", "d003cc_gy", "d001cc_gy", "max_gy")
 
@@ -102,6 +106,57 @@ def test_a_preferred_structure_that_is_not_there_is_warned_of(with_tps: Written)
     messages = [w.message for w in summary.warnings if w.code == "unknown-structure"]
     assert len(messages) == 1
     assert "Spinal cord" in messages[0]
+
+
+@pytest.mark.parametrize("which", ["with_tps", "clinical", "without_tps"])
+def test_the_comparisons_are_in_the_summary_whole(which: str, request: pytest.FixtureRequest) -> None:
+    written = request.getfixturevalue(which)
+    folder, summary = written.made.layout.compare, written.summary
+    assert summary.interface == read_json(folder / "interface.json", Interface)
+    assert summary.biology == read_json(folder / "biology.json", Biology)
+    assert summary.setup == read_json(folder / "setup.json", SetupRobustness)
+    assert Summary.model_validate_json(summary.model_dump_json()) == summary
+
+
+def test_a_check_of_the_setup_errors_is_in_the_summary_where_it_is_of_this_dose(
+    with_tps: Written, without_tps: Written
+) -> None:
+    assert with_tps.summary.setup_check == read_json(with_tps.made.layout.compare / "setup_check.json", SetupCheck)
+    assert without_tps.summary.setup_check is None
+
+
+def warnings_by_code(written: Written) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for warning in written.summary.warnings:
+        if warning.room == "compare":
+            found.setdefault(warning.code, []).append(warning.message)
+    return found
+
+
+def test_what_did_not_pass_is_a_warning(with_tps: Written) -> None:
+    found = warnings_by_code(with_tps)
+    for tumour in with_tps.summary.interface.tumours:
+        failed = [verdict.question for verdict in tumour.verdicts if verdict.outcome == "fail"]
+        assert failed
+        assert f"{tumour.tumour}: {', '.join(failed)}: beyond tolerance." in found["interface-fail"]
+    assert any("not decided" in message for message in found["interface-undecided"])
+    assert len(found["eqd2-limit-fail"]) == 2
+    assert found["biology"] == ["30 Gy in 10 fractions are taken as given everywhere."]
+
+
+def test_a_case_without_a_tumour_says_so_in_a_warning(clinical: Written) -> None:
+    found = warnings_by_code(clinical)
+    assert found["interface"] == [NO_TUMOUR]
+    assert found["setup"] == list(clinical.summary.setup.notes)
+
+
+def test_without_tps_dose_cord_or_usable_bands_there_are_warnings(without_tps: Written) -> None:
+    found = warnings_by_code(without_tps)
+    assert f"GTVp: {NO_TPS}" in found["interface"]
+    assert "GTVp: No cord: its maximum is not assessed." in found["interface"]
+    assert found["interface-not-assessed"] == ["GTVp: output, position, spread, cord maximum: not assessed."]
+    assert "GTVp D95 %" in found["setup-noise"][0]
+    assert "Run setup-check again" in found["setup-check-left-out"][0]
 
 
 def test_an_awkward_name_survives_unchanged(with_tps: Written) -> None:

@@ -127,7 +127,7 @@ def isodose_figure(plane: Plane, ct: sitk.Image, dose: sitk.Image, scene: Scene,
         _draw_overlays(axes, plane, scene.overlays, labels)
         _draw_isodoses(axes, plane, _inside_body(plane, dose, scene.body), scale, labels)
         _draw_marks(axes, plane, scene, ON_CT)
-        return _png(figure)
+        return as_png(figure)
 
 
 def map_figure(plane: Plane, image: sitk.Image, scene: Scene, scale: ColourScale, factor: float = 1.0) -> str:
@@ -144,7 +144,7 @@ def map_figure(plane: Plane, image: sitk.Image, scene: Scene, scale: ColourScale
             shown, cax=bar_axes, orientation="horizontal", extend="both" if scale.lowest < 0 else "max"
         )
         bar.set_label(scale.label, labelpad=1)
-        return _png(figure)
+        return as_png(figure)
 
 
 def dvh_figure(series: Sequence[DvhSeries], maximum_gy: float, stamp: str, *, narrow: bool) -> str:
@@ -160,7 +160,7 @@ def dvh_figure(series: Sequence[DvhSeries], maximum_gy: float, stamp: str, *, na
         axes.spines[["top", "right"]].set_visible(False)
         if stamp:
             axes.text(0.99, 1.01, stamp, transform=axes.transAxes, ha="right", fontsize=7, color="#8a2a00")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 @contextmanager
@@ -328,13 +328,15 @@ def _thinned(curve: DvhCurve) -> tuple[FloatArray, FloatArray, FloatArray | None
     return dose[kept], volume[kept], None if sigma is None else sigma[kept]
 
 
-def _png(figure: Figure) -> str:
+def as_png(figure: Figure) -> str:
+    """A figure as a data URI of a PNG, the same bytes every time."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 6})
     return data_uri(buffer.getvalue(), "image/png")
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """A figure as a data URI of an SVG, the same bytes every time."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return data_uri(buffer.getvalue(), "image/svg+xml")

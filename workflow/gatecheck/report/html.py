@@ -1,14 +1,16 @@
-"""report/report.html: one file, no network, everything that is known and nothing judged."""
+"""report/report.html: one file, no network, everything that is known."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gatecheck.compare.biology.model import EffectiveMetrics
 from gatecheck.config import Config, ReportConfig
 from gatecheck.errors import ResultError, WriteError
 from gatecheck.files import write_atomically, write_json
@@ -25,7 +27,10 @@ from gatecheck.report.case_figures import (
     draw_figures,
     in_reading_order,
 )
+from gatecheck.report.compared_words import metric_name
 from gatecheck.report.inputs import ReportInputs, read_images, read_inputs
+from gatecheck.report.interface_figures import CLEAR, REGION_MARKS, draw_interface
+from gatecheck.report.interface_tables import gamma_table
 from gatecheck.report.records import records_of
 from gatecheck.report.style import Normalisation, normalisation
 from gatecheck.report.summary import Summary, SummaryStructure, named_structures, summarise
@@ -132,7 +137,35 @@ def render(
         window_width=style.WINDOW_WIDTH,
         difference_percent=style.DIFFERENCE_RANGE_PERCENT,
         symbols=_MARKER_SYMBOLS,
+        **_of_comparison(inputs, summary),
     )
+
+
+def _of_comparison(inputs: ReportInputs, summary: Summary) -> dict[str, Any]:
+    """What the parts of the template that show the interface, EQD2 and setup errors need beside the summary."""
+    stamp = "" if summary.clinical else STAMP
+    tumours, setup = summary.interface.tumours, summary.setup
+    tables = inputs.compared.surface_maps
+    return {
+        "is_judged": any(verdict.outcome != "not assessed" for one in tumours for verdict in one.verdicts),
+        "interface": [
+            (tumour, draw_interface(tumour, table, stamp), gamma_table(tumour))
+            for tumour, table in zip(tumours, tables, strict=True)
+        ],
+        "region_marks": REGION_MARKS,
+        "clear": CLEAR,
+        "biology_metrics": [(key, metric_name(key)) for key in EffectiveMetrics.model_fields],
+        "setup_percentiles": sorted(
+            {band.percentile for one in setup.structures for metric in one.metrics for band in metric.bands}
+        ),
+        "setup_exceedances": [
+            (one.name, metric.metric, exceedance, metric.is_noise_dominated)
+            for one in setup.structures
+            for metric in one.metrics
+            for exceedance in metric.exceedances
+        ],
+        "setup_check_left_out": inputs.compared.setup_check_left_out,
+    }
 
 
 METRICS = (

@@ -17,6 +17,7 @@ from gatecheck.errors import ResultError
 from gatecheck.files import read_image, read_json, sha256_of_file, sha256_of_json
 from gatecheck.layout import CaseLayout
 from gatecheck.patient.model import PatientModel
+from gatecheck.report.compared import Compared, check_compared, compared_files, read_compared
 from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse
 
 _METERSET_TOLERANCE = 1e-6  # relative; the same number went through several files
@@ -45,6 +46,7 @@ class ReportInputs:
     merge: MergeResult
     calibration: CalibrationResult
     comparison: Comparison
+    compared: Compared
     hashes: dict[str, str]
     chunk_plan: ChunkPlan | None = None
 
@@ -79,6 +81,8 @@ def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
     """
     files = _files(layout, calibration_path)
     case = read_json(files["case"], Case)
+    hashes = {role: _hash(path) for role, path in _with_images(files, layout, case).items()}
+    compared = read_compared(layout.compare, hashes)
     inputs = ReportInputs(
         layout=layout,
         case=case,
@@ -87,7 +91,8 @@ def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
         merge=read_json(files["merge"], MergeResult),
         calibration=read_json(files["calibration"], CalibrationResult),
         comparison=read_json(files["comparison"], Comparison),
-        hashes={role: _hash(path) for role, path in _with_images(files, layout, case).items()},
+        compared=compared,
+        hashes=hashes | compared.hashes,
         chunk_plan=_read_chunk_plan(layout),
     )
     _check_case(inputs)
@@ -95,6 +100,7 @@ def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
     _check_calibration(inputs)
     _check_chunk_plan(inputs)
     _check_comparison(inputs)
+    check_compared(inputs.compared, inputs.hashes)
     return inputs
 
 
@@ -141,7 +147,7 @@ def _with_images(files: dict[str, Path], layout: CaseLayout, case: Case) -> dict
     if case.tps_dose is not None:
         images["tps_dose"] = layout.case / case.tps_dose.image.file
     kept = {"chunk_plan": layout.chunk_plan} if layout.chunk_plan.exists() else {}
-    return files | images | kept
+    return files | images | kept | compared_files(layout.compare)
 
 
 def _read_chunk_plan(layout: CaseLayout) -> ChunkPlan | None:

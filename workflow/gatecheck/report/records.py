@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gatecheck.compare.setup_errors.model import SetupRobustness
 from gatecheck.config import Config
 from gatecheck.errors import ResultError
 from gatecheck.files import read_json
@@ -25,6 +26,7 @@ NOT_RECORDED = "not recorded"
 
 _SOURCE_MODEL, _MACHINE = "machine model, beam file", "machine model, machine file"
 _MERGE, _CALIBRATION, _PATIENT, _CASE = "merge.json", "calibration.json", "patient.json", "case.json"
+_COMPARED = "interface.json, biology.json, setup.json"
 _CHUNKS, _PLAN, _CONFIGURATION, _COMPARISON = "chunk files", "chunks.json", "configuration", "comparison.json"
 # Keys of the engine's settings.
 _STATED_ELSEWHERE = ("photon_transport", "photon_cross_sections", "head", "head_largest_segment")
@@ -362,15 +364,24 @@ def _seeds(plan: ChunkPlan) -> str:
     return f"Seeds: {len(set(seeds))} different ones for {len(seeds)} runs, the first {seeds[0]}"
 
 
+def _sampled(setup: SetupRobustness) -> str:
+    if not setup.structures:
+        return "not sampled"
+    return f"{setup.courses} courses sampled with seed {setup.seed}, in the dose that stands still"
+
+
 def _post_processing(run: Run) -> RecordsItem:
-    comparison = run.inputs.comparison
+    comparison, compared = run.inputs.comparison, run.inputs.compared
     done = (
         f"Doses of {_count(len(run.inputs.patient.boxes), 'box', 'boxes')} of voxels joined on one grid, in Gy by the "
         "calibration above",
         f"Dose-volume histograms of {sum(one.mc_dvh is not None for one in comparison.structures)} structures",
+        f"Comparison at the surface of {_count(len(compared.interface.tumours), 'tumour', 'tumours')}; EQD2 by the "
+        f"linear-quadratic model of {_count(len(compared.biology.structures), 'structure', 'structures')}",
+        f"Setup errors: {_sampled(compared.setup)}",
         f"Smoothing or denoising: no step of this run; gatecheck {run.inputs.merge.engine.gatecheck} has none",
     )
-    return _item("Post-processing", done, _PATIENT, _COMPARISON, _MERGE)
+    return _item("Post-processing", done, _PATIENT, _COMPARISON, _COMPARED, _MERGE)
 
 
 _ITEMS: tuple[Callable[[Run], RecordsItem], ...] = (

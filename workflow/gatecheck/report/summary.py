@@ -8,9 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gatecheck import __version__
 from gatecheck.case.model import Beam, Structure
+from gatecheck.compare.biology.model import Biology
+from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.model import DoseMetrics, StructureComparison
+from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
 from gatecheck.delivery.model import BeamTimeline
 from gatecheck.files import HandedOn
+from gatecheck.report.compared_warnings import compared_warnings
 from gatecheck.report.inputs import ReportInputs
 from gatecheck.transport.model import Engine, PhaseSpaceUse
 
@@ -134,6 +138,10 @@ class Summary(HandedOn):
     has_tps_dose: bool
     warnings: tuple[SummaryWarning, ...]
     structures: dict[str, SummaryStructure]
+    interface: Interface = Field(description="compare/interface.json, whole")
+    biology: Biology = Field(description="compare/biology.json, whole")
+    setup: SetupRobustness = Field(description="compare/setup.json, whole")
+    setup_check: SetupCheck | None = Field(None, description="compare/setup_check.json; null: none of this dose")
     inputs_sha256: dict[str, str] = Field(description="role of each file that the report was drawn from: SHA-256")
     records: tuple[RecordsItem, ...] = Field((), description="how it was simulated, by the RECORDS checklist")
 
@@ -191,6 +199,10 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         has_tps_dose=inputs.has_tps_dose,
         warnings=_warnings(inputs, preferred),
         structures={name: _structure(structure) for name, structure in named_structures(inputs)},
+        interface=inputs.compared.interface,
+        biology=inputs.compared.biology,
+        setup=inputs.compared.setup,
+        setup_check=inputs.compared.setup_check,
         inputs_sha256=inputs.hashes,
         records=tuple(records),
     )
@@ -262,6 +274,10 @@ def _warnings(inputs: ReportInputs, preferred: Sequence[str]) -> tuple[SummaryWa
     found += _transport_warnings(inputs)
     found += _of_room("dose", inputs.merge.warnings)
     found += _of_room("compare", inputs.comparison.warnings)
+    found += [
+        SummaryWarning(room="compare", code=code, message=message)
+        for code, message in compared_warnings(inputs.compared)
+    ]
     found += _own_warnings(inputs)
     known = {structure.name for structure in inputs.case.structures}
     found += [

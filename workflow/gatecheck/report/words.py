@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 from gatecheck.compare.model import Metric
+from gatecheck.report import compared_words
+from gatecheck.report.numbers import MINUS, NO_BREAK, THIN, number, power, signed, significant
 from gatecheck.report.summary import AxisRange, SummaryBeam
 from gatecheck.transport.model import PhaseSpaceUse
 
-_THIN = "\N{NARROW NO-BREAK SPACE}"
-_NO_BREAK = "\N{NO-BREAK SPACE}"
-_MINUS = "\N{MINUS SIGN}"
 _STILL = 0.05  # degrees or mm: less than the last digit written
 
 _TECHNIQUES = {
@@ -22,18 +21,13 @@ _TECHNIQUES = {
 }
 
 
-def number(value: float, digits: int = 0) -> str:
-    """A number with thin spaces between thousands, and no minus before a zero."""
-    return f"{value:z,.{digits}f}".replace(",", _THIN).replace("-", _MINUS)
-
-
 def gray(metric: Metric) -> str:
     """A dose with its standard deviation, Gy."""
     value = number(metric.value, 2)
     if metric.sigma is None:
         return value
-    sigma = "<" + _THIN + "0.01" if 0 < metric.sigma < 0.005 else number(metric.sigma, 2)
-    return f"{value}{_NO_BREAK}±{_NO_BREAK}{sigma}"
+    sigma = "<" + THIN + "0.01" if 0 < metric.sigma < 0.005 else number(metric.sigma, 2)
+    return f"{value}{NO_BREAK}±{NO_BREAK}{sigma}"
 
 
 def millilitres(value: float) -> str:
@@ -42,15 +36,15 @@ def millilitres(value: float) -> str:
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    return f"{number(100 * fraction, digits)}{_THIN}%"
+    return f"{number(100 * fraction, digits)}{THIN}%"
 
 
 def duration(seconds: float) -> str:
     if seconds < 120:
-        return f"{number(seconds)}{_THIN}s"
+        return f"{number(seconds)}{THIN}s"
     if seconds < 7200:
-        return f"{number(seconds / 60, 1)}{_THIN}min"
-    return f"{number(seconds / 3600, 1)}{_THIN}h"
+        return f"{number(seconds / 60, 1)}{THIN}min"
+    return f"{number(seconds / 3600, 1)}{THIN}h"
 
 
 def technique(name: str) -> str:
@@ -59,7 +53,7 @@ def technique(name: str) -> str:
 
 def energy(beam: SummaryBeam) -> str:
     mode = "" if beam.fluence_mode.upper() == "STANDARD" else f" {beam.fluence_mode}"
-    return f"{beam.nominal_energy_mv:g}{_THIN}MV{mode}"
+    return f"{beam.nominal_energy_mv:g}{THIN}MV{mode}"
 
 
 def angle(axis: AxisRange, *, moves_have_direction: bool = False) -> str:
@@ -102,7 +96,7 @@ def recorded_source(use: PhaseSpaceUse) -> str:
 def latent(use: PhaseSpaceUse) -> str:
     """The latent relative sigma of each square, and that no simulation lowers it."""
     squares = "; ".join(
-        f"{side}{_THIN}mm: {'no photon crosses it' if sigma is None else percent(sigma)}"
+        f"{side}{THIN}mm: {'no photon crosses it' if sigma is None else percent(sigma)}"
         for side, sigma in use.latent_relative_sigma.items()
     )
     return (
@@ -126,7 +120,7 @@ def setting_name(key: str) -> str:
 
 
 def setting_value(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}".replace("-", _MINUS)
+    return value if isinstance(value, str) else f"{value:.6g}".replace("-", MINUS)
 
 
 def hash_groups(digest: str) -> str:
@@ -142,6 +136,9 @@ FILTERS = {
     function.__name__: function
     for function in (
         number,
+        signed,
+        significant,
+        power,
         gray,
         millilitres,
         percent,
@@ -158,4 +155,4 @@ FILTERS = {
         setting_value,
         hash_groups,
     )
-}
+} | compared_words.FILTERS
