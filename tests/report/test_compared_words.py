@@ -52,7 +52,10 @@ def test_missing_statistics_is_told_from_what_no_photons_decide() -> None:
     more = finding(0.3, 0.15)
     assert more.more_photons is not None
     assert decides(more, 1e8).startswith(f"Statistics is missing: about {power(more.more_photons)} more photons")
-    assert "Not a matter of statistics alone" in decides(finding(0.3, 0.01, common=0.3), 1e8)
+    by_calibration = decides(finding(0.3, 0.01, common=0.3), 1e8)
+    assert by_calibration.startswith("Not by more photons of this case")
+    assert by_calibration.endswith("More histories of its calibration would narrow the interval.")
+    assert "calibration" not in decides(finding(0.499, 0.01), 1e8)
 
 
 def test_a_difference_is_seen_or_not_whatever_its_outcome() -> None:

@@ -16,7 +16,8 @@ from gatecheck.config import ReportConfig
 from gatecheck.layout import CaseLayout
 from gatecheck.report import html as html_of_report
 from gatecheck.report.html import MAXIMUM_BYTES, METRICS, write_report
-from gatecheck.report.words import gray, number
+from gatecheck.report.numbers import number
+from gatecheck.report.words import gray
 
 VOID = {"meta", "img", "br", "source", "link", "input", "hr"}
 BANNER = "Every number and figure below is for testing and demonstration only."

@@ -222,6 +222,9 @@ def test_a_standard_deviation_that_does_not_lie_on_the_dose_is_refused(
 ) -> None:
     path = copy.layout.dose / "mc_sigma.mha"
     sitk.WriteImage(spoil(sitk.ReadImage(str(path))), str(path), useCompression=True)
+    biology = copy.layout.compare / "biology.json"
+    made_from = read_json(biology, Biology).made_from | {"mc_sigma": sha256_of_file(path)}
+    change(biology, Biology, made_from=made_from)
     inputs = read_inputs(copy.layout, copy.calibration)
     with pytest.raises(ResultError, match=expected):
         read_images(inputs)

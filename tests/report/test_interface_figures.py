@@ -32,11 +32,11 @@ def test_the_patients_front_is_in_the_middle_and_left_at_the_right() -> None:
 
 
 def _drawn(agreement: float, direction: int) -> np.ndarray:
-    """The map of many rays of one side with one agreement, all other rays not met, as RGB."""
-    near = _MIDDLE + 5 * _SIDES[direction] + np.random.default_rng(1).normal(0, 0.05, (50, 3))
+    """The map of twenty rays of one side with one agreement, all other rays not met, as RGB."""
+    near = _MIDDLE + 5 * _SIDES[direction] + np.random.default_rng(1).normal(0, 0.8, (20, 3))
     points = np.concatenate([near, 2 * _MIDDLE - near])  # so that the middle is where it should be
-    values = np.concatenate([np.full(50, agreement), np.full(50, np.nan)])
-    table = SurfaceTable(points, {50.0: values}, {50.0: np.full(100, 0.01)})
+    values = np.concatenate([np.full(20, agreement), np.full(20, np.nan)])
+    table = SurfaceTable(points, {50.0: values}, {50.0: np.full(40, 0.01)})
     image = surface_map_figure(table, 50.0, _SCALE, "")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image.split(",")[1]))).convert("RGB")).astype(int)
 

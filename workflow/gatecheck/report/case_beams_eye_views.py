@@ -26,7 +26,7 @@ from gatecheck.report import style
 from gatecheck.report.beams_eye_view import BeamsEyeView, Shadow, Window, view_as_data_uri, write_view
 from gatecheck.report.case_figures import PlaneFigure, PlaneSet, structures_in_drawing_order
 from gatecheck.report.figures import Overlay
-from gatecheck.report.words import number
+from gatecheck.report.numbers import number
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -126,9 +126,13 @@ def check_compared(compared: Compared, hashes: Mapping[str, str]) -> None:
     ResultError
         Naming the document, what it was not made from, and the step to run.
     """
-    documents = {INTERFACE: compared.interface, BIOLOGY: compared.biology, SETUP: compared.setup}
-    for role, document in documents.items():
-        _check_made_from(role, document.made_from, hashes)
+    made_from = {
+        INTERFACE: compared.interface.made_from,
+        BIOLOGY: compared.biology.made_from,
+        SETUP: compared.setup.made_from,
+    }
+    for role, named in made_from.items():
+        _check_made_from(role, named, hashes)
 
 
 def _check_made_from(role: str, made_from: Mapping[str, str], hashes: Mapping[str, str]) -> None:

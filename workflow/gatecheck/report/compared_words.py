@@ -62,11 +62,11 @@ def tolerance(finding: Finding) -> str:
 def uncertainty(finding: Finding) -> str:
     """Of what the interval is made."""
     unit = f"{NO_BREAK}{finding.unit}"
-    parts = [f"noise {_SIGMA} {significant(finding.noise_sigma)}{unit}"]
+    parts = [f"noise {_SIGMA} {significant(finding.noise_sigma, 2)}{unit}"]
     if finding.common_sigma:
-        parts.append(f"calibration {_SIGMA} {significant(finding.common_sigma)}{unit}")
+        parts.append(f"calibration {_SIGMA} {significant(finding.common_sigma, 2)}{unit}")
     if finding.grid_error:
-        parts.append(f"TPS grid ±{significant(finding.grid_error)}{unit}")
+        parts.append(f"TPS grid ±{significant(finding.grid_error, 2)}{unit}")
     return ", ".join(parts)
 
 
@@ -77,7 +77,8 @@ def decides(finding: Finding, photons: float | None) -> str:
     if finding.outcome == "not assessed":
         return "Not assessed."
     if finding.more_photons is None:
-        return "Not a matter of statistics alone: no reasonable number of photons would decide."
+        calibration = " More histories of its calibration would narrow the interval." if finding.common_sigma else ""
+        return f"Not by more photons of this case: no reasonable number would decide.{calibration}"
     used = "" if photons is None else f" (used so far: {power(photons)})"
     return f"Statistics is missing: about {power(finding.more_photons)} more photons would decide{used}."
 

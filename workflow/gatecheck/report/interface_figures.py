@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ CLEAR = 2.0
 
 _STEP = 0.5  # mm: the colours end at a multiple of this
 _MAP_INCHES = (4.1, 2.75)
-_LARGE, _SMALL, _UNMET = 42.0, 13.0, 16.0  # areas of marks, square points
+_LARGE, _SMALL, _UNMET = 44.0, 18.0, 16.0  # areas of marks, square points
 _CAP = 0.06  # mm: half the length of the ends of an interval
 _ASIDE = 0.12  # mm: regions side by side, so that no interval covers another
 _FACES = ((0, 0, "A"), (-90, 0, "R"), (90, 0, "L"), (-178, 0, "P"), (178, 0, "P"), (0, 88, "H"), (0, -88, "F"))
@@ -130,20 +130,18 @@ def surface_map_figure(table: SurfaceTable, percent: float, scale: ColourScale, 
         axes.set_xticklabels([])
         axes.set_yticklabels([])
         axes.scatter(longitude[~met], latitude[~met], s=_UNMET, marker="x", color="#555555", linewidth=0.8, zorder=2)
-        shown = None
-        for some, size in ((met & ~clear, _SMALL), (clear, _LARGE)):
-            shown = axes.scatter(
-                longitude[some],
-                latitude[some],
-                c=agreement[some],
-                s=size,
-                cmap=scale.colour_map,
-                vmin=scale.lowest,
-                vmax=scale.highest,
-                edgecolors="#333333",
-                linewidths=0.3,
-                zorder=3,
-            )
+        shown = axes.scatter(
+            longitude[met],
+            latitude[met],
+            c=agreement[met],
+            s=np.where(clear[met], _LARGE, _SMALL),
+            cmap=scale.colour_map,
+            vmin=scale.lowest,
+            vmax=scale.highest,
+            edgecolors="#333333",
+            linewidths=0.3,
+            zorder=3,
+        )
         _draw_faces(axes)
         axes.text(0.99, 0.0, stamp, transform=axes.transAxes, ha="right", va="bottom", **ON_MAP.text(6.5))
         bar_axes = figure.add_axes((0.14, 0.165, 0.72, 0.042))
@@ -185,13 +183,23 @@ def shell_chart(shells: Sequence[ShellComparison], prescription_gy: float, stamp
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines["top"].set_visible(False)
-        right = axes.secondary_yaxis(
-            "right", functions=(lambda dose: 100 * dose / prescription_gy, lambda part: part * prescription_gy / 100)
-        )
+        right = axes.secondary_yaxis("right", functions=_percent_of(prescription_gy))
         right.set_ylabel(f"% of {prescription_gy:g} Gy")
         if stamp:
             axes.text(0.99, 1.01, stamp, transform=axes.transAxes, ha="right", fontsize=7, color="#8a2a00")
         return as_svg(figure)
+
+
+def _percent_of(prescription_gy: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """From Gy to per cent, and back."""
+
+    def percent(dose: Any) -> Any:
+        return 100 * dose / prescription_gy
+
+    def gray(part: Any) -> Any:
+        return part * prescription_gy / 100
+
+    return percent, gray
 
 
 def _draw_region(axes: Axes, shells: Sequence[ShellComparison], region: str, offset: float) -> None:
@@ -201,12 +209,10 @@ def _draw_region(axes: Axes, shells: Sequence[ShellComparison], region: str, off
         if mc is None:
             continue
         middle = (shell.nearest + shell.furthest) / 2 + offset
-        axes.plot([shell.nearest, shell.furthest], [mc.value, mc.value], color=colour, linewidth=1.0)
-        whisker: dict[str, Any] = {"color": colour, "linewidth": 1.2}
-        axes.plot([middle, middle], [mc.low, mc.high], **whisker)
-        for end in (mc.low, mc.high):
-            axes.plot([middle - _CAP, middle + _CAP], [end, end], **whisker)
+        axes.hlines(mc.value, shell.nearest, shell.furthest, colors=colour, linewidth=1.0)
+        axes.vlines(middle, mc.low, mc.high, colors=colour, linewidth=1.2)
+        axes.hlines([mc.low, mc.high], middle - _CAP, middle + _CAP, colors=colour, linewidth=1.2)
         axes.plot(middle, mc.value, marker=marker, color=colour, markersize=4.5)
         if shell.tps_mean_gy is not None:
-            tps = [shell.tps_mean_gy, shell.tps_mean_gy]
-            axes.plot([shell.nearest, shell.furthest], tps, color=colour, linewidth=1.4, linestyle=(0, (4, 2)))
+            span = (shell.nearest, shell.furthest)
+            axes.hlines(shell.tps_mean_gy, *span, colors=colour, linewidth=1.4, linestyle=[(0, (4, 2))])

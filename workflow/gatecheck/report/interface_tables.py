@@ -36,7 +36,8 @@ class GammaTable:
 
 def gamma_table(tumour: InterfaceComparison) -> GammaTable:
     """Arrange the rates; rows keep the order of the comparison."""
-    every = [rate for part in (*tumour.shells, *tumour.gradient_classes) for rate in part.gamma]
+    every = [rate for shell in tumour.shells for rate in shell.gamma]
+    every += [rate for one in tumour.gradient_classes for rate in one.gamma]
     columns = tuple(dict.fromkeys(GammaColumn(rate.criteria, rate.reference) for rate in every))
     return GammaTable(
         columns=columns,

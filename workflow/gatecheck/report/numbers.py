@@ -9,7 +9,6 @@ MINUS = "\N{MINUS SIGN}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SMALLEST_POWER = 1e5
-_SIGNIFICANT = 3
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -23,11 +22,11 @@ def signed(value: float, digits: int = 2) -> str:
     return f"+{text}" if value > 0 and any(digit in text for digit in "123456789") else text
 
 
-def significant(value: float) -> str:
-    """Three significant digits."""
+def significant(value: float, digits: int = 3) -> str:
+    """So many significant digits."""
     if abs(value) >= _SMALLEST_POWER:
         return power(value)
-    return f"{value:.{_SIGNIFICANT}g}".replace("-", MINUS)
+    return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def power(value: float) -> str:

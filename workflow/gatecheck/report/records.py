@@ -18,8 +18,9 @@ from gatecheck.files import read_json
 from gatecheck.linac.model import Alloy, Beam, JawPair, LinacModel, Machine
 from gatecheck.linac.photon_source import mean_energy
 from gatecheck.report.inputs import ReportInputs
+from gatecheck.report.numbers import number
 from gatecheck.report.summary import RecordsItem
-from gatecheck.report.words import duration, latent, number, percent, recorded_source, setting_name, technique
+from gatecheck.report.words import duration, latent, percent, recorded_source, setting_name, technique
 from gatecheck.transport.model import ChunkPlan, ChunkResult, Engine
 
 NOT_RECORDED = "not recorded"
