@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from gatecheck.compare.interface.statistics import t_quantile
@@ -23,7 +25,7 @@ def test_the_photons_asked_for_would_decide() -> None:
     finding = judge(_found(1.0, 1.0, common_sigma=0.2, grid_error=0.1), 2.0, "source", photons=1e6)
     assert finding.more_photons is not None
     noise = 1.0 / ((1e6 + finding.more_photons) / 1e6) ** 0.5
-    half = t_quantile(9) * (noise**2 + 0.2**2) ** 0.5 + 0.1
+    half = math.hypot(t_quantile(9) * noise, 1.96 * 0.2) + 0.1
     assert half == pytest.approx(1.0, rel=1e-6)
 
 
@@ -41,3 +43,9 @@ def test_a_limit_is_one_sided_and_the_worst_finding_answers() -> None:
     high = judge(_found(50.0, 0.1), 45.0, "source", photons=None, is_limit=True)
     assert (low.outcome, high.outcome) == ("pass", "fail")
     assert verdict("cord maximum", [low, high]).outcome == "fail"
+
+
+def test_a_calibration_known_from_many_histories_is_not_widened_by_few_batches() -> None:
+    finding = judge(Measured("Dose", "%", 0.0, 0.0, 3, common_sigma=0.5), 2.0, "source", photons=1e6)
+    assert (finding.low, finding.high) == pytest.approx((-0.98, 0.98))
+    assert finding.outcome == "pass"

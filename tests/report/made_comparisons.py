@@ -262,7 +262,7 @@ def _fit() -> JointFit:
         shift_covariance=((0.0025, 0.0, 0.0), (0.0, 0.0036, 0.0), (0.0, 0.0, 0.0025)),
         widening=_estimate(0.35, 0.09),
         residual_percent=0.41,
-        grid_error={"output": 0.0012, "shift_x": 0.02, "shift_y": 0.03, "shift_z": 0.01, "widening": 0.04},
+        grid_error={"output": 0.12, "shift_x": 0.02, "shift_y": 0.03, "shift_z": 0.01, "widening": 0.04},
     )
 
 
@@ -271,6 +271,7 @@ def _cord_maximum(made_of: MadeOf) -> CordMaximum:
     return CordMaximum(
         volume_ml=0.03,
         cord_volume_ml=12.4,
+        is_of_whole_cord=True,
         mc_gy=_estimate(36.2, 0.5),
         mc_as_computed_gy=36.9,
         degrees_of_freedom=9,

@@ -58,7 +58,13 @@ def compare(layout: CaseLayout, config: Config) -> Comparison:
     folders: dict[str, Path] = {"case_folder": layout.case, "dose_folder": layout.dose}
     interface = InterfaceAnalysis(**folders, patient_folder=layout.patient, settings=config.comparison)
     biology = BiologyAnalysis(**folders, settings=config.biology, roles=roles)
-    setup = RobustnessAnalysis(**folders, settings=config.setup, biology=config.biology, roles=roles)
+    setup = RobustnessAnalysis(
+        **folders,
+        settings=config.setup,
+        biology=config.biology,
+        roles=roles,
+        prescription_gy=config.comparison.prescription_gy,
+    )
     _hand_out(leave_one_out_doses(layout.transport, layout.patient, merged), (noise, interface, setup))
     interface.finish(layout.compare)
     setup.finish(layout.compare)

@@ -13,6 +13,7 @@ from gatecheck.compare.debias import Estimates, curve_without_noise, joined, wid
 from gatecheck.compare.dvh import (
     METRICS,
     SMALL_VOLUMES,
+    WHOLE_METRICS,
     DoseDistribution,
     distribution,
     hot_metrics,
@@ -171,6 +172,11 @@ def _receiving(doses: npt.NDArray[np.floating], dose_axis: FloatArray) -> FloatA
 
 
 def _metrics(values: FloatArray, noise: Estimates | None) -> DoseMetrics:
+    if noise is not None:
+        values = values + noise.shift
+        # Each is corrected by itself; the least dose to less cannot be lower for all that.
+        hot = slice(len(WHOLE_METRICS), None)
+        values[hot] = np.fmax.accumulate(values[hot])
     found: dict[str, Metric | None] = {}
     for index, name in enumerate(METRICS):
         value = float(values[index])
@@ -179,7 +185,6 @@ def _metrics(values: FloatArray, noise: Estimates | None) -> DoseMetrics:
         elif noise is None:
             found[name] = Metric(value=value, sigma=None)
         else:
-            value += float(noise.shift[index])
             width = float(noise.half_width[index])
             sigma = float(noise.sigma[index])
             found[name] = Metric(value=value, sigma=sigma, interval_95=(value - width, value + width))

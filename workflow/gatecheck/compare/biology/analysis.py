@@ -253,9 +253,13 @@ def _metrics_of(points: PlacedPoints, values: FloatArray, is_known: npt.NDArray[
 
 
 def _with_noise(values: FloatArray, noise: Estimates) -> EffectiveMetrics:
+    corrected = values + noise.shift
+    # Each is corrected by itself; the least dose to less cannot be lower for all that.
+    rising = [METRICS.index(name) for name in ("d0_03cc_gy", "d0_01cc_gy", "max_gy")]
+    corrected[rising] = np.fmax.accumulate(corrected[rising])
     found: dict[str, Metric | None] = {}
     for index, name in enumerate(METRICS):
-        value = float(values[index] + noise.shift[index])
+        value = float(corrected[index])
         width = float(noise.half_width[index])
         found[name] = (
             Metric(value=value, sigma=float(noise.sigma[index]), interval_95=(value - width, value + width))

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from gatecheck.compare.dose_image import DoseImage
-from gatecheck.compare.gamma import GammaCriteria, gamma_at
+from gatecheck.compare.gamma import PASS_LIMIT, GammaCriteria, gamma_at
 from gatecheck.compare.interface.doses import RegionDoses, places_in
 from gatecheck.compare.interface.estimates import free_estimate
 from gatecheck.compare.interface.model import GammaRate
@@ -93,7 +93,7 @@ def gamma_rates(
         reference_dose = tps_at if reference == "TPS" else _linear(mc_zyx, place)
         evaluated = DoseImage(mc_zyx, doses.grid) if reference == "TPS" else tps_image
         found = gamma_at(at.points.points_xyz, reference_dose, evaluated, within, normalisation=prescription_gy)
-        return (found.gamma <= 1.0) & found.is_reached, found.is_reached
+        return (found.gamma <= PASS_LIMIT) & found.is_reached, found.is_reached
 
     used = [part if int(part.sum()) >= _LEAST_POINTS else None for part in parts]
 

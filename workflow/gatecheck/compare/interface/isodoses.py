@@ -98,7 +98,11 @@ def _percentiles(rays: Rays, batches: FloatArray, tps: Passes, level: float, bot
         return np.array([np.median(difference), np.percentile(np.abs(difference), 95) ** 2])
 
     free = without_noise(statistic, len(batches), draws=_DRAWS)
-    return free_estimate(free, 0), free_estimate(free, 1, is_square=True)
+    median, square = free_estimate(free, 0), free_estimate(free, 1, is_square=True)
+    # Half of the rays lie at least as far off as the median: less cannot be, however the extrapolation came out.
+    least = abs(median.value)
+    p95 = square.model_copy(update={"value": max(square.value, least), "high": max(square.high, least)})
+    return median, p95
 
 
 def _by_direction(normals: FloatArray, difference: FloatArray) -> tuple[DirectionAgreement, ...]:

@@ -21,5 +21,8 @@ def described(fit: DoseFit, prescription_gy: float) -> JointFit:
         shift_covariance=tuple(rows),
         widening=mean_estimate(of[:, 4]),
         residual_percent=100 * fit.residual / prescription_gy,
-        grid_error={name: abs(float(value)) for name, value in zip(PARAMETERS, fit.of_grid, strict=True)},
+        grid_error={
+            name: abs(float(value)) * (100 if name == "output" else 1)
+            for name, value in zip(PARAMETERS, fit.of_grid, strict=True)
+        },
     )

@@ -122,7 +122,9 @@ class JointFit(_Part):
     shift_covariance: tuple[tuple[float, float, float], ...] = Field(description="mm2, by noise")
     widening: Estimate = Field(description="mm by which every isodose lies further out at equal output")
     residual_percent: float = Field(description="of the prescription, root mean square beyond what noise explains")
-    grid_error: dict[str, float] = Field(description="what the fit finds when the TPS's grid is read the other way")
+    grid_error: dict[str, float] = Field(
+        description="what the fit finds when the TPS's grid is read the other way: output in per cent, the rest in mm"
+    )
 
 
 class FallOff(_Part):

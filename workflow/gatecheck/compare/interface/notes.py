@@ -71,7 +71,7 @@ def notes_on_grid(doses: RegionDoses, points: InterfacePoints, prescription_gy: 
         error = 100 / prescription_gy * float(np.abs(np.asarray(bend)[z, y, x]).max(initial=0.0)) / 24
         if error > _COARSE_ERROR:
             notes.append(
-                f"Monte Carlo voxels of {_by(spacing)} mm flatten it by up to {error:.1f} % of the prescription. "
+                f"Monte Carlo voxels of {_by(spacing)} mm flatten the dose by up to {error:.1f} % of the prescription. "
                 "Both doses are compared as these voxels see them, so that differences hold; absolute doses do not."
             )
     if max(spacing) > _LARGEST_VOXEL + 1e-6:

@@ -8,6 +8,7 @@ itself will move by about its sigma: the number is an estimate, and is not given
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,11 @@ LARGEST_FACTOR = 25.0
 SEEN = 3.0
 """Sigmas from zero at which a difference is called seen; by chance once in 370 times."""
 
+NORMAL_QUANTILE = 1.96
+"""Sigmas on either side that hold 95 % of a normal distribution."""
+
 _NOT_FAR = 1e-12
+_HUNDRED_MILLION = 1e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ def judge(
 ) -> Finding:
     """Compare a value's magnitude with a tolerance, or a value with an upper limit."""
     sigma = (measured.noise_sigma**2 + measured.common_sigma**2) ** 0.5
-    half = t_quantile(measured.degrees_of_freedom) * sigma + abs(measured.grid_error)
+    by_noise, by_calibration = t_quantile(measured.degrees_of_freedom) * measured.noise_sigma, _common_half(measured)
+    half = math.hypot(by_noise, by_calibration) + abs(measured.grid_error)
     low, high = measured.value - half, measured.value + half
     if is_limit:
         is_within, is_beyond, distance = high <= tolerance, low > tolerance, abs(measured.value - tolerance)
@@ -102,16 +108,25 @@ def _significance(measured: Measured, sigma: float) -> float:
 def _photon_factor(measured: Measured, distance: float) -> float | None:
     """Times as many photons in all as would decide; None where no number does, or none that is reasonable.
 
-    From t^2 (noise^2 / factor + common^2) = (distance - grid error)^2.
+    From t^2 noise^2 / factor + z^2 common^2 = (distance - grid error)^2.
     """
     room = distance - abs(measured.grid_error)
     if room <= 0 or measured.noise_sigma == 0:
         return None
-    allowed = (room / t_quantile(measured.degrees_of_freedom)) ** 2 - measured.common_sigma**2
+    allowed = room**2 - _common_half(measured) ** 2
     if allowed <= 0:
         return None
-    factor = measured.noise_sigma**2 / allowed
+    factor = (t_quantile(measured.degrees_of_freedom) * measured.noise_sigma) ** 2 / allowed
     return factor if factor <= LARGEST_FACTOR else None
+
+
+def _common_half(measured: Measured) -> float:
+    """Half of a 95 % interval by the calibration alone, whose sigma is known from far more than these batches."""
+    return NORMAL_QUANTILE * measured.common_sigma
+
+
+def _millions(photons: float) -> str:
+    return f"{photons / 1e6:.2g} million" if photons < _HUNDRED_MILLION else f"{photons / 1e6:.0f} million"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +146,11 @@ def _statement(measured: Measured, judged: _Judged, distance: float, factor: flo
     if judged.outcome != "undecided":
         return text + "."
     if factor is not None:
-        count = f"{more:.2g} more photons" if more is not None else f"{factor - 1:.1f} times as many photons more"
+        count = (
+            f"{_millions(more)} more photons" if more is not None else f"{factor - 1:.1f} times as many photons more"
+        )
         return f"{text}: sigma too large, about {count} needed."
-    common = measured.common_sigma * t_quantile(measured.degrees_of_freedom) + abs(measured.grid_error)
+    common = _common_half(measured) + abs(measured.grid_error)
     reason = (
         "the calibration's uncertainty and the grid's error alone keep it open"
         if common >= distance

@@ -24,7 +24,9 @@ COVERAGE = 0.95
 _INTERVAL = 0.95
 
 
-def limits_of(case: Case, roles: Roles, settings: SetupConfig, biology: BiologyConfig) -> tuple[SetupLimitConfig, ...]:
+def limits_of(
+    case: Case, roles: Roles, settings: SetupConfig, biology: BiologyConfig, prescription_gy: float | None
+) -> tuple[SetupLimitConfig, ...]:
     """Those of the configuration; those of the cord's EQD2 as physical doses at D0.03cc; the tumour's coverage.
 
     A limit of EQD2 of all courses becomes one of this course where the earlier ones are uniform; with the dose of an
@@ -38,12 +40,12 @@ def limits_of(case: Case, roles: Roles, settings: SetupConfig, biology: BiologyC
             if dose is not None:
                 text = f"EQD2 of {limit.limit_gy:g} Gy, here at D0.03cc: {limit.reference}"
                 found += [SetupLimitConfig(structure=name, limit_gy=dose, reference=text) for name in names]
-    if roles.tumour is not None and case.target_prescription_gy is not None:
+    if roles.tumour is not None and prescription_gy is not None:
         found.append(
             SetupLimitConfig(
                 structure=roles.tumour.name,
                 metric="d95_gy",
-                limit_gy=COVERAGE * case.target_prescription_gy,
+                limit_gy=COVERAGE * prescription_gy,
                 is_least=True,
                 reference=f"{100 * COVERAGE:g} % of the prescription",
             )

@@ -56,6 +56,8 @@ class RobustnessAnalysis:
         For the cord's limits.
     roles : Roles
         Of the cord and the tumour.
+    prescription_gy : float, optional
+        Of the whole course, in place of the plan's.
 
     Raises
     ------
@@ -64,12 +66,20 @@ class RobustnessAnalysis:
     """
 
     def __init__(
-        self, *, case_folder: Path, dose_folder: Path, settings: SetupConfig, biology: BiologyConfig, roles: Roles
+        self,
+        *,
+        case_folder: Path,
+        dose_folder: Path,
+        settings: SetupConfig,
+        biology: BiologyConfig,
+        roles: Roles,
+        prescription_gy: float | None = None,
     ) -> None:
         self._case_folder, self._dose_folder = case_folder, dose_folder
         self._settings, self._biology = settings, biology
         self._case: Case = read_case(case_folder)
         self._roles = roles
+        self._prescription = prescription_gy or self._case.target_prescription_gy
         self._notes = list(roles.notes)
         image = read_image(dose_folder / "mc_dose.mha")
         self._dose: DoseArray = sitk.GetArrayFromImage(image)
@@ -154,7 +164,7 @@ class RobustnessAnalysis:
 
     def _described(self, one: FollowedStructure, dose: Float32Array, noise: Float32Array) -> StructureRobustness:
         sampled = self._sampled(one, dose, noise)
-        limits = limits_of(self._case, self._roles, self._settings, self._biology)
+        limits = limits_of(self._case, self._roles, self._settings, self._biology, self._prescription)
         metrics = []
         for metric, values in zip(METRICS, sampled, strict=True):
             if np.isnan(values.nominal):
