@@ -61,17 +61,27 @@ def test_nothing_is_simulated_for_beam_data_without_leaves(linac: LinacModel, kn
 def test_density_and_offset_are_found_together(linac: LinacModel, known_leaves: list[LinacModel]) -> None:
     data = BeamData(
         leaf_transmissions=(LeafTransmission(**CONDITION, value=0.0117, sigma=0.0002),),
-        leaf_gaps=(DosimetricLeafGap(**CONDITION, value=0.86, sigma=0.05),),
+        leaf_gaps=(DosimetricLeafGap(**CONDITION, value=1.36, sigma=0.05),),
     )
     density, offset = fit_leaves(linac, data, LIBRARY)
     assert (density.name, offset.name) == (DENSITY, GAP_OFFSET)
     expected = 17.5 + math.log(0.0134 / 0.0117) / 0.18
     assert density.value == pytest.approx(expected)
     # The gap is fitted with leaves of the density just found.
-    assert offset.value == pytest.approx(0.86 - 0.95 + 0.05 * (expected - 17.5))
+    assert offset.value == pytest.approx(1.36 - 0.95 + 0.05 * (expected - 17.5))
     assert offset.slope == pytest.approx(1.0)
     assert density.uncertainty > 0.0002 / 0.0117 / 0.18
     assert len(known_leaves) == 4
+
+
+def test_an_offset_that_closed_leaves_cannot_have_is_none_or_refused(
+    linac: LinacModel, known_leaves: list[LinacModel]
+) -> None:
+    (near,) = fit_leaves(linac, BeamData(leaf_gaps=(DosimetricLeafGap(**CONDITION, value=0.86, sigma=0.05),)), LIBRARY)
+    assert near.value == 0.0
+    data = BeamData(source="clinic", leaf_gaps=(DosimetricLeafGap(**CONDITION, value=0.5, sigma=0.05),))
+    with pytest.raises(InputError, match=r"a dosimetric leaf gap of 0.5 mm needs mlc.physical_gap_offset at -0.45 mm"):
+        fit_leaves(linac, data, LIBRARY)
 
 
 def test_a_transmission_that_no_leaf_has_is_refused(linac: LinacModel, known_leaves: list[LinacModel]) -> None:
@@ -132,12 +142,12 @@ def test_the_section_is_complete_with_its_fit(
     linac: LinacModel, known_leaves: list[LinacModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaves, "check_leaves", lambda machine, library, **_: made_results(machine))
-    data = BeamData(leaf_gaps=(DosimetricLeafGap(**CONDITION, value=0.86),))
+    data = BeamData(leaf_gaps=(DosimetricLeafGap(**CONDITION, value=1.06),))
     page = rendered(leaves.commission_leaves(linac, data, LIBRARY))
     assert page.count("data:image/svg+xml;base64,") == 4
-    assert "0.86 mm" in page
+    assert "1.06 mm" in page
     assert GAP_OFFSET in page
-    assert "-0.09" in page
+    assert "0.11" in page
 
 
 def test_the_section_without_a_fit_has_no_table_of_it(linac: LinacModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from scipy.special import erf
 
 from gatecheck.compare import sampling
 from gatecheck.compare import structure_dose as module
+from gatecheck.compare.debias import in_order
 from gatecheck.compare.model import DoseMetrics
 from gatecheck.compare.noise import noisy_fields, smoothed
 from gatecheck.compare.sampling import VoxelGrid, points_of
@@ -162,3 +163,13 @@ def test_a_large_structure_is_looked_at_more_finely_where_it_is_hottest(sphere: 
     assert found.d003cc_gy.value == pytest.approx(20.0 + 20.0 * math.exp(-(radius**2) / 18.0), rel=0.003)
     assert found.max_gy.value == pytest.approx(40.0, rel=0.003)
     assert VoxelGrid.of(dose).size == (68, 68, 68)
+
+
+def test_doses_to_volumes_do_not_rise_with_volume_and_agree_by_their_variances() -> None:
+    """D0.03cc of 45 +- 1, D0.01cc of 44 +- 2 and a maximum of 47: the first two meet at 44.8."""
+    values = np.array([36.0, 43.0, np.nan, 45.0, 44.0, 47.0])
+    sigmas = np.array([0.5, 0.5, 0.5, 1.0, 2.0, 1.0])
+    volumes = np.array([285.0, 150.0, 50.0, 30.0, 10.0, 0.0])
+    found = in_order(values, sigmas, volumes)
+    assert found == pytest.approx([36.0, 43.0, np.nan, 44.8, 44.8, 47.0], nan_ok=True)
+    assert in_order(np.array([np.nan]), np.array([1.0]), np.array([0.0])) == pytest.approx([np.nan], nan_ok=True)

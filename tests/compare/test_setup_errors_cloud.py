@@ -74,7 +74,9 @@ def test_a_hot_spot_between_voxels_keeps_its_height_on_the_regions_nodes() -> No
     truth = np.exp(-((points - centre) ** 2).sum(axis=1) / (2 * deviation**2))
     still = patient_affines(np.zeros(6), ISOCENTRE).reshape(1, 1, 3, 4)
     region = region_around([points], still, grid)
-    fine = course_doses(region.refined(region.cut(dose)[..., np.newaxis]), points, to_voxels(still, region.nodes))
+    fine = course_doses(
+        region.refined(region.cut(dose)[..., np.newaxis], is_smooth=True), points, to_voxels(still, region.nodes)
+    )
     assert fine[0, :, 0] == pytest.approx(truth, rel=0.008)
     coarse = course_doses(dose[..., np.newaxis], points, to_voxels(still, grid))
     assert coarse[0, 0, 0] < 0.97 * truth[0]

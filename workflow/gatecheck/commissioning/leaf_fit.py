@@ -29,6 +29,8 @@ _OFFSET_STEP = 0.4  # mm
 # Tungsten alloys of which leaves are made have 17 to 18.5 g/cm3; beyond this, something else is wrong.
 _DENSITIES = (16.0, 19.3)
 _LARGEST_OFFSET = 2.0  # mm
+# An offset below 0, which closed leaves cannot have, is 0 where it may be by its uncertainty; otherwise it is refused.
+_SIGMAS_BELOW = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def fit_leaves(
 ) -> tuple[FittedLeafValue, ...]:
     """Fit what the beam data state: the leaves' density to a transmission, then the gap offset to a leaf gap.
 
-    Nothing is simulated when they state neither. Several values of one kind count as their mean.
+    Nothing is simulated when they state neither. Several values of one kind count as their mean. A gap offset that
+    comes out below 0 by no more than two of its sigma is 0.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ def fit_leaves(
     Raises
     ------
     InputError
-        When a stated value asks for a density or an offset that no MLC has.
+        When a stated value asks for a density or an offset that no MLC has: closed leaves cannot stand in each other.
     SimulationError
     """
 
@@ -134,7 +137,9 @@ def fit_leaves(
         _, wider = simulated("a wider gap", with_gap_offset(linac, start + _OFFSET_STEP))
         stated = stated_value(data.leaf_gaps)
         value, uncertainty, slope = one_step(start, _OFFSET_STEP, gap, wider, stated)
-        limits = (-_LARGEST_OFFSET, _LARGEST_OFFSET)
+        if -_SIGMAS_BELOW * uncertainty <= value < 0.0:
+            value = 0.0
+        limits = (0.0, _LARGEST_OFFSET)
         because = f"a dosimetric leaf gap of {stated.value:g} mm"
         _check(GAP_OFFSET, value, limits, unit="mm", because=because, source=data.source)
         fitted.append(FittedLeafValue(GAP_OFFSET, value, uncertainty, "mm", start, stated, gap, slope))

@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy.optimize
 import scipy.special
 
 from gatecheck.compare.noise import NoisyDose
@@ -41,6 +42,7 @@ PROBABILITY = 0.95
 
 _ADDED = (1.0, 3.0)  # times the variance that is there already
 _FIELDS_IN_A_REPEAT = 6
+_LEAST_SIGMA = 1e-9  # of the largest dose, so that weights are finite
 _CURVATURES = np.concatenate([[0.0], np.geomspace(0.05, 50.0, 40)])  # c, in units of the variance there
 
 
@@ -86,7 +88,33 @@ def without_noise(points: NoisyDose, quantities: Quantities) -> Estimates:
         )
         repeats.append(_corrected(repeat, quantities, inner))
     sigma = _spread(np.array(repeats), quantities(points.smooth))
-    return Estimates(shift, sigma, sigma * width_in_sigma(number))
+    return Estimates(shift, sigma, sigma * width_in_sigma(degrees_of_freedom(number)))
+
+
+def degrees_of_freedom(fields: int) -> int:
+    """Of a standard deviation that is the spread of as many repeats as there are fields of noise."""
+    return max(fields - 1, 1)
+
+
+def in_order(values: FloatArray, sigmas: FloatArray, volumes: FloatArray) -> FloatArray:
+    """Least doses to volumes, each corrected by itself, made not to rise with volume.
+
+    Where two are the wrong way round both become their mean, weighted by one over their variance: isotonic regression
+    (Ayer et al., Ann. Math. Stat. 26 (1955) 641). What is not a number stays so.
+
+    Parameters
+    ----------
+    values, sigmas, volumes : ndarray of shape (n,)
+        Doses and their standard deviations; a maximum is the dose to a volume of 0.
+    """
+    ordered = values.copy()
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) > 1:
+        by_volume = known[np.argsort(volumes[known], kind="stable")]
+        floor = _LEAST_SIGMA * max(float(np.abs(values[known]).max()), 1.0)
+        weights = np.maximum(sigmas[by_volume], floor) ** -2
+        ordered[by_volume] = scipy.optimize.isotonic_regression(values[by_volume], weights=weights, increasing=False).x
+    return ordered
 
 
 def curve_without_noise(points: NoisyDose, volumes: Quantities) -> Estimates:
@@ -95,12 +123,16 @@ def curve_without_noise(points: NoisyDose, volumes: Quantities) -> Estimates:
     noisy = np.array([volumes(points.smooth + factor * noise) for noise in points.noise])
     middle = volumes(points.smooth)
     sigma = _spread(noisy, middle)
-    return Estimates(middle - noisy.mean(axis=0), sigma, sigma * width_in_sigma(len(points.noise)))
+    width = width_in_sigma(degrees_of_freedom(len(points.noise)))
+    return Estimates(middle - noisy.mean(axis=0), sigma, sigma * width)
 
 
-def width_in_sigma(fields: int) -> float:
-    """Half of the 95 % interval, in standard deviations known from some fields of noise (Student's t)."""
-    return float(scipy.special.stdtrit(fields, 0.5 + PROBABILITY / 2))
+def width_in_sigma(freedom: int) -> float:
+    """Half of the 95 % interval, in standard deviations known with some degrees of freedom (Student's t).
+
+    Fields of noise have a mean of 0: the root of their mean square has as many as there are fields.
+    """
+    return float(scipy.special.stdtrit(freedom, 0.5 + PROBABILITY / 2))
 
 
 def _spread(repeats: FloatArray, middle: FloatArray) -> FloatArray:

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from gatecheck.compare.debias import Estimates, curve_without_noise, joined, width_in_sigma, without_noise
+from gatecheck.compare.debias import Estimates, curve_without_noise, in_order, joined, width_in_sigma, without_noise
 from gatecheck.compare.dvh import (
     METRICS,
     SMALL_VOLUMES,
-    WHOLE_METRICS,
     DoseDistribution,
     distribution,
     hot_metrics,
@@ -83,7 +82,7 @@ class StructureDose:
         """All metrics; without what noise adds, and with their intervals, where the dose has noise."""
         values = np.concatenate([whole_metrics(self.whole), hot_metrics(self.hot)])
         if self.whole_noise is None or self.hot_noise is None or self.mean_sigma is None:
-            return _metrics(values, None)
+            return _metrics(values, None, self.whole.volume)
         small = tuple(volume / self.hot.volume for volume in SMALL_VOLUMES.values())
         if self.hot_noise is self.whole_noise:
             parts = [without_noise(self.whole_noise, lambda doses: _doses_to(doses, (*_FRACTIONS, *small)))]
@@ -98,7 +97,7 @@ class StructureDose:
             np.array([self.mean_sigma]),
             np.array([self.mean_sigma * width_in_sigma(len(self.whole_noise.noise))]),
         )
-        return _metrics(values, joined([mean, *parts]))
+        return _metrics(values, joined([mean, *parts]), self.whole.volume)
 
     def curve(self, dose_axis: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         """Fraction of volume that receives at least each dose, and its standard deviation."""
@@ -171,12 +170,15 @@ def _receiving(doses: npt.NDArray[np.floating], dose_axis: FloatArray) -> FloatA
     return 1.0 - np.searchsorted(np.sort(doses), dose_axis, side="left") / len(doses)
 
 
-def _metrics(values: FloatArray, noise: Estimates | None) -> DoseMetrics:
+def _volumes(volume: float) -> FloatArray:
+    """What the metrics but the mean are least doses to, mm3, in their order."""
+    return np.array([*(fraction * volume for fraction in _FRACTIONS), *SMALL_VOLUMES.values(), 0.0])
+
+
+def _metrics(values: FloatArray, noise: Estimates | None, volume: float) -> DoseMetrics:
     if noise is not None:
         values = values + noise.shift
-        # Each is corrected by itself; the least dose to less cannot be lower for all that.
-        hot = slice(len(WHOLE_METRICS), None)
-        values[hot] = np.fmax.accumulate(values[hot])
+        values[1:] = in_order(values[1:], noise.sigma[1:], _volumes(volume))
     found: dict[str, Metric | None] = {}
     for index, name in enumerate(METRICS):
         value = float(values[index])

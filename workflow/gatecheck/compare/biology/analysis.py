@@ -25,7 +25,7 @@ from gatecheck.compare.biology.hottest import hottest_volume_values
 from gatecheck.compare.biology.limits import judge
 from gatecheck.compare.biology.model import Biology, EffectiveMetrics, StructureBiology
 from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, without
-from gatecheck.compare.debias import Estimates, without_noise
+from gatecheck.compare.debias import Estimates, in_order, without_noise
 from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.model import Metric
 from gatecheck.compare.noise import NoisyFields
@@ -254,9 +254,7 @@ def _metrics_of(points: PlacedPoints, values: FloatArray, is_known: npt.NDArray[
 
 def _with_noise(values: FloatArray, noise: Estimates) -> EffectiveMetrics:
     corrected = values + noise.shift
-    # Each is corrected by itself; the least dose to less cannot be lower for all that.
-    rising = [METRICS.index(name) for name in ("d0_03cc_gy", "d0_01cc_gy", "max_gy")]
-    corrected[rising] = np.fmax.accumulate(corrected[rising])
+    corrected[1:] = in_order(corrected[1:], noise.sigma[1:], np.array([0.0, *_VOLUMES_ML]))
     found: dict[str, Metric | None] = {}
     for index, name in enumerate(METRICS):
         value = float(corrected[index])

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from gatecheck.compare.debias import without_noise
+from gatecheck.compare.debias import degrees_of_freedom, without_noise
 from gatecheck.compare.dose_image import DoseImage
 from gatecheck.compare.dvh import distribution
 from gatecheck.compare.interface.doses import (
@@ -170,7 +170,7 @@ def _maximum(given: InterfaceInput, hot: StructurePoints, doses: _CordDoses, not
         is_of_whole_cord=False,
         mc_gy=mc,
         mc_as_computed_gy=as_computed,
-        degrees_of_freedom=len(noise.noise),
+        degrees_of_freedom=degrees_of_freedom(len(noise.noise)),
         tps_gy=tps,
         difference_gy=None if tps is None else _moved(mc, -tps),
         grid_error_gy=None if tps is None or other is None else abs(other - tps),

@@ -49,18 +49,24 @@ class Region:
         """The region of a dose, a copy."""
         return np.ascontiguousarray(dose_zyx[self.part], dtype=np.float32)
 
-    def refined(self, fields_zyxf: Float32Array) -> Float32Array:
-        """Fields on the region's voxels, shape (nz, ny, nx, n), smoothed and put on its nodes by cubic splines.
+    def refined(self, fields_zyxf: Float32Array, *, is_smooth: bool) -> Float32Array:
+        """Fields on the region's voxels, shape (nz, ny, nx, n), put on its nodes by cubic splines.
 
         A spline keeps a hot spot's height that linear interpolation cuts off, but it lets twice as much of the noise
-        through; the parabolas of `smoothed` take that away, and leave curvatures as they are.
+        through. The parabolas of `smoothed` take that away and leave curvatures as they are; where the dose bends
+        within few voxels they lower D95 by up to 2 %.
+
+        Parameters
+        ----------
+        is_smooth : bool
+            Whether to smooth them first.
         """
         along = [
             np.linspace(0.0, voxels - 1.0, nodes, dtype=np.float32)
             for voxels, nodes in zip(self.grid.size[::-1], self.nodes.size[::-1], strict=True)
         ]
         x, y, z = self.grid.spacing
-        splines = SplineFields.of(smoothed(fields_zyxf, (z, y, x)))
+        splines = SplineFields.of(smoothed(fields_zyxf, (z, y, x)) if is_smooth else fields_zyxf)
         found = np.empty((*self.nodes.size[::-1], fields_zyxf.shape[3]), dtype=np.float32)
         for slab, level in enumerate(along[0]):
             place = np.stack([one.ravel() for one in np.meshgrid(level, along[1], along[2], indexing="ij")])

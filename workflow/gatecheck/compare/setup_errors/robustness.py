@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ COURSES_WITH_NOISE = 60
 
 _AT_ONCE = 20  # courses whose doses are held at a time
 _HIGH_IS_BAD = {"d0_03cc_gy": True, "d95_gy": False, "mean_gy": True}
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """The dose, shape (nz, ny, nx, 1), and fields of its noise, (nz, ny, nx, n), on fine nodes, Gy."""
+
+    dose: Float32Array
+    noise: Float32Array
 
 
 class RobustnessAnalysis:
@@ -141,9 +150,12 @@ class RobustnessAnalysis:
                     f"{self._halves.batches} batches found, expected at least 2 for a standard deviation. "
                     "Run merge again."
                 )
-            dose = self._region.refined(self._region.cut(self._dose)[..., np.newaxis])
-            noise = self._region.refined(self._halves.noise())
-            structures = tuple(self._described(one, dose, noise) for one in self._followed)
+            dose, noise = self._region.cut(self._dose)[..., np.newaxis], self._halves.noise()
+            sharp, smooth = (
+                _Nodes(*(self._region.refined(fields, is_smooth=is_smooth) for fields in (dose, noise)))
+                for is_smooth in (False, True)
+            )
+            structures = tuple(self._described(one, sharp, smooth) for one in self._followed)
         result = SetupRobustness(
             made_from={
                 "case": sha256_of_file(self._case_folder / "case.json"),
@@ -162,8 +174,8 @@ class RobustnessAnalysis:
         logger.info("%d courses of %d structures", result.courses, len(structures))
         return result
 
-    def _described(self, one: FollowedStructure, dose: Float32Array, noise: Float32Array) -> StructureRobustness:
-        sampled = self._sampled(one, dose, noise)
+    def _described(self, one: FollowedStructure, sharp: _Nodes, smooth: _Nodes) -> StructureRobustness:
+        sampled = self._sampled(one, sharp, smooth)
         limits = limits_of(self._case, self._roles, self._settings, self._biology, self._prescription)
         metrics = []
         for metric, values in zip(METRICS, sampled, strict=True):
@@ -184,17 +196,24 @@ class RobustnessAnalysis:
             )
         return StructureRobustness(name=one.name, volume_ml=one.volume_ml, metrics=tuple(metrics))
 
-    def _sampled(self, one: FollowedStructure, dose: Float32Array, noise: Float32Array) -> list[SampledMetric]:
-        nominal, nominal_halves = _with_halves(one, dose, noise, self._nominal_map)
+    def _sampled(self, one: FollowedStructure, sharp: _Nodes, smooth: _Nodes) -> list[SampledMetric]:
+        """Courses in the smoothed dose, which spreads them less by its noise; where they lie, by the dose as it is.
+
+        What smoothing changes is taken from the patient where it was planned, with each field of noise as without, so
+        that the noise of that change is part of every course's.
+        """
+        nominal, nominal_halves = _with_halves(one, sharp, self._nominal_map)
+        nominal_smooth, halves_smooth = _with_halves(one, smooth, self._nominal_map)
+        change, change_of_halves = nominal - nominal_smooth, nominal_halves - halves_smooth
         courses, halves = [], []
         for first in range(0, len(self._maps), _AT_ONCE):
             maps = self._maps[first : first + _AT_ONCE]
             if first < COURSES_WITH_NOISE:
-                values, both = _with_halves(one, dose, noise, maps)
-                halves.append(both)
+                values, both = _with_halves(one, smooth, maps)
+                halves.append(both + change_of_halves)
             else:
-                values = _metrics(course_doses(dose, one.points_xyz, maps)[..., 0], one.volumes)
-            courses.append(values)
+                values = _metrics(course_doses(smooth.dose, one.points_xyz, maps)[..., 0], one.volumes)
+            courses.append(values + change)
         all_courses, all_halves = np.concatenate(courses), np.concatenate(halves, axis=1)
         return [
             SampledMetric(float(nominal[0, n]), nominal_halves[:, 0, :, n], all_courses[:, n], all_halves[..., n])
@@ -238,12 +257,10 @@ def _metrics(doses: Float32Array, volumes: FloatArray) -> FloatArray:
     return np.array([metrics_of(values.astype(np.float64), volumes) for values in doses])
 
 
-def _with_halves(
-    one: FollowedStructure, dose: Float32Array, noise: Float32Array, maps: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _with_halves(one: FollowedStructure, nodes: _Nodes, maps: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Metrics of n courses, shape (n, metrics); with each field of noise added and taken, (2, n, fields, metrics)."""
-    doses = course_doses(dose, one.points_xyz, maps)
-    fields = course_doses(noise, one.points_xyz, maps)
+    doses = course_doses(nodes.dose, one.points_xyz, maps)
+    fields = course_doses(nodes.noise, one.points_xyz, maps)
     both = [
         np.stack(
             [_metrics(doses[..., 0] + sign * fields[..., k], one.volumes) for k in range(fields.shape[-1])], axis=1
