@@ -278,3 +278,21 @@ def test_a_tps_dose_that_was_changed_after_ingest_is_refused(made: Any, dose_ima
     write_image(one.folder / "case" / "tps_dose.mha", dose_image(lambda x, y, z: 22.0 + 0 * x))
     with pytest.raises(ResultError, match=r"tps_dose\.mha: its SHA-256"):
         one.compare()
+
+
+def test_a_tps_dose_in_a_part_of_a_structure_is_compared_with_the_same_part(made: Any, dose_image: Any) -> None:
+    """A sphere of 8 mm of which the TPS grid has the half at x < 0, in a dose that rises by 0.1 Gy/mm along x.
+
+    The mean place of half a ball is 3/8 of its radius from its flat side. The hotter half is said to be so.
+    """
+    whole = dose_image(lambda x, y, z: 20.0 + 0.1 * x + 0 * (y + z))
+    half = whole[:15, :, :]
+    comparison = made(tps=half).compare()
+    target = comparison.structures[0]
+    assert target.tps is not None
+    assert target.mc is not None
+    assert target.tps.mean_gy.value == pytest.approx(20.0 - 0.1 * 3 / 8 * 8.0, abs=0.02)
+    assert target.mc.mean_gy.value == pytest.approx(target.tps.mean_gy.value, abs=4 * target.mc.mean_gy.sigma)
+    assert target.covered_fraction == pytest.approx(1.0)
+    assert " % of the volume lies outside of the TPS dose grid; the values of both doses" in target.note
+    assert "more than within it" in target.note

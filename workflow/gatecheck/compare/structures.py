@@ -15,10 +15,10 @@ from gatecheck.case.storage import read_case, read_mask
 from gatecheck.compare.dvh import SMALL_VOLUMES
 from gatecheck.compare.model import Comparison, DoseMetrics, DvhCurve, StructureComparison
 from gatecheck.compare.noise import NoisyFields
-from gatecheck.compare.sampling import points_of
+from gatecheck.compare.sampling import StructurePoints, VoxelGrid, place, points_of
 from gatecheck.compare.structure_dose import Dose, StructureDose, structure_dose
 from gatecheck.errors import ResultError
-from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, write_image, write_json
+from gatecheck.files import array_zyx, image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json
 from gatecheck.patient.model import PatientModel
 
 logger = logging.getLogger(__name__)
@@ -38,23 +38,18 @@ _NOT_COVERED = 0.001
 class _Sampled:
     """One structure with its doses; of an empty one `volume` is 0, of one outside of a dose grid that dose None.
 
-    `volume` is in mm3.
+    `volume` is in mm3. `mc_covered` and `tps_covered` are the parts of it within either dose grid. Where the TPS has a
+    dose in a part of the structure alone, both doses are of that part, so that they can be compared.
+    `hottest_beyond` is the Monte Carlo's highest dose in the rest, Gy, smoothed against its noise.
     """
 
     structure: Structure
     volume: float
     mc: StructureDose | None = None
     tps: StructureDose | None = None
-
-    @property
-    def mc_covered(self) -> float:
-        """Part of the volume within the Monte Carlo dose grid."""
-        return 0.0 if self.mc is None else self.mc.covered_fraction
-
-    @property
-    def tps_covered(self) -> float:
-        """Part of the volume within the TPS dose grid."""
-        return 0.0 if self.tps is None else self.tps.covered_fraction
+    mc_covered: float = 0.0
+    tps_covered: float = 0.0
+    hottest_beyond: float | None = None
 
 
 def compare_structures(
@@ -163,14 +158,46 @@ def _sample(case_folder: Path, structure: Structure, mc: Dose, tps: Dose | None,
         return _Sampled(structure, 0.0)
     mask = read_mask(case_folder, structure)
     points = points_of(mask, largest_step=largest_step)
-    if points.total_volume == 0:
+    volume = points.total_volume
+    if volume == 0:
         return _Sampled(structure, 0.0)
+    mc_covered, beyond = place(points, mc.grid).covered_fraction, None
+    tps_covered = 0.0 if tps is None else place(points, tps.grid).covered_fraction
+    if tps is not None and 0.0 < tps_covered < 1.0 - _NOT_COVERED:
+        beyond = _hottest(points_of(_part(mask, tps.grid, is_within=False), largest_step=largest_step), mc)
+        mask = _part(mask, tps.grid, is_within=True)
+        points = points_of(mask, largest_step=largest_step)
     return _Sampled(
         structure,
-        points.total_volume,
+        volume,
         structure_dose(mask, points, mc, largest_step=largest_step),
         None if tps is None else structure_dose(mask, points, tps, largest_step=largest_step),
+        mc_covered=mc_covered,
+        tps_covered=tps_covered,
+        hottest_beyond=beyond,
     )
+
+
+def _part(mask: sitk.Image, grid: VoxelGrid, *, is_within: bool) -> sitk.Image:
+    """A mask without its voxels whose centre lies outside of a dose grid's voxels, or without those inside."""
+    values = np.array(array_zyx(mask), dtype=np.float32)
+    own = VoxelGrid.of(mask)
+    within = []
+    for axis in (2, 1, 0):
+        centres = own.origin[axis] + own.spacing[axis] * np.arange(own.size[axis])
+        index = (centres - grid.origin[axis]) / grid.spacing[axis]
+        within.append((index >= -0.5) & (index <= grid.size[axis] - 0.5))
+    inside = within[0][:, None, None] & within[1][None, :, None] & within[2][None, None, :]
+    values[~inside if is_within else inside] = 0.0
+    return image_from_zyx(values, origin=own.origin, spacing=own.spacing)
+
+
+def _hottest(points: StructurePoints, dose: Dose) -> float | None:
+    placed = place(points, dose.grid)
+    if not placed.volumes.size:
+        return None
+    fields = dose.values if dose.noisy is None else dose.noisy.smooth_dose()
+    return float(fields.at(placed.place_zyx)[0].max())
 
 
 def _dose_axis(sampled: list[_Sampled]) -> FloatArray:
@@ -212,15 +239,20 @@ def _note(one: _Sampled, *, has_tps: bool) -> str:
             notes.append(f"Wholly outside of the {name} dose grid.")
             continue
         if covered < 1 - _NOT_COVERED:
+            whose = "the values of both doses are" if name == "TPS" else "its values are"
             notes.append(
-                f"{100 * (1 - covered):.1f} % of the volume lies outside of the {name} dose grid; its values are of "
-                "the rest alone."
+                f"{100 * (1 - covered):.1f} % of the volume lies outside of the {name} dose grid; {whose} of the rest "
+                "alone."
             )
         notes += [
             f"Less than {small / 1000:g} ml lie in the {name} dose grid: no dose to that volume."
             for small in SMALL_VOLUMES.values()
             if covered * one.volume < small
         ]
+    if one.hottest_beyond is not None and one.mc is not None and one.hottest_beyond > one.mc.whole.doses[-1]:
+        notes.append(
+            f"Outside of the TPS dose grid the Monte Carlo reaches {one.hottest_beyond:.1f} Gy, more than within it."
+        )
     return " ".join(notes)
 
 
@@ -233,7 +265,7 @@ def _warnings(sampled: list[_Sampled], *, has_tps: bool) -> list[str]:
     partly = [one.structure.name for one in filled if has_tps and one.tps_covered < 1 - _NOT_COVERED]
     if partly:
         warnings.append(
-            f"Not wholly within the TPS dose grid, their TPS values are of the part inside: {', '.join(partly)}."
+            f"Not wholly within the TPS dose grid, values of both doses are of the part inside: {', '.join(partly)}."
         )
     return warnings
 
