@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from course_case import FRAME, axis, steep, tumour_mask, write_course_case
+from course_case import FRAME, axis, cord_mask, steep, tumour_mask, write_course_case
 
 from gatecheck.case.storage import read_case
 from gatecheck.compare import sampling
 from gatecheck.compare.biology.analysis import BIOLOGY_FILE, BiologyAnalysis
 from gatecheck.compare.biology.effective_dose import equivalent_dose
 from gatecheck.compare.biology.model import Biology, JudgedLimit, StructureBiology
-from gatecheck.compare.biology.structures import NORMAL_CORD, roles_of
+from gatecheck.compare.biology.structures import NORMAL_CORD, configured_roles
+from gatecheck.config import ComparisonConfig
 from gatecheck.config_biology import AlphaBetaConfig, BiologyConfig, EarlierCourseConfig, EffectiveLimitConfig
+from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import InputError, UnsupportedPlanError
 from gatecheck.files import array_zyx, read_image, read_json
 
@@ -34,7 +36,7 @@ def _analysed(folder: Path, field: Any = steep, settings: BiologyConfig | None =
     analysis = BiologyAnalysis(
         **case.folders,
         settings=settings or BiologyConfig(),
-        roles=roles_of(read_case(folder / "case").structures),
+        roles=configured_roles(read_case(folder / "case").structures, SetupConfig(), ComparisonConfig()),
     )
     return analysis.finish(folder / "compare", case.noise())
 
@@ -65,6 +67,28 @@ def test_a_flat_dose_has_its_equivalent_in_every_metric_and_map(tmp_path: Path) 
     assert _map(tmp_path, "bed")[middle, middle, middle] == pytest.approx(97.5, abs=1e-3)
     assert not (tmp_path / "compare" / "eqd2_all_courses.mha").exists()
     assert read_json(tmp_path / "compare" / BIOLOGY_FILE, Biology) == result
+
+
+def test_a_cord_by_another_name_has_the_alpha_beta_and_the_limits_of_the_cord(tmp_path: Path) -> None:
+    """39 Gy in 13 is 48.75 Gy at the cord's alpha/beta of 2 Gy; 46.8 Gy at the 3 Gy of all else."""
+    structures = (("Myelon", "ORGAN", cord_mask()), ("GTV", "GTV", tumour_mask()))
+    result = _analysed(tmp_path, lambda x, y, z: 39.0 + 0 * (x + y + z), structures=structures)
+    for name in ("Myelon", NORMAL_CORD):
+        assert _structure(result, name).alpha_beta == 2.0
+    middle = len(axis()) // 2
+    assert _map(tmp_path, "eqd2")[middle + 8, middle, middle] == pytest.approx(48.75, abs=1e-3)
+    assert [(one.structure, one.limit_gy, one.verdict) for one in result.limits] == [
+        ("Myelon", 54.0, "pass"),
+        ("Myelon", 70.0, "pass"),
+        ("Myelon", 67.75, "pass"),
+    ]
+    assert result.warnings == ()
+
+
+def test_a_cord_without_a_limit_and_a_tumour_that_is_not_found_are_said(tmp_path: Path) -> None:
+    result = _analysed(tmp_path, settings=BiologyConfig(limits=()), structures=(("Cord", "ORGAN", cord_mask()),))
+    assert result.warnings[0].startswith("Cord: no limit of EQD2")
+    assert "nothing is said of a tumour" in result.warnings[1]
 
 
 def test_the_structure_listed_first_has_the_voxels_that_both_hold(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
-from gatecheck.compare.biology.structures import is_named, roles_of, without
+from gatecheck.compare.biology.structures import configured_roles, is_named, roles_of, without
+from gatecheck.config import ComparisonConfig
+from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx
 
@@ -47,6 +49,17 @@ def test_what_is_missing_or_ambiguous_is_said() -> None:
     twice = roles_of([_structure("Cord"), _structure("SpinalCord")])
     assert twice.cord is None
     assert "2 structures called" in twice.notes[0]
+
+
+@pytest.mark.parametrize("name", ["Myelon", "Rückenmark", "Medulla spinalis"])
+def test_a_cord_by_another_name_is_the_one_that_the_interface_finds(name: str) -> None:
+    structures = [_structure(name), _structure("Myelon_PRV"), _structure("T1", "GTV")]
+    found = configured_roles(structures, SetupConfig(), ComparisonConfig())
+    assert found.cord is not None
+    assert (found.cord.name, found.notes) == (name, ())
+    named = configured_roles(structures, SetupConfig(cord="Myelon_PRV"), ComparisonConfig())
+    assert named.cord is not None
+    assert named.cord.name == "Myelon_PRV"
 
 
 @pytest.mark.parametrize("first", [(2, 2, 2), (-1, 0, 3), (3, 3, 3), (9, 9, 9)])

@@ -46,7 +46,11 @@ class SetupConfig(_Section):
     )
     systematic_rotation: ThreeDeviations = Field((0.71, 0.71, 0.71), description="degrees, the same all course")
     random_rotation: ThreeDeviations = Field((0.71, 0.71, 0.71), description="degrees, new in each fraction")
-    cord: str | None = Field(None, description="name of the cord; empty: a structure called spinal cord or cord")
+    cord: str | None = Field(
+        None,
+        description="name of the cord; empty: comparison.cord_structure, else a structure called "
+        "spinal cord or cord, else the one that the interface takes for it",
+    )
     tumour: str | None = Field(None, description="name of the tumour; empty: the only GTV, else the only CTV or PTV")
     structures: tuple[str, ...] = Field((), description="more structures to be followed")
     limits: tuple[SetupLimitConfig, ...] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from gatecheck.compare.biology.effective_dose import (
 )
 from gatecheck.compare.biology.hottest import hottest_volume_values
 from gatecheck.compare.biology.limits import judge
-from gatecheck.compare.biology.model import Biology, EffectiveMetrics, StructureBiology
+from gatecheck.compare.biology.model import Biology, EffectiveMetrics, JudgedLimit, StructureBiology
 from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, without
 from gatecheck.compare.debias import Estimates, in_order, without_noise
 from gatecheck.compare.interpolation import SplineFields
@@ -82,6 +83,8 @@ class BiologyAnalysis:
 
     def __init__(self, *, case_folder: Path, dose_folder: Path, settings: BiologyConfig, roles: Roles) -> None:
         self._case_folder, self._dose_folder, self._settings = case_folder, dose_folder, settings
+        self._roles = roles
+        self._cord = None if roles.cord is None else roles.cord.name
         self._case: Case = read_case(case_folder)
         self._image = read_image(dose_folder / "mc_dose.mha")
         self._dose: DoseArray = sitk.GetArrayFromImage(self._image)
@@ -103,7 +106,7 @@ class BiologyAnalysis:
         if points.total_volume == 0:
             return None
         placed = place(points, grid)
-        found = alpha_beta_of(structure.name, structure.interpreted_type, self._settings)
+        found = alpha_beta_of(structure.name, structure.interpreted_type, self._settings, cord=self._cord)
         here = np.zeros(_places(placed).shape[1])
         here += earlier_equivalent(self._earlier, lambda dose: _linear(dose, _places(placed)), found.value)
         return _Studied(name, found, points.total_volume / 1000, placed, here, np.isfinite(here))
@@ -127,6 +130,7 @@ class BiologyAnalysis:
         self._write_maps(out_folder)
         values = SplineFields.of(self._dose[..., np.newaxis])
         structures = tuple(self._described(studied, values, noisy) for studied in self._studied)
+        limits = judge(structures, self._settings.limits, cord=self._cord)
         result = Biology(
             made_from={
                 "case": sha256_of_file(self._case_folder / "case.json"),
@@ -137,8 +141,8 @@ class BiologyAnalysis:
             earlier_courses=tuple(course.described for course in self._earlier),
             alpha_beta_rule=RULE,
             structures=structures,
-            limits=judge(structures, self._settings.limits),
-            warnings=tuple(self._warnings()),
+            limits=limits,
+            warnings=tuple(self._warnings(limits)),
         )
         write_json(out_folder / BIOLOGY_FILE, result)
         logger.info("EQD2 of %d structures", len(structures))
@@ -191,17 +195,24 @@ class BiologyAnalysis:
             note=_note(studied.points.covered_fraction, known),
         )
 
-    def _warnings(self) -> list[str]:
-        return [
+    def _warnings(self, limits: Sequence[JudgedLimit]) -> list[str]:
+        warnings = [
             f"{course.uniform_dose_gy:g} Gy in {course.fractions} fractions are taken as given everywhere."
             for course in (one.described for one in self._earlier)
             if course.uniform_dose_gy is not None
         ]
+        if self._cord is not None and not any(one.structure in (self._cord, NORMAL_CORD) for one in limits):
+            warnings.append(f"{self._cord}: no limit of EQD2 (biology.limits) was judged for the cord.")
+        return [*warnings, *self._roles.notes]
 
     def _write_maps(self, out_folder: Path) -> None:
         fractions = self._case.fractions
         ratio = alpha_beta_map(
-            self._case.structures, lambda one: read_mask(self._case_folder, one), self._settings, self._image
+            self._case.structures,
+            lambda one: read_mask(self._case_folder, one),
+            self._settings,
+            self._image,
+            cord=self._cord,
         )
         dose = self._dose.astype(np.float64)
         sigma = np.asarray(array_zyx(read_image(self._dose_folder / "mc_sigma.mha")), dtype=np.float64)

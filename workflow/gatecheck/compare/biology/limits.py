@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gatecheck.compare.biology.model import EffectiveMetrics, JudgedLimit, StructureBiology, Verdict
-from gatecheck.compare.biology.structures import NORMAL_CORD, is_named
+from gatecheck.compare.biology.structures import NORMAL_CORD, is_meant, is_named
 from gatecheck.compare.model import Metric
 from gatecheck.config_biology import EffectiveLimitConfig
 
@@ -16,18 +16,25 @@ _WHOLE = 0.999
 _SAME_ALPHA_BETA = 1e-6
 
 
-def judge(structures: Iterable[StructureBiology], limits: Iterable[EffectiveLimitConfig]) -> tuple[JudgedLimit, ...]:
+def judge(
+    structures: Iterable[StructureBiology], limits: Iterable[EffectiveLimitConfig], *, cord: str | None = None
+) -> tuple[JudgedLimit, ...]:
     """Every limit at every structure that it names, in the order of the limits.
 
     A limit of the cord is a limit of all of it; the cord without the tumour is judged only where a limit names it
     (`normal cord`).
+
+    Parameters
+    ----------
+    cord : str, optional
+        Name of the structure that is the cord, whatever it is called.
     """
     found = tuple(structures)
     return tuple(
         _judged(structure, limit)
         for limit in limits
         for structure in found
-        if is_named(structure.name, limit.structures)
+        if is_meant(structure.name, limit.structures, cord=cord)
     )
 
 
@@ -84,7 +91,9 @@ def _is_partly_unknown(structure: StructureBiology, limit: EffectiveLimitConfig)
 
 
 def limits_of_cord(limits: Iterable[EffectiveLimitConfig], cord: str) -> tuple[EffectiveLimitConfig, ...]:
-    """The limits that name the cord, or the cord without the tumour."""
+    """The limits that name the cord, whatever it is called, or the cord without the tumour."""
     return tuple(
-        limit for limit in limits if is_named(cord, limit.structures) or is_named(NORMAL_CORD, limit.structures)
+        limit
+        for limit in limits
+        if is_meant(cord, limit.structures, cord=cord) or is_named(NORMAL_CORD, limit.structures)
     )

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
+from gatecheck.compare.interface.structures import find_structures
 from gatecheck.config import ComparisonConfig
 from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import ResultError
@@ -19,6 +20,8 @@ NORMAL_CORD = "normal cord"
 """What the cord without the tumour is called."""
 
 CORD_NAMES = ("SpinalCord", "Cord")
+"""Names of the cord; whatever structure has its role counts as called by the first of them too."""
+
 TARGET_TYPES = ("GTV", "CTV", "PTV")
 NOT_TISSUE = ("EXTERNAL", "SUPPORT", "FIXATION")
 """Interpreted types of structures that have no biology of their own."""
@@ -45,7 +48,22 @@ def is_named(structure: str, names: Iterable[str]) -> bool:
     return plain(structure) in {plain(name) for name in names}
 
 
-def roles_of(structures: Sequence[Structure], *, cord: str | None = None, tumour: str | None = None) -> Roles:
+def is_meant(structure: str, names: Iterable[str], *, cord: str | None) -> bool:
+    """`is_named`, where the structure called `cord`, which has the role of the cord, is a SpinalCord too.
+
+    Without this a cord called Myelon or Medulla spinalis would have neither the cord's alpha/beta nor its limits.
+    """
+    known = tuple(names)
+    return is_named(structure, known) or (structure == cord and is_named(CORD_NAMES[0], known))
+
+
+def roles_of(
+    structures: Sequence[Structure],
+    *,
+    cord: str | None = None,
+    tumour: str | None = None,
+    other_cord: Structure | None = None,
+) -> Roles:
     """Find cord and tumour.
 
     Parameters
@@ -53,16 +71,22 @@ def roles_of(structures: Sequence[Structure], *, cord: str | None = None, tumour
     cord, tumour : str, optional
         Names to look for; without one, the cord is the structure called as in `CORD_NAMES`, the tumour the only GTV,
         else the only CTV, else the only PTV.
+    other_cord : Structure, optional
+        The cord where these names find none.
     """
     filled = [structure for structure in structures if structure.mask is not None]
     notes: list[str] = []
     found_cord = _by_name(filled, (cord,) if cord else CORD_NAMES, "cord", notes)
+    if found_cord is None and other_cord is not None:
+        found_cord, notes = other_cord, []
     found_tumour = _by_name(filled, (tumour,), "tumour", notes) if tumour else _only_target(filled, notes)
     return Roles(found_cord, found_tumour, tuple(notes))
 
 
 def configured_roles(structures: Sequence[Structure], setup: SetupConfig, comparison: ComparisonConfig) -> Roles:
     """`roles_of` with the names that the configuration gives: its section `setup` before `comparison`.
+
+    A cord that neither names, and that is not called as in `CORD_NAMES`, is the one that the interface finds.
 
     Raises
     ------
@@ -73,7 +97,12 @@ def configured_roles(structures: Sequence[Structure], setup: SetupConfig, compar
         if name is not None:
             by_name(structures, name, key=key)
     only = comparison.tumour_structures[0] if len(comparison.tumour_structures) == 1 else None
-    return roles_of(structures, cord=setup.cord or comparison.cord_structure, tumour=setup.tumour or only)
+    return roles_of(
+        structures,
+        cord=setup.cord or comparison.cord_structure,
+        tumour=setup.tumour or only,
+        other_cord=None if setup.cord else find_structures(structures, comparison).cord,
+    )
 
 
 def _by_name(filled: list[Structure], names: Sequence[str], role: str, notes: list[str]) -> Structure | None:
