@@ -37,6 +37,7 @@ def _analysed(folder: Path, field: Any = steep, settings: BiologyConfig | None =
         **case.folders,
         settings=settings or BiologyConfig(),
         roles=configured_roles(read_case(folder / "case").structures, SetupConfig(), ComparisonConfig()),
+        calibration_relative_sigma=0.0,
     )
     return analysis.finish(folder / "compare", case.noise())
 
@@ -273,10 +274,11 @@ def _judged(folder: Path, limit: float, **values: Any) -> JudgedLimit:
 def test_a_limit_is_passed_failed_or_undecided_with_the_photons_that_decide(tmp_path: Path) -> None:
     value = _judged(tmp_path / "a", 60.0).value
     assert value is not None
-    assert value.sigma is not None
-    assert _judged(tmp_path / "b", value.value + 2.1 * value.sigma).verdict == "pass"
-    assert _judged(tmp_path / "c", value.value - 2.1 * value.sigma).verdict == "fail"
-    near = _judged(tmp_path / "d", value.value + 0.98 * value.sigma)
+    assert value.interval_95 is not None
+    half = (value.interval_95[1] - value.interval_95[0]) / 2
+    assert _judged(tmp_path / "b", value.value + 1.05 * half).verdict == "pass"
+    assert _judged(tmp_path / "c", value.value - 1.05 * half).verdict == "fail"
+    near = _judged(tmp_path / "d", value.value + 0.5 * half)
     assert near.verdict == "undecided"
     assert near.photons_factor == pytest.approx(4.0)
 

@@ -294,10 +294,17 @@ def _make_biology(folder: Path, made_of: MadeOf) -> None:
         Biology(
             made_from=made_of.hashes("case", "mc_dose", "mc_sigma"),
             fractions=made_of.fractions,
+            calibration_relative_sigma=0.002,
             earlier_courses=(earlier,) if made_of.earlier_course else (),
             alpha_beta_rule=RULE,
             structures=structures,
-            limits=judge(structures, BiologyConfig().limits),
+            limits=judge(
+                structures,
+                BiologyConfig().limits,
+                fractions=made_of.fractions,
+                calibration_relative_sigma=0.002,
+                cord=made_of.cord,
+            ),
             warnings=("30 Gy in 10 fractions are taken as given everywhere.",) if made_of.earlier_course else (),
         ),
     )

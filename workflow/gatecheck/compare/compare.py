@@ -57,7 +57,12 @@ def compare(layout: CaseLayout, config: Config) -> Comparison:
     noise = NoiseCollector(sitk.GetArrayViewFromImage(image), batches=merged.batches, spacing_zyx=(z, y, x))
     folders: dict[str, Path] = {"case_folder": layout.case, "dose_folder": layout.dose}
     interface = InterfaceAnalysis(**folders, patient_folder=layout.patient, settings=config.comparison)
-    biology = BiologyAnalysis(**folders, settings=config.biology, roles=roles)
+    biology = BiologyAnalysis(
+        **folders,
+        settings=config.biology,
+        roles=roles,
+        calibration_relative_sigma=merged.calibration_relative_sigma,
+    )
     setup = RobustnessAnalysis(
         **folders,
         settings=config.setup,

@@ -72,6 +72,8 @@ class BiologyAnalysis:
     settings : BiologyConfig
     roles : Roles
         Of the cord and the tumour: where there are both, the cord without the tumour is one structure more.
+    calibration_relative_sigma : float
+        Standard deviation (k = 1) of the dose's calibration, in parts of the dose; for the limits.
 
     Raises
     ------
@@ -81,9 +83,17 @@ class BiologyAnalysis:
         When a file is missing or damaged.
     """
 
-    def __init__(self, *, case_folder: Path, dose_folder: Path, settings: BiologyConfig, roles: Roles) -> None:
+    def __init__(
+        self,
+        *,
+        case_folder: Path,
+        dose_folder: Path,
+        settings: BiologyConfig,
+        roles: Roles,
+        calibration_relative_sigma: float,
+    ) -> None:
         self._case_folder, self._dose_folder, self._settings = case_folder, dose_folder, settings
-        self._roles = roles
+        self._roles, self._calibration_relative_sigma = roles, calibration_relative_sigma
         self._cord = None if roles.cord is None else roles.cord.name
         self._case: Case = read_case(case_folder)
         self._image = read_image(dose_folder / "mc_dose.mha")
@@ -130,7 +140,13 @@ class BiologyAnalysis:
         self._write_maps(out_folder)
         values = SplineFields.of(self._dose[..., np.newaxis])
         structures = tuple(self._described(studied, values, noisy) for studied in self._studied)
-        limits = judge(structures, self._settings.limits, cord=self._cord)
+        limits = judge(
+            structures,
+            self._settings.limits,
+            fractions=self._case.fractions,
+            calibration_relative_sigma=self._calibration_relative_sigma,
+            cord=self._cord,
+        )
         result = Biology(
             made_from={
                 "case": sha256_of_file(self._case_folder / "case.json"),
@@ -138,6 +154,7 @@ class BiologyAnalysis:
                 "mc_sigma": sha256_of_file(self._dose_folder / "mc_sigma.mha"),
             },
             fractions=self._case.fractions,
+            calibration_relative_sigma=self._calibration_relative_sigma,
             earlier_courses=tuple(course.described for course in self._earlier),
             alpha_beta_rule=RULE,
             structures=structures,

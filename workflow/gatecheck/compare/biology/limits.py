@@ -1,23 +1,31 @@
-"""Limits of EQD2, each judged with the noise of the value that it is held against."""
+"""Limits of EQD2, each judged with the noise and the calibration of the value that it is held against."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from gatecheck.compare.biology.effective_dose import dose_of_equivalent
 from gatecheck.compare.biology.model import EffectiveMetrics, JudgedLimit, StructureBiology, Verdict
 from gatecheck.compare.biology.structures import NORMAL_CORD, is_meant, is_named
 from gatecheck.compare.model import Metric
 from gatecheck.config_biology import EffectiveLimitConfig
 
-DECIDES = 1.96
-"""Standard deviations between value and limit from which on a verdict is given: 95 %, two-sided."""
+NORMAL_95 = 1.96
+"""Standard deviations of a 95 % interval, two-sided, of what is normally distributed."""
 
 _WHOLE = 0.999
 _SAME_ALPHA_BETA = 1e-6
 
 
 def judge(
-    structures: Iterable[StructureBiology], limits: Iterable[EffectiveLimitConfig], *, cord: str | None = None
+    structures: Iterable[StructureBiology],
+    limits: Iterable[EffectiveLimitConfig],
+    *,
+    fractions: int,
+    calibration_relative_sigma: float,
+    cord: str | None = None,
 ) -> tuple[JudgedLimit, ...]:
     """Every limit at every structure that it names, in the order of the limits.
 
@@ -26,32 +34,68 @@ def judge(
 
     Parameters
     ----------
+    fractions : int
+        Of this course.
+    calibration_relative_sigma : float
+        Standard deviation (k = 1) of the dose's calibration, in parts of the dose.
     cord : str, optional
         Name of the structure that is the cord, whatever it is called.
     """
     found = tuple(structures)
     return tuple(
-        _judged(structure, limit)
+        _judged(structure, limit, fractions, calibration_relative_sigma)
         for limit in limits
         for structure in found
         if is_meant(structure.name, limit.structures, cord=cord)
     )
 
 
-def verdict_of(value: Metric, limit: float) -> tuple[Verdict, float | None]:
-    """Whether a value keeps below a limit, and how many times as many photons would decide it."""
-    distance = limit - value.value
-    reach = DECIDES * (value.sigma or 0.0)
-    if abs(distance) > reach or reach == 0:
+@dataclass(frozen=True, slots=True)
+class HalfWidth:
+    """Half of a value's 95 % interval, Gy: by noise, and by the calibration, which more photons do not narrow."""
+
+    noise: float
+    calibration: float
+
+    @property
+    def total(self) -> float:
+        """Of both."""
+        return math.hypot(self.noise, self.calibration)
+
+
+def half_width_of(value: Metric, alpha_beta: float, *, fractions: int, calibration_relative_sigma: float) -> HalfWidth:
+    """Of an EQD2, by its own interval and by the calibration.
+
+    A dose that is by a part e too large gives an EQD2 too large by (2 d + alpha/beta) / (d + alpha/beta) e, for a dose
+    d per fraction. Here d is that which gives the whole EQD2 in this course: of all courses, the earlier ones' part
+    is taken to depend on this calibration too, which can only widen the interval.
+    """
+    if value.interval_95 is not None:
+        noise = (value.interval_95[1] - value.interval_95[0]) / 2
+    else:
+        noise = NORMAL_95 * (value.sigma or 0.0)
+    equivalent = max(value.value, 0.0)
+    dose = dose_of_equivalent(equivalent, fractions, alpha_beta) / fractions
+    elasticity = (2 * dose + alpha_beta) / (dose + alpha_beta)
+    return HalfWidth(noise, NORMAL_95 * calibration_relative_sigma * elasticity * equivalent)
+
+
+def verdict_of(value: float, half_width: HalfWidth, limit: float) -> tuple[Verdict, float | None]:
+    """Whether a value keeps below a limit, and how many times as many photons would decide it if it stays."""
+    distance = limit - value
+    if abs(distance) > half_width.total or half_width.total == 0:
         return ("pass" if distance >= 0 else "fail"), None
-    return "undecided", (reach / distance) ** 2 if distance else None
+    left = distance**2 - half_width.calibration**2
+    return "undecided", half_width.noise**2 / left if left > 0 else None
 
 
-def _judged(structure: StructureBiology, limit: EffectiveLimitConfig) -> JudgedLimit:
+def _judged(
+    structure: StructureBiology, limit: EffectiveLimitConfig, fractions: int, calibration_relative_sigma: float
+) -> JudgedLimit:
     metrics = structure.this_course if limit.courses == "this_course" else structure.all_courses
     value: Metric | None = None if metrics is None else _metric(metrics, limit)
     verdict: Verdict = "undecided"
-    factor, note = None, ""
+    factor, half_width, note = None, None, ""
     if abs(structure.alpha_beta - limit.alpha_beta) > _SAME_ALPHA_BETA:
         note = (
             f"Stated with an alpha/beta of {limit.alpha_beta:g} Gy; this structure's EQD2 is with "
@@ -60,7 +104,10 @@ def _judged(structure: StructureBiology, limit: EffectiveLimitConfig) -> JudgedL
     elif value is None:
         note = "No value: outside of the doses, or smaller than the volume asked for."
     else:
-        verdict, factor = verdict_of(value, limit.limit_gy)
+        half_width = half_width_of(
+            value, limit.alpha_beta, fractions=fractions, calibration_relative_sigma=calibration_relative_sigma
+        )
+        verdict, factor = verdict_of(value.value, half_width, limit.limit_gy)
         if verdict != "fail" and _is_partly_unknown(structure, limit):
             # What is not known could exceed; more photons do not help.
             verdict, factor, note = "undecided", None, "Part of the structure lies outside of the doses."
@@ -72,6 +119,7 @@ def _judged(structure: StructureBiology, limit: EffectiveLimitConfig) -> JudgedL
         alpha_beta=limit.alpha_beta,
         reference=limit.reference,
         value=value,
+        half_width=None if half_width is None else half_width.total,
         verdict=verdict,
         photons_factor=factor,
         note=note,

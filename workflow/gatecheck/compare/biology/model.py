@@ -48,7 +48,11 @@ Verdict = Literal["pass", "fail", "undecided"]
 
 
 class JudgedLimit(_Part):
-    """One limit at one structure. `undecided`: the 95 % interval holds the limit, or part of what counts is unknown."""
+    """One limit at one structure.
+
+    The value's interval is that of the noise alone; a limit is decided where it lies further from the value than
+    `half_width`, in which the calibration is too. `undecided` otherwise, or where part of what counts is unknown.
+    """
 
     structure: str
     metric: EffectiveMetric
@@ -57,6 +61,9 @@ class JudgedLimit(_Part):
     alpha_beta: float
     reference: str
     value: Metric | None
+    half_width: float | None = Field(
+        None, description="of the 95 % interval by noise (Student's t) and calibration, in quadrature, Gy"
+    )
     verdict: Verdict
     photons_factor: float | None = Field(
         description="how many times as many photons would decide, if the value stays; None where more do not help"
@@ -83,6 +90,9 @@ class Biology(HandedOn):
 
     made_from: dict[str, str]
     fractions: int
+    calibration_relative_sigma: float = Field(
+        description="k = 1, common to all doses: part of no metric's sigma or interval, but of the limits' half_width"
+    )
     earlier_courses: tuple[EarlierCourse, ...]
     alpha_beta_rule: str
     structures: tuple[StructureBiology, ...]
