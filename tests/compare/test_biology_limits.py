@@ -71,3 +71,27 @@ def test_the_calibration_is_not_narrowed_by_photons() -> None:
     assert undecided.photons_factor == pytest.approx(9 / (4 - calibration**2))
     hopeless = _judged(51.0, half=3.0, calibration=0.01)
     assert (hopeless.verdict, hopeless.photons_factor) == ("undecided", None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit_gy", "verdict"),
+    [
+        ("mean_gy", 45.0, "undecided"),
+        ("mean_gy", 39.7, "fail"),
+        ("mean_gy", 39.9, "undecided"),
+        ("mean_gy", 60.0, "undecided"),
+        ("max_gy", 45.0, "fail"),
+        ("max_gy", 60.0, "undecided"),
+    ],
+)
+def test_a_mean_fails_on_a_part_only_if_the_rest_without_dose_would(metric: str, limit_gy: float, verdict: str) -> None:
+    """50 Gy with an interval of 0.3 Gy in four fifths: a mean of 39.76 Gy and more in the whole."""
+    judged = _judged(limit_gy, metric=metric, covered_fraction=0.8)
+    assert judged.verdict == verdict
+    assert judged.photons_factor is None
+    assert bool(judged.note) == (verdict == "undecided")
+
+
+def test_what_neither_this_nor_an_earlier_dose_covers_counts_as_unknown() -> None:
+    assert _judged(31.0, covered_fraction=0.8, earlier_covered_fraction=0.8).verdict == "fail"
+    assert _judged(32.0, covered_fraction=0.8, earlier_covered_fraction=0.8).verdict == "undecided"

@@ -108,8 +108,9 @@ def _judged(
             value, limit.alpha_beta, fractions=fractions, calibration_relative_sigma=calibration_relative_sigma
         )
         verdict, factor = verdict_of(value.value, half_width, limit.limit_gy)
-        if verdict != "fail" and _is_partly_unknown(structure, limit):
-            # What is not known could exceed; more photons do not help.
+        known = _known_fraction(structure, limit)
+        if known < _WHOLE and not _fails_by_what_is_known(value.value - half_width.total, known, limit):
+            # What is not known could exceed, or lower the mean; more photons do not help.
             verdict, factor, note = "undecided", None, "Part of the structure lies outside of the doses."
     return JudgedLimit(
         structure=structure.name,
@@ -131,11 +132,22 @@ def _metric(metrics: EffectiveMetrics, limit: EffectiveLimitConfig) -> Metric | 
     return value
 
 
-def _is_partly_unknown(structure: StructureBiology, limit: EffectiveLimitConfig) -> bool:
-    known = structure.covered_fraction
+def _known_fraction(structure: StructureBiology, limit: EffectiveLimitConfig) -> float:
+    """Part of the structure's volume in which all doses that count are known."""
     if limit.courses == "all_courses" and structure.earlier_covered_fraction is not None:
-        known = min(known, structure.earlier_covered_fraction)
-    return known < _WHOLE
+        return structure.covered_fraction * structure.earlier_covered_fraction
+    return structure.covered_fraction
+
+
+def _fails_by_what_is_known(lower: float, known: float, limit: EffectiveLimitConfig) -> bool:
+    """Whether a limit is broken whatever the dose in the rest: a mean's is at least that of no dose there.
+
+    Parameters
+    ----------
+    lower : float
+        End of the interval of the value in the part that is known, Gy.
+    """
+    return (known * lower if limit.metric == "mean_gy" else lower) > limit.limit_gy
 
 
 def limits_of_cord(limits: Iterable[EffectiveLimitConfig], cord: str) -> tuple[EffectiveLimitConfig, ...]:
