@@ -16,7 +16,7 @@ from gatecheck.compare.setup_errors.dose_limits import interval_of
 from gatecheck.compare.setup_errors.model import MetricRobustness, SetupRobustness
 from gatecheck.compare.setup_errors.robustness import SETUP_FILE, analyse_setup
 from gatecheck.compare.setup_errors.spread import PERCENTILES, SampledMetric, spread_of
-from gatecheck.config_biology import BiologyConfig, EarlierCourseConfig
+from gatecheck.config_biology import BiologyConfig, EarlierCourseConfig, EffectiveLimitConfig
 from gatecheck.config_setup import SetupConfig, SetupLimitConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import read_json
@@ -152,17 +152,26 @@ def test_limits_of_the_cord_and_the_coverage_have_a_probability(tmp_path: Path) 
 
 def test_an_earlier_uniform_course_lowers_the_limits_of_all_courses(tmp_path: Path) -> None:
     case = write_course_case(tmp_path, steep)
+    of_mean = EffectiveLimitConfig(
+        structures=("SpinalCord",), metric="mean_gy", limit_gy=20.0, alpha_beta=2.0, reference="site"
+    )
     result = analyse_setup(
         **case.folders,
         out_folder=tmp_path / "compare",
         settings=SetupConfig(**QUICK),
-        biology=BiologyConfig(earlier_courses=(EarlierCourseConfig(uniform_dose=30.0, fractions=10),)),
+        biology=BiologyConfig(
+            earlier_courses=(EarlierCourseConfig(uniform_dose=30.0, fractions=10),),
+            limits=(*BiologyConfig().limits, of_mean),
+        ),
         roles=roles_of(read_case(tmp_path / "case").structures),
         leave_one_out=case.left_out(),
     )
     limits = _metric(result, "normal cord", "d0_03cc_gy").exceedances
     # 70 - 37.5 = 32.5 Gy of EQD2 left.
     assert limits[1].limit_gy == pytest.approx(30.12, abs=0.01)
+    assert len(limits) == 3
+    assert [note for note in result.notes if "mean_gy" in note] == list(result.notes)
+    assert len(result.notes) == 1
 
 
 def test_several_isocentres_and_missing_structures_are_said(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class RobustnessAnalysis:
         prescription_gy: float | None = None,
     ) -> None:
         self._case_folder, self._dose_folder = case_folder, dose_folder
-        self._settings, self._biology = settings, biology
+        self._settings = settings
         self._case: Case = read_case(case_folder)
         self._roles = roles
         self._prescription = prescription_gy or self._case.target_prescription_gy
@@ -109,6 +109,8 @@ class RobustnessAnalysis:
                 grid=grid,
                 notes=self._notes,
             )
+        self._limits = limits_of(self._case, roles, settings, biology, self._prescription)
+        self._notes += self._limits.notes if self._followed else ()
         self._halves = Halves()
         if self._isocentre is None or not self._followed:
             self._region: Region | None = None
@@ -176,7 +178,6 @@ class RobustnessAnalysis:
 
     def _described(self, one: FollowedStructure, sharp: _Nodes, smooth: _Nodes) -> StructureRobustness:
         sampled = self._sampled(one, sharp, smooth)
-        limits = limits_of(self._case, self._roles, self._settings, self._biology, self._prescription)
         metrics = []
         for metric, values in zip(METRICS, sampled, strict=True):
             if np.isnan(values.nominal):
@@ -190,7 +191,7 @@ class RobustnessAnalysis:
                     spread=spread.deviation,
                     spread_of_noise=spread.noise_deviation,
                     is_noise_dominated=spread.is_noise_dominated,
-                    exceedances=exceedances(limits, one.name, metric, spread.courses),
+                    exceedances=exceedances(self._limits.limits, one.name, metric, spread.courses),
                     worst=self._worst(spread.courses, values.courses, high_is_bad=_HIGH_IS_BAD[metric]),
                 )
             )
