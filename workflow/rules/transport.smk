@@ -4,6 +4,8 @@
 rule calibrate:
     input:
         rules.deliver.output,
+        # not read, but a misspelt structure must not be found out after the calibration
+        checked=ancient(COMPARISON_CHECKED),
         depends_on=inputs_of("calibration"),
     output:
         f"{FOLDER}/transport/calibration.json",
@@ -29,7 +31,7 @@ checkpoint plan_chunks:
         patient=rules.voxelise.output,
         # not read, but the calibration may refuse the machine or the data before an hour is spent
         calibration=ancient(rules.calibrate.output),
-        # nor this, for the same reason: a misspelt structure must not be found out at the end
+        # nor this, for the same reason
         checked=ancient(COMPARISON_CHECKED),
         depends_on=inputs_of("transport"),
     output:
