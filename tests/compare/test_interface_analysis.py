@@ -6,7 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from course_case import CourseCase, axis, cord_mask, dose_image_of, steep, tumour_mask, write_course_case
+from course_case import (
+    CORD_HALF_LENGTH,
+    CORD_RADIUS,
+    TUMOUR_RADIUS,
+    CourseCase,
+    axis,
+    cord_mask,
+    dose_image_of,
+    steep,
+    tumour_mask,
+    write_course_case,
+)
 
 from gatecheck.case.model import Case
 from gatecheck.case.storage import read_case
@@ -166,6 +177,17 @@ def test_each_of_two_tumours_is_compared(tmp_path: Path) -> None:
     assert [one.tumour for one in result.tumours] == ["A", "B"]
     assert [one.surface_map for one in result.tumours] == ["surface_map_0.csv", "surface_map_1.csv"]
     assert any("2 tumours" in note for note in result.notes)
+
+
+def test_the_normal_cord_of_each_tumour_has_none_of_the_other(tmp_path: Path) -> None:
+    other = tumour_mask()
+    x, y, z = other.GetOrigin()
+    other.SetOrigin((x, y, z + 16.0))
+    structures = (("SpinalCord", "ORGAN", cord_mask()), ("A", "GTV", tumour_mask()), ("B", "GTV", other))
+    case = write_course_case(tmp_path, steep, relative_noise=0.01, structures=structures)
+    cords = [one.cord_maximum for one in _analysed(case, ComparisonConfig(gamma=())).tumours]
+    left_ml = np.pi * (CORD_RADIUS**2 * 2 * CORD_HALF_LENGTH - 2 * 4 / 3 * TUMOUR_RADIUS**3) / 1000
+    assert [cord is not None and cord.cord_volume_ml for cord in cords] == pytest.approx([left_ml] * 2, rel=0.01)
 
 
 def test_no_prescription_is_said_and_one_can_be_given(tmp_path: Path) -> None:

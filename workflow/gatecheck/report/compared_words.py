@@ -16,7 +16,7 @@ QUESTIONS = {
     "output": "dose in the tumour's core",
     "position": "shift of the dose",
     "spread": "place and width of the fall-off",
-    "cord maximum": "hottest 0.03 ml of cord outside of the tumour",
+    "cord maximum": "hottest 0.03 ml of cord outside of all tumours",
 }
 
 _METRICS = {
@@ -27,7 +27,7 @@ _METRICS = {
     "d0_01cc_gy": "D0.01 cc",
 }
 _FACING = {"+x": "left", "-x": "right", "+y": "posterior", "-y": "anterior", "+z": "head", "-z": "feet"}
-_REGIONS = {"tumour": "tumour", "cord": "cord, without the tumour", "all": "all that lies there"}
+_REGIONS = {"tumour": "tumour", "cord": "cord, without tumours", "all": "all that lies there"}
 _COURSES = {"this_course": "this course", "all_courses": "all courses"}
 
 

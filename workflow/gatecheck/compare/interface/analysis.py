@@ -170,7 +170,13 @@ class InterfaceAnalysis:
         )
 
     def _compared(self, number: int, tumour: Structure, given: InterfaceInput, out_folder: Path) -> InterfaceComparison:
-        of_tumour = dataclasses.replace(given, tumour_name=tumour.name, tumour_mask=self._masks[tumour.number])
+        others = (one for one in self._tumours if one.number != tumour.number)
+        of_tumour = dataclasses.replace(
+            given,
+            tumour_name=tumour.name,
+            tumour_mask=self._masks[tumour.number],
+            other_tumour_masks=tuple(self._masks[one.number] for one in others),
+        )
         result = compare_interface(of_tumour, self._settings)
         if result.surface_map is None:
             return result.comparison

@@ -2,13 +2,14 @@
 
 The points, the spline and the removal of what noise adds are those of the dose-volume histograms (`compare.sampling`,
 `compare.interpolation`, `compare.debias`), so that both tables say the same of the same cord. What differs is that the
-tumour is taken out of the cord, and that the TPS dose is averaged over the Monte Carlo's voxels first.
+tumours are taken out of the cord, and that the TPS dose is averaged over the Monte Carlo's voxels first.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ from gatecheck.compare.interface.doses import (
     read_otherwise,
     window_round,
 )
-from gatecheck.compare.interface.geometry import Surface
+from gatecheck.compare.interface.geometry import Surface, is_outside
 from gatecheck.compare.interface.model import CordMaximum, Estimate
 from gatecheck.compare.interface.preparation import InterfaceInput
 from gatecheck.compare.interpolation import SplineFields
@@ -60,8 +61,8 @@ class _CordDoses:
     tps_otherwise: DoseImage | None
 
 
-def compare_cord_maximum(given: InterfaceInput, tumour: Surface, notes: list[str]) -> CordMaximum | None:
-    """Least dose to the hottest 0.03 ml of the cord without the tumour; None, and a note why, where it is not known.
+def compare_cord_maximum(given: InterfaceInput, tumours: Sequence[Surface], notes: list[str]) -> CordMaximum | None:
+    """Least dose to the hottest 0.03 ml of the cord without tumours; None, and a note why, where it is not known.
 
     It is of the cord within the Monte Carlo's grid. When the TPS dose shows a hotter place of the cord beyond that
     grid, the maximum is refused.
@@ -69,12 +70,12 @@ def compare_cord_maximum(given: InterfaceInput, tumour: Surface, notes: list[str
     if given.cord_mask is None:
         return None
     step = min(given.mc.grid.spacing) / 2
-    cord = _without(points_of(given.cord_mask, largest_step=step), tumour)
+    cord = _without(points_of(given.cord_mask, largest_step=step), tumours)
     doses = _doses_along(given, cord, notes) if len(cord.volumes) else None
     if doses is None:
         notes.append("No normal cord within the Monte Carlo dose grid, so its maximum is not assessed.")
         return None
-    hot = _hot_part(given.cord_mask, cord, doses, tumour, step)
+    hot = _hot_part(given.cord_mask, cord, doses, tumours, step)
     placed = place(hot, doses.grid)
     covered = place(cord, given.mc.grid).covered_fraction
     if float(placed.volumes.sum()) <= HOT_VOLUME:
@@ -88,9 +89,9 @@ def compare_cord_maximum(given: InterfaceInput, tumour: Surface, notes: list[str
     return found.model_copy(update={"cord_volume_ml": volume, "is_of_whole_cord": is_whole})
 
 
-def _without(points: StructurePoints, tumour: Surface) -> StructurePoints:
-    """Points outside of the tumour."""
-    outside = tumour.signed_distance(points.points_xyz.astype(np.float64)) > 0
+def _without(points: StructurePoints, tumours: Sequence[Surface]) -> StructurePoints:
+    """Points outside of all tumours."""
+    outside = is_outside(points.points_xyz.astype(np.float64), tumours)
     return dataclasses.replace(points, points_xyz=points.points_xyz[outside], volumes=points.volumes[outside])
 
 
@@ -134,7 +135,7 @@ def _with_tps(tps: DoseImage, doses: _CordDoses, points: FloatArray, notes: list
 
 
 def _hot_part(
-    mask: sitk.Image, cord: StructurePoints, doses: _CordDoses, tumour: Surface, step: float
+    mask: sitk.Image, cord: StructurePoints, doses: _CordDoses, tumours: Sequence[Surface], step: float
 ) -> StructurePoints:
     """The cord, or the hottest part of a long one in finer points; by the smoothed dose, which noise chooses less."""
     if cord.total_volume <= HOT_PART:
@@ -144,7 +145,7 @@ def _hot_part(
     number = int(np.searchsorted(np.cumsum(placed.volumes[order], dtype=np.float64), HOT_PART)) + 1
     index_xyz = placed.place_zyx[::-1, order[:number]].T.astype(np.float64)
     hottest = index_xyz * np.array(doses.grid.spacing) + np.array(doses.grid.origin)
-    return _without(points_of(part_round(mask, hottest, part=cord.whole), largest_step=step), tumour)
+    return _without(points_of(part_round(mask, hottest, part=cord.whole), largest_step=step), tumours)
 
 
 def _maximum(given: InterfaceInput, hot: StructurePoints, doses: _CordDoses, notes: list[str]) -> CordMaximum:

@@ -9,6 +9,7 @@ between them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +116,14 @@ def fractions_around(mask: sitk.Image, window: VoxelGrid | None = None, *, name:
         source = tuple(slice(a - f, b - f) for a, b, f in zip(low, high, first, strict=True))
         values[to] = inside[source].clip(0.0, 1.0)
     return Fractions(values, window)
+
+
+def is_outside(points_xyz: FloatArray, tumours: Sequence[Surface]) -> npt.NDArray[np.bool_]:
+    """Whether points (n, 3) lie outside of every tumour."""
+    outside = np.ones(len(points_xyz), dtype=np.bool_)
+    for tumour in tumours:
+        outside[outside] = tumour.signed_distance(points_xyz[outside]) > 0
+    return outside
 
 
 def surface_of(fractions: Fractions, *, is_closed: bool = True) -> Surface | None:

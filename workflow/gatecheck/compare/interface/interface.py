@@ -36,6 +36,7 @@ from gatecheck.compare.interface.preparation import (
     check,
     cord_round,
     doses_round,
+    other_tumours,
 )
 from gatecheck.compare.interface.profiles import Rays, rays_from
 from gatecheck.compare.interface.regions import (
@@ -85,12 +86,13 @@ def compare_interface(given: InterfaceInput, settings: ComparisonConfig) -> Inte
     if doses is None:
         return _refused(given, settings, notes, tumour)
     cord = cord_round(given, tumour, notes)
-    points = fill(tumour, cord, reach=POINTS_REACH)
+    others = other_tumours(given)
+    points = fill(tumour, cord, reach=POINTS_REACH, others=others)
     relation = relation_of(tumour, cord, points)
     within = is_within(doses.grid, points.points_xyz)
     points = points.select(within)
     notes += notes_on_grid(doses, points, given.prescription_gy)
-    hottest = compare_cord_maximum(given, tumour, notes)
+    hottest = compare_cord_maximum(given, (tumour, *others), notes)
     return _compared(given, settings, _Prepared(tumour, doses, points, relation, hottest, tuple(notes)))
 
 

@@ -48,7 +48,7 @@ class ShellComparison(_Part):
     name: str
     nearest: float = Field(description="mm from the tumour's surface, negative inside")
     furthest: float
-    region: Literal["tumour", "cord", "all"] = Field(description="cord: without the tumour; all: whatever lies there")
+    region: Literal["tumour", "cord", "all"] = Field(description="cord: without any tumour; all: whatever lies there")
     volume_ml: float
     mc_mean_gy: Estimate | None = Field(description="None where nothing lies there, or no dose")
     tps_mean_gy: float | None
@@ -139,10 +139,10 @@ class FallOff(_Part):
 
 
 class CordMaximum(_Part):
-    """Least dose to the hottest part of the cord outside of the tumour, Gy."""
+    """Least dose to the hottest part of the cord outside of all tumours, Gy."""
 
     volume_ml: float = Field(description="of the hottest part: 0.03")
-    cord_volume_ml: float = Field(description="of the cord without this tumour, within the Monte Carlo's grid")
+    cord_volume_ml: float = Field(description="of the cord without tumours, within the Monte Carlo's grid")
     is_of_whole_cord: bool = Field(
         description="false: some of the cord lies beyond the Monte Carlo's grid, where the TPS does not show it colder"
     )

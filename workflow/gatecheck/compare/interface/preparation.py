@@ -49,6 +49,8 @@ class InterfaceInput:
         Inside fractions on the CT's voxels, cropped to the structure.
     cord_name, cord_mask : as those of the tumour, or None
         On the voxels of the same CT.
+    other_tumour_masks : tuple of images, as those of the tumour
+        Of tumours that are compared by themselves: no part of them is normal cord.
     mc : DoseImage
         Monte Carlo dose of the whole course, Gy.
     batches_zyx : ndarray of shape (n, nz, ny, nx)
@@ -75,6 +77,7 @@ class InterfaceInput:
     calibration_relative_sigma: float = 0.0
     photons: float | None = None
     fine_region: VoxelGrid | None = None
+    other_tumour_masks: tuple[sitk.Image, ...] = ()
 
 
 def check(given: InterfaceInput) -> None:
@@ -154,6 +157,18 @@ def _with_tps(tps: DoseImage, doses: RegionDoses, tumour: Surface, notes: list[s
 
 def _grown(tumour: Surface, margin: float) -> FloatArray:
     return tumour.points_xyz + margin * tumour.normals_xyz
+
+
+def other_tumours(given: InterfaceInput) -> tuple[Surface, ...]:
+    """The surfaces of the tumours that are compared by themselves; those without volume have none.
+
+    Raises
+    ------
+    ResultError
+        When a mask is damaged.
+    """
+    found = (surface_of(fractions_around(mask, name="another tumour")) for mask in given.other_tumour_masks)
+    return tuple(surface for surface in found if surface is not None)
 
 
 def cord_round(given: InterfaceInput, tumour: Surface, notes: list[str]) -> Surface | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.compare.interface.geometry import Surface
+from gatecheck.compare.interface.geometry import Surface, is_outside
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -34,7 +35,7 @@ class InterfacePoints:
     normals_xyz : ndarray of shape (n, 3)
         The direction in which that distance grows, by the nearest point of the surface.
     in_cord : ndarray of shape (n,), bool
-        In the cord and outside of the tumour.
+        In the cord and outside of every tumour.
     volume : float
         mm3 of each.
     """
@@ -73,8 +74,8 @@ class Shell:
         return f"{side} {low:g}-{high:g} mm"
 
 
-def fill(tumour: Surface, cord: Surface | None, *, reach: float) -> InterfacePoints:
-    """Fill the tumour, and what lies within `reach` mm of it, with points.
+def fill(tumour: Surface, cord: Surface | None, *, reach: float, others: Sequence[Surface] = ()) -> InterfacePoints:
+    """Fill the tumour, and what lies within `reach` mm of it, with points; what lies in others is not normal cord.
 
     One point lies at a random place of each cell of a lattice, the same in every run, so that no plane of the lattice
     falls together with a face of voxels.
@@ -96,7 +97,8 @@ def fill(tumour: Surface, cord: Surface | None, *, reach: float) -> InterfacePoi
     along = np.sign(distance)[:, None] * towards / np.maximum(length, 1e-9)
     normals = np.where(length > 2 * tumour.step, along, tumour.normals_xyz[nearest])
     in_cord = np.zeros(len(points), dtype=np.bool_) if cord is None else cord.signed_distance(points) < 0
-    return InterfacePoints(points, distance, normals, in_cord & (distance > 0), step**3)
+    in_cord &= (distance > 0) & is_outside(points, others)
+    return InterfacePoints(points, distance, normals, in_cord, step**3)
 
 
 def shells_of(points: InterfacePoints, *, has_cord: bool) -> tuple[Shell, ...]:
