@@ -32,8 +32,9 @@ def _introduction(table: FaultTable) -> str:
         "The TPS dose is that of the plan as it was meant, what is simulated has the fault. "
         "A cell of a question gives the outcome against its tolerance and its most significant finding: value, and "
         "significance in sigma (noise and calibration together, the grid's error taken off). A question sees a fault "
-        "from 3 sigma on; it tells the fault, in bold, unless the fault-free case shows the same finding and the two "
-        "differ by less than 3 sigma of their noise. "
+        "from 3 sigma on, whatever the number of batches (the report's own mark asks for more where they are few); it "
+        "tells the fault, in bold, unless the fault-free case shows the same finding and the two differ by less than "
+        "3 sigma of their noise. "
         f"Calibration: {100 * table.calibration_relative_sigma:.2g} % (k = 1).{data}"
     )
 

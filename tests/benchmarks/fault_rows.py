@@ -44,7 +44,7 @@ class FindingRow(_Part):
 
     @property
     def is_significant(self) -> bool:
-        """Whether it is 3 sigma or more from zero."""
+        """Whether it is 3 sigma or more from zero, whatever the number of batches; a verdict's mark asks for more."""
         return self.significance is not None and abs(self.significance) >= SEEN
 
 
@@ -148,7 +148,7 @@ def question_row(question: Question, tumours: Sequence[InterfaceComparison]) -> 
     return QuestionRow(
         question=question,
         outcome=min(outcomes, key=_WORST_FIRST.index),
-        is_seen=any(verdict.is_seen for _, verdict in asked),
+        is_seen=any(one.is_significant for one in findings),
         findings=tuple(sorted(findings, key=lambda one: -abs(one.significance or 0.0))),
     )
 

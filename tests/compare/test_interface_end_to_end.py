@@ -1,7 +1,7 @@
 """The comparison at a small tumour's surface from masks and doses to verdicts: which fault is seen by which question.
 
 12 batches, 0.6 % noise at the maximum, voxels of 2 mm, a TPS grid of 1.5 mm; the seed is fixed. A question sees a
-fault at 3 sigma with the grid's error taken off.
+fault as rarely by chance as 3 sigma, with the grid's error taken off.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from gatecheck.compare.interface.statistics import t_quantile
+from gatecheck.compare.interface.statistics import t_quantile, t_quantile_as_rare_as
 from gatecheck.compare.interface.verdicts import Measured, judge, verdict
 
 
@@ -49,3 +50,27 @@ def test_a_calibration_known_from_many_histories_is_not_widened_by_few_batches()
     finding = judge(Measured("Dose", "%", 0.0, 0.0, 3, common_sigma=0.5), 2.0, "source", photons=1e6)
     assert (finding.low, finding.high) == pytest.approx((-0.98, 0.98))
     assert finding.outcome == "pass"
+
+
+def test_few_batches_see_no_sooner_by_chance_than_known_sigmas_do() -> None:
+    """Noise alone of four batches: 9.2 of its own sigma are passed as rarely as 3 known ones, once in 370 times."""
+    assert t_quantile_as_rare_as(3.0, 3) == pytest.approx(9.22, abs=0.01)
+    drawn = np.random.default_rng(8).normal(size=(20_000, 4))
+    sigma = drawn.std(axis=1, ddof=1) / 2
+    seen = [
+        judge(Measured("Dose", "%", float(value), float(own), 3), 2.0, "source", photons=None).is_seen
+        for value, own in zip(drawn.mean(axis=1), sigma, strict=True)
+    ]
+    # 54 expected, with a spread of 7.3.
+    assert 32 < sum(seen) < 76
+
+
+def test_a_calibration_known_well_is_seen_at_its_own_three_sigma() -> None:
+    def is_seen(value: float, **more: float) -> bool:
+        return verdict("output", [judge(_found(value, 0.0, **more), 9.0, "source", photons=None)]).is_seen
+
+    assert is_seen(3.1, common_sigma=1.0)
+    assert not is_seen(2.9, common_sigma=1.0)
+    assert not is_seen(3.1, common_sigma=1.0, grid_error=0.2)
+    assert not is_seen(0.0)
+    assert not judge(_found(50.0, 0.1), 45.0, "source", photons=None, is_limit=True).is_seen

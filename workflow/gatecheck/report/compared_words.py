@@ -88,9 +88,9 @@ def seen(verdict: Verdict) -> str:
     if all(finding.significance is None for finding in verdict.findings):
         return ""
     if not verdict.is_seen:
-        return f"No difference seen: below 3 {_SIGMA} from zero."
+        return f"No difference seen that chance brings about as rarely as 3 {_SIGMA}."
     within = ", within tolerance" if verdict.outcome == "pass" else ""
-    return f"Seen: a significant difference (3 {_SIGMA} or more){within}."
+    return f"Seen: a significant difference (as rarely by chance as 3 {_SIGMA}){within}."
 
 
 def facing(direction: str) -> str:

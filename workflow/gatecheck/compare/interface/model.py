@@ -172,6 +172,9 @@ class Finding(_Part):
     tolerance_source: str
     is_limit: bool = False
     significance: float | None = Field(description="value over its sigma, grid error taken off: how surely it is not 0")
+    is_seen: bool = Field(
+        False, description="differs from zero beyond what chance does once in 370 times, by Student's t for its noise"
+    )
     outcome: Outcome
     more_photons: float | None = Field(description="about as many more would decide; None: decided, or none would")
     statement: str
@@ -182,7 +185,7 @@ class Verdict(_Part):
 
     question: Literal["output", "position", "spread", "cord maximum"]
     outcome: Outcome
-    is_seen: bool = Field(description="any finding differs from zero by 3 sigma or more, within tolerance or not")
+    is_seen: bool = Field(description="any finding is seen, within tolerance or not")
     findings: tuple[Finding, ...]
     statement: str
 

@@ -38,6 +38,11 @@ def t_quantile(degrees_of_freedom: int) -> float:
     return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom))
 
 
+def t_quantile_as_rare_as(normal_sigmas: float, degrees_of_freedom: int) -> float:
+    """Estimated sigmas passed by chance as rarely, on either side, as so many known sigmas of a normal distribution."""
+    return float(scipy.stats.t.isf(scipy.stats.norm.sf(normal_sigmas), degrees_of_freedom))
+
+
 @dataclass(frozen=True, slots=True)
 class MeanOverBatches:
     """Mean and its standard error of values of shape (n, ...)."""

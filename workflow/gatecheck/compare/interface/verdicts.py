@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gatecheck.compare.interface.model import Finding, Outcome, Verdict
-from gatecheck.compare.interface.statistics import t_quantile
+from gatecheck.compare.interface.statistics import t_quantile, t_quantile_as_rare_as
 
 LARGEST_FACTOR = 25.0
 """Times the photons used, beyond which no number is given: a fifth of the sigma is what a large repeat buys."""
 
 SEEN = 3.0
-"""Sigmas from zero at which a difference is called seen; by chance once in 370 times."""
+"""Sigmas from zero, were they known exactly, at which a difference is called seen; by chance once in 370 times."""
 
 NORMAL_QUANTILE = 1.96
 """Sigmas on either side that hold 95 % of a normal distribution."""
@@ -74,6 +74,7 @@ def judge(
         tolerance_source=source,
         is_limit=is_limit,
         significance=None if is_limit else _significance(measured, sigma),
+        is_seen=not is_limit and _is_seen(measured),
         outcome=outcome,
         more_photons=more,
         statement=_statement(measured, _Judged(outcome, low, high, tolerance, is_limit), distance, factor, more),
@@ -93,16 +94,31 @@ def verdict(question: Literal["output", "position", "spread", "cord maximum"], f
     return Verdict(
         question=question,
         outcome=outcome,
-        is_seen=any(one.significance is not None and abs(one.significance) >= SEEN for one in findings),
+        is_seen=any(one.is_seen for one in findings),
         findings=tuple(findings),
         statement=" ".join(one.statement for one in decisive),
     )
 
 
 def _significance(measured: Measured, sigma: float) -> float:
-    rest = max(abs(measured.value) - abs(measured.grid_error), 0.0)
-    size = rest / max(sigma, _NOT_FAR * (1 + abs(measured.value)))
+    size = _beyond_grid_error(measured) / max(sigma, _not_far(measured))
     return size if measured.value >= 0 else -size
+
+
+def _is_seen(measured: Measured) -> bool:
+    """Whether chance brings it about as rarely as 3 sigma known exactly: few batches need more of their own sigma."""
+    by_noise = t_quantile_as_rare_as(SEEN, measured.degrees_of_freedom) * measured.noise_sigma
+    least = math.hypot(by_noise, SEEN * measured.common_sigma)
+    return _beyond_grid_error(measured) >= max(least, SEEN * _not_far(measured))
+
+
+def _beyond_grid_error(measured: Measured) -> float:
+    return max(abs(measured.value) - abs(measured.grid_error), 0.0)
+
+
+def _not_far(measured: Measured) -> float:
+    """A sigma below which rounding is all there is."""
+    return _NOT_FAR * (1 + abs(measured.value))
 
 
 def _photon_factor(measured: Measured, distance: float) -> float | None:
