@@ -101,7 +101,7 @@ def _percentiles(rays: Rays, batches: FloatArray, tps: Passes, level: float, bot
     median, square = free_estimate(free, 0), free_estimate(free, 1, is_square=True)
     # Half of the rays lie at least as far off as the median: less cannot be, however the extrapolation came out.
     least = abs(median.value)
-    p95 = square.model_copy(update={"value": max(square.value, least), "high": max(square.high, least)})
+    p95 = square.model_copy(update={name: max(getattr(square, name), least) for name in ("value", "low", "high")})
     return median, p95
 
 
