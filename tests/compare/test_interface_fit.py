@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.special import erf
 
 from gatecheck.compare.dose_image import DoseImage
+from gatecheck.compare.interface import dose_fit
 from gatecheck.compare.interface.dose_fit import PARAMETERS, DoseFit, fit_doses
 from gatecheck.compare.interface.doses import RegionDoses, averaged_over_voxels, read_otherwise
 from gatecheck.compare.interface.statistics import t_quantile
@@ -33,16 +36,28 @@ def _dose(grid: VoxelGrid, parts: int, *, scale: float = 1.0, shift: float = 0.0
     return 2.0 + scale * 66.0 * ball.reshape(nz, parts, ny, parts, nx, parts).mean(axis=(1, 3, 5))
 
 
-def _fit(tps_spacing: float, **fault: float) -> DoseFit:
+def _doses(tps_spacing: float, batches: int, **fault: float) -> RegionDoses:
     grid = VoxelGrid((24, 24, 24), (2.0, 2.0, 2.0), (-22.7, -23.4, -22.45))
     count = round(60 / tps_spacing)
     tps_grid = VoxelGrid((count,) * 3, (tps_spacing,) * 3, (-29.9, -29.8, -30.7))
     tps = DoseImage(_dose(tps_grid, 1), tps_grid)
-    on_mc = averaged_over_voxels(tps, grid)
     mean = _dose(grid, 4, **fault)
-    noise = 0.015 * 30**0.5 * np.sqrt(mean * mean.max()) * np.random.default_rng(4).normal(size=(30, *mean.shape))
-    doses = RegionDoses(grid, mean + noise, on_mc, averaged_over_voxels(read_otherwise(tps), grid))
-    fit = fit_doses(doses, on_mc > 0.4 * _PRESCRIPTION)
+    noise = np.sqrt(mean * mean.max()) * np.random.default_rng(4).normal(size=(batches, *mean.shape))
+    return RegionDoses(
+        grid,
+        mean + 0.015 * batches**0.5 * noise,
+        averaged_over_voxels(tps, grid),
+        averaged_over_voxels(read_otherwise(tps), grid),
+    )
+
+
+def _fitted(doses: RegionDoses) -> DoseFit | None:
+    assert doses.tps_zyx is not None
+    return fit_doses(doses, doses.tps_zyx > 0.4 * _PRESCRIPTION)
+
+
+def _fit(tps_spacing: float, **fault: float) -> DoseFit:
+    fit = _fitted(_doses(tps_spacing, 30, **fault))
     assert fit is not None
     return fit
 
@@ -70,3 +85,18 @@ def test_a_fault_is_found_where_it_is_and_nowhere_else(
 def test_a_higher_output_is_not_taken_for_a_shift() -> None:
     fit = _fit(2.0, scale=1.02)
     assert (np.abs(fit.parameters.value[1:4]) < t_quantile(29) * fit.parameters.sigma[1:4]).all()
+
+
+def test_a_dose_too_far_away_or_not_settled_is_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _fitted(_doses(2.0, 4, shift=4.0)) is not None
+    assert _fitted(_doses(2.0, 4, shift=7.0)) is None
+    monkeypatch.setattr(dose_fit, "_ITERATIONS", 2)
+    assert _fitted(_doses(2.0, 4, shift=2.0)) is None
+
+
+def test_a_grid_whose_error_is_not_known_is_not_taken_for_exact() -> None:
+    doses = _doses(2.0, 4)
+    assert doses.tps_zyx is not None
+    elsewhere = np.roll(doses.tps_zyx, 4, axis=2)
+    assert _fitted(doses) is not None
+    assert _fitted(dataclasses.replace(doses, tps_otherwise_zyx=elsewhere)) is None

@@ -30,7 +30,13 @@ LEAST_DOSE = 0.2
 """Of the prescription, of voxels that take part."""
 
 _STEP = 0.5
-_ITERATIONS = 6
+_ITERATIONS = 20
+_SETTLED, _LARGEST_LAST_STEP = 1e-5, 1e-3
+"""mm, or of the dose: a step after which no more are taken, and one after which the last is not an answer."""
+
+_LARGEST_SHIFT = 5.0
+"""mm; beyond, the fit has gone to another part of the dose than the tumour's surroundings."""
+
 _LEAST_VOXELS_PER_PARAMETER = 5
 _LARGEST_CONDITION = 1e4
 
@@ -60,7 +66,10 @@ class DoseFit:
 
 
 def fit_doses(doses: RegionDoses, used_zyx: npt.NDArray[np.bool_]) -> DoseFit | None:
-    """Fit the Monte Carlo's dose by the TPS's; None without a TPS dose or where the doses are too plain to tell.
+    """Fit the Monte Carlo's dose by the TPS's; None without a TPS dose, or where the fit does not settle.
+
+    It does not where the doses are too plain to tell, or differ by more than the fit describes. The same is asked of
+    the fit to the TPS dose read the other way, without which the grid's error is not known.
 
     Parameters
     ----------
@@ -77,17 +86,17 @@ def fit_doses(doses: RegionDoses, used_zyx: npt.NDArray[np.bool_]) -> DoseFit | 
     index = tuple(place.astype(int))
     target = doses.batches_zyx.mean(axis=0)[index]
     found = _minimum(tps, place, spacing_zyx, target)
-    if found is None:
+    grid = _minimum(tps, place, spacing_zyx, np.nan_to_num(doses.tps_otherwise_zyx)[index])
+    if found is None or grid is None:
         return None
     parameters, inverse, model = found
     of_batches = parameters + np.stack([one[index] - target for one in doses.batches_zyx]) @ inverse.T
-    grid = _minimum(tps, place, spacing_zyx, np.nan_to_num(doses.tps_otherwise_zyx)[index])
     noise = np.stack([one[index] for one in doses.batches_zyx]).var(axis=0, ddof=1) / len(doses.batches_zyx)
     rest = float(((target - model) ** 2).sum() / (len(target) - len(PARAMETERS)) - noise.mean())
     return DoseFit(
         parameters=mean_over_batches(of_batches),
         of_batches=of_batches,
-        of_grid=np.zeros(len(PARAMETERS)) if grid is None else grid[0],
+        of_grid=grid[0],
         voxels=len(target),
         residual=max(rest, 0.0) ** 0.5,
     )
@@ -103,18 +112,23 @@ def _inner(used_zyx: npt.NDArray[np.bool_]) -> FloatArray:
 def _minimum(
     tps_zyx: FloatArray, place: FloatArray, spacing_zyx: FloatArray, target: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
-    """Parameters by Gauss and Newton's method, the inverse (5, n) from doses to them, and the model's doses."""
+    """Parameters by Gauss and Newton's method, the inverse (5, n) from doses to them, and the model's doses.
+
+    None where they are not told apart, or do not settle.
+    """
     parameters: FloatArray = np.zeros(len(PARAMETERS))
     for _ in range(_ITERATIONS):
         model, columns = _model(tps_zyx, place, spacing_zyx, parameters)
         scaled = columns / np.linalg.norm(columns, axis=0).clip(1e-12)
-        if np.linalg.cond(scaled) > _LARGEST_CONDITION:
+        if not np.linalg.cond(scaled) <= _LARGEST_CONDITION:
             return None
         inverse: FloatArray = np.asarray(np.linalg.pinv(columns), dtype=np.float64)
         step = inverse @ (target - model)
         parameters = parameters + step
-        if np.abs(step).max() < 1e-5:
+        if np.abs(step).max() < _SETTLED:
             break
+    if np.abs(step).max() > _LARGEST_LAST_STEP or np.linalg.norm(parameters[1:4]) > _LARGEST_SHIFT:
+        return None
     return parameters, inverse, model
 
 

@@ -137,7 +137,10 @@ def _compared(given: InterfaceInput, settings: ComparisonConfig, prepared: _Prep
     )
     fit = _fit(doses, tumour, prescription)
     if doses.tps_zyx is not None and fit is None:
-        notes.append("The dose is too plain round the tumour for a fit of shift and widening.")
+        notes.append(
+            "No fit of shift and widening: the dose is too plain round the tumour, or differs from the TPS's by more "
+            "than output, a shift of up to 5 mm and a widening."
+        )
     comparison = InterfaceComparison(
         tumour=given.tumour_name,
         cord=given.cord_name,
