@@ -8,6 +8,7 @@ from gatecheck.compare.interface.model import Finding, Verdict
 from gatecheck.compare.interface.verdicts import Measured, judge, not_assessed, verdict
 from gatecheck.report.compared_words import (
     alpha_beta_source,
+    contradiction,
     decides,
     rotation,
     seen,
@@ -56,6 +57,13 @@ def test_missing_statistics_is_told_from_what_no_photons_decide() -> None:
     assert by_calibration.startswith("Not by more photons of this case")
     assert by_calibration.endswith("More histories of its calibration would narrow the interval.")
     assert "calibration" not in decides(finding(0.499, 0.01), 1e8)
+
+
+def test_a_question_left_open_by_another_result_says_so() -> None:
+    passed = verdict("position", [finding(0.1, 0.01)])
+    assert contradiction(passed) == ""
+    assert contradiction(passed.model_copy(update={"outcome": "undecided"})).startswith("Not statistics")
+    assert contradiction(verdict("position", [finding(0.3, 0.15)])) == ""
 
 
 def test_a_difference_is_seen_or_not_whatever_its_outcome() -> None:

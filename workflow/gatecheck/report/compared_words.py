@@ -83,6 +83,13 @@ def decides(finding: Finding, photons: float | None) -> str:
     return f"Statistics is missing: about {power(finding.more_photons)} more photons would decide{used}."
 
 
+def contradiction(verdict: Verdict) -> str:
+    """Why a question is open though each of its findings is decided; empty where it is not so."""
+    if verdict.outcome != "undecided" or any(finding.outcome == "undecided" for finding in verdict.findings):
+        return ""
+    return "Not statistics: what was found contradicts another result."
+
+
 def seen(verdict: Verdict) -> str:
     """Whether a difference is there, which is another question than whether it is tolerable."""
     if all(finding.significance is None for finding in verdict.findings):
@@ -145,6 +152,7 @@ FILTERS = {
         tolerance,
         uncertainty,
         decides,
+        contradiction,
         seen,
         facing,
         region,

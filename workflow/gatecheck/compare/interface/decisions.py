@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatecheck.compare.interface.model import CordMaximum, Finding, InterfaceComparison, JointFit, Verdict
+from gatecheck.compare.interface.model import (
+    CordMaximum,
+    Estimate,
+    Finding,
+    InterfaceComparison,
+    JointFit,
+    Plateau,
+    Verdict,
+)
 from gatecheck.compare.interface.statistics import LARGEST_NUMBER_OF_GROUPS
 from gatecheck.compare.interface.verdicts import Measured, judge, not_assessed, verdict
 from gatecheck.config import ComparisonConfig
@@ -37,7 +45,41 @@ def _output(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
         grid_error=plateau.grid_error_percent,
         common_sigma=100 * found.calibration_relative_sigma,
     )
-    return verdict("output", [judge(measured, tolerance.value, tolerance.source, photons=found.photons)])
+    finding = _with_shape(judge(measured, tolerance.value, tolerance.source, photons=found.photons), plateau)
+    answer = verdict("output", [finding])
+    fitted = _output_of_fit(found, settings)
+    if fitted is None or finding.outcome != "pass" or fitted.outcome != "fail":
+        return answer
+    reason = (
+        "Undecided all the same: the joint fit, which tells output from shift and widening, finds "
+        f"{fitted.value:.3g} % (95 % from {fitted.low:.3g} to {fitted.high:.3g} %), wholly beyond the tolerance."
+    )
+    return answer.model_copy(update={"outcome": "undecided", "statement": f"{finding.statement} {reason}"})
+
+
+def _with_shape(finding: Finding, plateau: Plateau) -> Finding:
+    """The finding of the core's dose, which says so where that is not a matter of output alone."""
+    if plateau.is_flat:
+        return finding
+    text = f"{finding.statement} The core is not flat: shift and blur lower the dose there too."
+    return finding.model_copy(update={"statement": text})
+
+
+def _output_of_fit(found: InterfaceComparison, settings: ComparisonConfig) -> Finding | None:
+    """The joint fit's output, held against the tolerance as that of the core is."""
+    fit, tolerance = found.fit, settings.output_tolerance_percent
+    if fit is None:
+        return None
+    measured = Measured(
+        quantity="Output by the joint fit, MC less TPS",
+        unit="%",
+        value=fit.output_percent.value,
+        noise_sigma=fit.output_percent.sigma,
+        degrees_of_freedom=found.batches - 1,
+        grid_error=fit.grid_error["output"],
+        common_sigma=100 * found.calibration_relative_sigma,
+    )
+    return judge(measured, tolerance.value, tolerance.source, photons=None)
 
 
 def _position(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
@@ -78,7 +120,9 @@ def _spread(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
         degrees_of_freedom=found.batches - 1,
         grid_error=fit.grid_error["widening"],
     )
-    findings = [judge(wide, tolerance.value, tolerance.source, photons=found.photons)]
+    further = judge(wide, tolerance.value, tolerance.source, photons=found.photons)
+    equal = f"{further.statement} {_equal_output(fit.output_percent)}"
+    findings = [further.model_copy(update={"statement": equal})]
     fall = found.fall_off
     if fall is not None:
         width = Measured(
@@ -91,6 +135,14 @@ def _spread(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
         )
         findings.append(judge(width, tolerance.value, tolerance.source, photons=found.photons))
     return verdict("spread", findings)
+
+
+def _equal_output(output: Estimate) -> str:
+    """What is taken off the Monte Carlo's dose before isodoses are held against each other."""
+    return (
+        f"Equal output: without the {output.value:+.3g} % (95 % by noise from {output.low:.3g} to {output.high:.3g} %) "
+        "by which the joint fit finds the MC's dose higher."
+    )
 
 
 def _cord_maximum(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
