@@ -4,7 +4,6 @@ from pathlib import Path
 from gatecheck.files import read_json
 from gatecheck.transport.model import ChunkPlan
 
-
 # Written by check_comparison; whatever takes hours waits for it.
 COMPARISON_CHECKED = f"{FOLDER}/compare/checked.json"
 
