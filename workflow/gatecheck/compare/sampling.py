@@ -46,6 +46,12 @@ class VoxelGrid:
         size, spacing, origin = image.GetSize(), image.GetSpacing(), image.GetOrigin()
         return cls((size[0], size[1], size[2]), (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]))
 
+    def holds(self, points_xyz: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Whether points, LPS mm, shape (n, 3), lie within the voxels, to their outer faces."""
+        index_xyz = (points_xyz - np.array(self.origin)) / np.array(self.spacing)
+        within: npt.NDArray[np.bool_] = ((index_xyz >= -0.5) & (index_xyz <= np.array(self.size) - 0.5)).all(axis=1)
+        return within
+
 
 @dataclass(frozen=True, slots=True)
 class StructurePoints:
@@ -211,7 +217,7 @@ class PlacedPoints:
 def place(points: StructurePoints, grid: VoxelGrid) -> PlacedPoints:
     """Keep the points that lie within a dose grid's voxels."""
     index_xyz = (points.points_xyz - np.array(grid.origin)) / np.array(grid.spacing)
-    within = ((index_xyz >= -0.5) & (index_xyz <= np.array(grid.size) - 0.5)).all(axis=1)
+    within = grid.holds(points.points_xyz)
     volumes = points.volumes[within]
     inside = volumes > 0.5 * points.whole
     # A structure of less than half a voxel has a maximum too.

@@ -200,7 +200,7 @@ def _is_hotter_beyond(hot: StructurePoints, doses: _CordDoses, grid: VoxelGrid, 
     """Whether the Monte Carlo reaches a level where another grid has no voxels."""
     placed = place(hot, doses.grid)
     points = placed.place_zyx[::-1].T * np.array(doses.grid.spacing) + np.array(doses.grid.origin)
-    beyond = ~_in_voxels(points.astype(np.float64), grid)
+    beyond = ~grid.holds(points.astype(np.float64))
     return bool((doses.mc.smooth_dose().at(placed.place_zyx[:, beyond])[0] > level).any()) if beyond.any() else False
 
 
@@ -215,12 +215,6 @@ def _note_on_voxels(
         )
 
 
-def _in_voxels(points_xyz: FloatArray, grid: VoxelGrid) -> npt.NDArray[np.bool_]:
-    index = (points_xyz - np.array(grid.origin)) / np.array(grid.spacing)
-    within: npt.NDArray[np.bool_] = ((index >= -0.5) & (index <= np.array(grid.size) - 0.5)).all(axis=1)
-    return within
-
-
 def _is_hottest_within(
     given: InterfaceInput, cord: StructurePoints, found: CordMaximum, covered: float, notes: list[str]
 ) -> bool | None:
@@ -230,7 +224,7 @@ def _is_hottest_within(
     """
     part = f"{100 * (1 - covered):.0f} % of the normal cord lies beyond the Monte Carlo dose grid"
     points = cord.points_xyz.astype(np.float64)
-    beyond = points[~_in_voxels(points, given.mc.grid)]
+    beyond = points[~given.mc.grid.holds(points)]
     seen = None if given.tps is None else beyond[is_within(given.tps.grid, beyond)]
     if given.tps is None or seen is None:
         notes.append(f"{part}: the cord's maximum is of the rest.")

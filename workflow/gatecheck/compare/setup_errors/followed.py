@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from gatecheck.case.model import Case, Structure
 from gatecheck.case.storage import read_mask
 from gatecheck.compare.biology.structures import NORMAL_CORD, Roles, is_named, without
-from gatecheck.compare.sampling import StructurePoints, VoxelGrid, place, points_of
+from gatecheck.compare.sampling import VoxelGrid, place, points_of
 from gatecheck.config_setup import SetupMetric
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,7 +66,7 @@ def follow(name: str, mask: sitk.Image, dose_zyx: DoseArray, grid: VoxelGrid) ->
     if not placed.volumes.size:
         return None
     reached = _highest_around(dose_zyx, placed.place_zyx)
-    chosen = _within(points, grid)
+    chosen = grid.holds(points.points_xyz)
     is_hot = np.zeros(len(reached), dtype=np.bool_)
     is_hot[np.argsort(-reached, kind="stable")[:HOTTEST_POINTS]] = True
     others = np.flatnonzero(~is_hot)
@@ -134,13 +134,6 @@ def metrics_of(values: FloatArray, volumes: FloatArray) -> FloatArray:
             sorted_values @ sorted_volumes / total,
         ]
     )
-
-
-def _within(points: StructurePoints, grid: VoxelGrid) -> npt.NDArray[np.bool_]:
-    """The points that `place` keeps."""
-    index_xyz = (points.points_xyz - np.array(grid.origin)) / np.array(grid.spacing)
-    inside: npt.NDArray[np.bool_] = ((index_xyz >= -0.5) & (index_xyz <= np.array(grid.size) - 0.5)).all(axis=1)
-    return inside
 
 
 def _highest_around(dose_zyx: DoseArray, place_zyx: Float32Array) -> FloatArray:
