@@ -46,6 +46,8 @@ LEAF_WEIGHT = {"sweeping gap": 4.0}
 # more the fewer histories there are.
 JAW_WEIGHT = 30.0
 JAW_WEIGHT_OF = {"open 100 mm": 10.0, "open 200 mm": 15.0}
+# And one that the fast head scatters: it follows those several times.
+FAST_REPEATS = {"open 100 mm": 4, "open 200 mm": 4}
 CENTRE = {"off-axis 20 mm MLC": (50.0, 40.0)}
 HALF = {
     "open 20 mm": 10.0,
@@ -80,6 +82,7 @@ def heads(request: pytest.FixtureRequest) -> tuple[str, Both]:
         seed=31,
         leaf_weight=LEAF_WEIGHT.get(name, np.inf),
         jaw_weight=JAW_WEIGHT_OF.get(name, JAW_WEIGHT if name.startswith("open") else 10.0 * JAW_WEIGHT),
+        fast_repeats=FAST_REPEATS.get(name, 1),
     )
     rate = HISTORIES[name] / both.seconds
     logger.info("%s: %d source photons in %.0f s, %.0f a second", name, HISTORIES[name], both.seconds, rate)

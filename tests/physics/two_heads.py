@@ -18,7 +18,7 @@ from gatecheck.linac.model import LinacModel
 from gatecheck.phantoms.clinical_case_1 import CASE
 from gatecheck.transport.fast_head import collimation
 from gatecheck.transport.fast_head.rays import RAY_LABEL
-from gatecheck.transport.fast_head.sample import collimated, emitted_rays, plan_emission
+from gatecheck.transport.fast_head.sample import Rays, collimated, emitted_rays, plan_emission
 from gatecheck.transport.full_head.exit import copies_for_patient, in_patient
 from gatecheck.transport.full_head.simulate import PRODUCTION_CUT, STEP_FUNCTION, cross_head
 from gatecheck.transport.full_head.source import source_for_engine
@@ -150,8 +150,13 @@ def both_heads(
     jaw_weight: float = np.inf,
     production_cut: float = PRODUCTION_CUT,
     step_function: tuple[float, float] = STEP_FUNCTION,
+    fast_repeats: int = 1,
 ) -> Both:
-    """Run both heads on the same static segments, in this process; weights as in `source_for_engine`."""
+    """Run both heads on the same static segments, in this process; weights as in `source_for_engine`.
+
+    The fast head is cheap: it follows what meets metal `fast_repeats` times, with its weight shared, so that a heavy
+    photon which it scatters goes several ways.
+    """
     import time
 
     linac = machine()
@@ -190,20 +195,25 @@ def both_heads(
         ~source.meets_metal[crossings.ray][chosen],
         label[chosen].astype(np.int64),
     )
-    fast = _fast(plan, linac, histories, seed, open_labels)
+    fast = _fast(plan, linac, histories, seed, open_labels, fast_repeats)
     return Both(fast, full, seconds, len(source.rows))
 
 
-def _fast(plan: Delivery, linac: LinacModel, histories: int, seed: int, open_labels: Array) -> Emerging:
+def _fast(plan: Delivery, linac: LinacModel, histories: int, seed: int, open_labels: Array, repeats: int) -> Emerging:
     emission_plan = plan_emission(plan, linac, histories)
     tally = np.zeros(len(collimation.FATES))
-    particles = np.concatenate(
-        [
-            block
-            for emitted in emitted_rays(emission_plan, seed)
-            for block in collimated(emitted, emission_plan.setting, tally)
-        ]
-    )
+    blocks = []
+    for emitted in emitted_rays(emission_plan, seed):
+        is_open = np.isin(emitted.rows[:, RAY_LABEL], open_labels)
+        blocks += list(collimated(_part(emitted, is_open), emission_plan.setting, tally))
+        for repeat in range(repeats):
+            behind = _part(emitted, ~is_open)
+            if repeat > 0:
+                behind = Rays(behind.rows, _other_states(behind.states, seed, repeat))
+            for block in collimated(behind, emission_plan.setting, tally):
+                block[:, collimation.WEIGHT] /= repeats
+                blocks.append(block)
+    particles = np.concatenate(blocks)
     label = particles[:, collimation.LABEL]
     phase_space = PhaseSpace(
         pdg_code=particles[:, collimation.PDG].astype(np.int32),
@@ -216,6 +226,16 @@ def _fast(plan: Delivery, linac: LinacModel, histories: int, seed: int, open_lab
         nominal_photons=emission_plan.nominal_photons,
     )
     return Emerging(phase_space, np.isin(label, open_labels), label.astype(np.int64))
+
+
+def _part(rays: Rays, chosen: npt.NDArray[np.bool_]) -> Rays:
+    return Rays(rays.rows[chosen], rays.states[chosen])
+
+
+def _other_states(states: npt.NDArray[np.uint64], seed: int, repeat: int) -> npt.NDArray[np.uint64]:
+    """Random states of each ray's next life, which share nothing with its first."""
+    drawn = np.random.default_rng([seed, repeat, int(states[0]) if len(states) else 0])
+    return drawn.integers(1, 2**64 - 1, len(states), dtype=np.uint64)
 
 
 def chosen_from(phase_space: PhaseSpace, chosen: npt.NDArray[np.bool_]) -> PhaseSpace:
