@@ -195,11 +195,13 @@ def both_heads(
         ~source.meets_metal[crossings.ray][chosen],
         label[chosen].astype(np.int64),
     )
-    fast = _fast(plan, linac, histories, seed, open_labels, fast_repeats)
+    fast = _fast(plan, linac, histories, seed, open_labels, repeats=fast_repeats)
     return Both(fast, full, seconds, len(source.rows))
 
 
-def _fast(plan: Delivery, linac: LinacModel, histories: int, seed: int, open_labels: Array, repeats: int) -> Emerging:
+def _fast(
+    plan: Delivery, linac: LinacModel, histories: int, seed: int, open_labels: Array, *, repeats: int
+) -> Emerging:
     emission_plan = plan_emission(plan, linac, histories)
     tally = np.zeros(len(collimation.FATES))
     blocks = []
