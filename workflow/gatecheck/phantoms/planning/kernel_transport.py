@@ -2,7 +2,9 @@
 
 This is where the planning engine's kernels come from, as those of planning systems come from EGS. It shares
 nothing with the Monte Carlo path of the verification: analytic Klein-Nishina, published attenuation and
-stopping powers, electrons slowed down continuously and deflected at a random hinge in each step.
+stopping powers, electrons slowed down continuously. Many small deflections are taken together, at a random hinge in each
+step, the larger ones one by one: they carry half of the mean deflection, and spread over all steps they would make the
+middle of a kernel too wide.
 
 Left out: coherent scatter, straggling and secondary electrons (deposited where they are made), bremsstrahlung
 (1 % of the energy of a 2 MeV electron, which leaves), polarisation, binding in Compton scatter.
@@ -29,6 +31,8 @@ _ENERGY_LOSS_PER_STEP = 0.06
 _LONGEST_STEP = 0.6  # mm
 _BACKSCATTERER = 0.0  # the surface: what crosses it is lost
 _GRID = 400
+_ATTENUATION, _COMPTON, _PAIR, _COLLISION, _RADIATIVE, _SOFT, _HARD, _SCREENING, _CUT = range(9)
+_BY_ELECTRONS, _FARTHEST, _SQUARED_SPEED = range(9, 12)
 _LOG_LOW, _LOG_HIGH = math.log(0.01), math.log(6.5)
 
 
@@ -63,7 +67,7 @@ def deposited_energy(energies: FloatArray, tally: Tally, *, seed: int) -> FloatA
 
 
 def _tables() -> FloatArray:
-    """On a grid of log energy, per mm: attenuation, Compton and pair shares; stopping powers; 1/λ1."""
+    """On a grid of log energy, lengths in mm: attenuation, Compton and pair shares; stopping powers; elastic scattering."""
     energy = np.exp(np.linspace(_LOG_LOW, _LOG_HIGH, _GRID))
     total = photon_data.water_attenuation(energy)
     compton = np.minimum(photon_data.klein_nishina(energy), total)
@@ -80,10 +84,12 @@ def _tables() -> FloatArray:
         np.exp(np.interp(log, at, np.log(values)))
         for values in (photon_data.COLLISION_STOPPING_POWER, photon_data.RADIATIVE_STOPPING_POWER)
     )
-    rate = photon_data.inverse_transport_length(energy)
-    return np.stack(
-        [attenuation / 10, compton / attenuation, pair / attenuation, collision / 10, radiative / 10, rate / 10]
-    )
+    elastic = photon_data.elastic(energy)
+    return np.stack([
+        attenuation / 10, compton / attenuation, pair / attenuation, collision / 10, radiative / 10,
+        elastic.soft / 10, elastic.hard / 10, elastic.screening, elastic.cut, elastic.by_electrons, elastic.farthest,
+        elastic.squared_speed,
+    ])  # fmt: skip
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -122,19 +128,36 @@ def _score(  # noqa: PLR0917 - compiled code knows arguments by place
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _after_hard_collision(
+    tables: FloatArray, energy: float, u: float, v: float, w: float
+) -> tuple[float, float, float]:
+    """The direction after a collision found by the hard rate, which is the old one where it is not allowed."""
+    screening, cut = _lookup(tables, _SCREENING, energy), _lookup(tables, _CUT, energy)
+    high, low = 1.0 / (cut + screening), 1.0 / (1.0 + screening)
+    deflection = 1.0 / (high - np.random.random() * (high - low)) - screening  # (1 - cos θ) / 2
+    if np.random.random() < _lookup(tables, _BY_ELECTRONS, energy):
+        is_allowed = deflection < _lookup(tables, _FARTHEST, energy)
+    else:
+        is_allowed = np.random.random() > _lookup(tables, _SQUARED_SPEED, energy) * deflection
+    if not is_allowed:
+        return u, v, w
+    return _turned(u, v, w, 1.0 - 2.0 * deflection, 2 * math.pi * np.random.random())
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _slow_down(  # noqa: PLR0917 - compiled code knows arguments by place
     scored: FloatArray, depths: FloatArray, radii: FloatArray, tables: FloatArray,
     x: float, y: float, z: float, u: float, v: float, w: float, energy: float,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Follow an electron to its end, which is returned."""
     while energy > _LOWEST_ELECTRON:
-        collision, radiative = _lookup(tables, 3, energy), _lookup(tables, 4, energy)
+        collision, radiative = _lookup(tables, _COLLISION, energy), _lookup(tables, _RADIATIVE, energy)
         step = min(_ENERGY_LOSS_PER_STEP * energy / (collision + radiative), _LONGEST_STEP)
-        # <cos θ> of the step is exp(-step/λ1); 1 - cos θ is nearly exponential in a thick step. The hinge at a
+        # <cos θ> of many soft collisions is exp(-step/λ1), and 1 - cos θ nearly exponential. The hinge at a
         # random place in the step keeps both moments of the displacement (Fernandez-Varea et al., Nucl.
-        # Instrum. Methods B 73 (1993) 447).
+        # Instrum. Methods B 73 (1993) 447, who also treat soft and hard collisions apart).
         middle = max(energy - 0.5 * step * (collision + radiative), _LOWEST_ELECTRON)
-        mean = 1.0 - math.exp(-step * _lookup(tables, 5, middle))
+        mean = 1.0 - math.exp(-step * _lookup(tables, _SOFT, middle))
         cosine = 2.0
         while cosine < -1.0 or cosine > 1.0:
             cosine = 1.0 + mean * math.log(1.0 - np.random.random())
@@ -143,6 +166,10 @@ def _slow_down(  # noqa: PLR0917 - compiled code knows arguments by place
         lost = step * collision
         before_u, before_v, before_w = u, v, w
         u, v, w = _turned(u, v, w, cosine, 2 * math.pi * np.random.random())
+        left = -math.log(1.0 - np.random.random()) / _lookup(tables, _HARD, middle)
+        while left < step:
+            left -= math.log(1.0 - np.random.random()) / _lookup(tables, _HARD, middle)
+            u, v, w = _after_hard_collision(tables, middle, u, v, w)
         first, second = min(place, hinge), max(place - hinge, 0.0)
         _score(
             scored, depths, radii,
@@ -197,13 +224,13 @@ def _follow(  # noqa: PLR0917 - compiled code knows arguments by place
                 stack[waiting, 5], stack[waiting, 6],
             )  # fmt: skip
             while energy > _LOWEST_PHOTON:
-                way = -math.log(1.0 - np.random.random()) / _lookup(tables, 0, energy)
+                way = -math.log(1.0 - np.random.random()) / _lookup(tables, _ATTENUATION, energy)
                 x, y, z = x + way * u, y + way * v, z + way * w
                 if z < _BACKSCATTERER or z > depths[-1] + 100.0 or x * x + y * y > 2.5e5:
                     energy = 0.0
                     break
                 kind = np.random.random()
-                compton, pair = _lookup(tables, 1, energy), _lookup(tables, 2, energy)
+                compton, pair = _lookup(tables, _COMPTON, energy), _lookup(tables, _PAIR, energy)
                 if kind < compton:
                     left, cosine = _compton(energy)
                     electron = energy - left

@@ -6,6 +6,7 @@ A planning system's own physics: nothing here is shared with the Monte Carlo pat
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,19 +97,74 @@ def klein_nishina(energy: FloatArray) -> FloatArray:
     return attenuation
 
 
-def inverse_transport_length(energy: FloatArray) -> FloatArray:
-    """1/λ1 of electrons in water, cm2/g: the rate at which <1 - cos θ> grows at first.
+_HARD_COLLISIONS = 20.0  # in one transport mean free path; what they leave is a hundredth of a radian or two
+_HYDROGEN_AND_OXYGEN = ((0.111894, 1, 1.008), (0.888106, 8, 15.999))  # share of water's mass, number, atomic mass
 
-    Screened Rutherford scattering on nuclei and electrons, Z(Z + 1), with Molière's screening angle; the
-    integral is exact (Kawrakow and Bielajew, Nucl. Instrum. Methods B 134 (1998) 325, equation 6).
+
+class Elastic(NamedTuple):
+    """Elastic scattering of electrons in water, each of shape (n_energies,).
+
+    The variable is m = (1 - cos θ) / 2. Below `cut` collisions are soft and taken together; each above it is hard. The
+    cross-section is K / (m + screening)², times a chance that `is_allowed` of a collision found by it.
+
+    Attributes
+    ----------
+    soft : ndarray
+        Rate at which <1 - cos θ> grows by soft collisions, cm2/g.
+    hard : ndarray
+        Rate of hard collisions, allowed or not, cm2/g.
+    screening, cut : ndarray
+    by_electrons : ndarray
+        Share of collisions with atomic electrons.
+    farthest : ndarray
+        The largest m in those: beyond, the other electron would go on with more than half of the energy.
+    squared_speed : ndarray
+        β², of which collisions with nuclei lose the share m.
+    """
+
+    soft: FloatArray
+    hard: FloatArray
+    screening: FloatArray
+    cut: FloatArray
+    by_electrons: FloatArray
+    farthest: FloatArray
+    squared_speed: FloatArray
+
+
+def elastic(energy: FloatArray) -> Elastic:
+    """Scattering on water's nuclei and electrons at kinetic energies in MeV.
+
+    Screened Rutherford cross-sections with Molière's screening angle (Kawrakow and Bielajew, Nucl. Instrum. Methods B
+    134 (1998) 325, equation 6), for nuclei with Mott's factor for light ones, 1 - β² sin²(θ/2) (McKinley and Feshbach,
+    Phys. Rev. 74 (1948) 1759, leading term), for electrons up to the angle at which they share the energy evenly.
     """
     tau = energy / ELECTRON_REST_ENERGY
-    beta = np.sqrt(tau * (tau + 2)) / (tau + 1)
-    total = np.zeros_like(energy)
-    for fraction, number, mass in ((0.111894, 1, 1.008), (0.888106, 8, 15.999)):
-        screening = 0.25 * (1.13 * number ** (1 / 3) / (137.036 * beta * (tau + 1))) ** 2
-        total += fraction / mass * number * (number + 1) * (np.log1p(1 / screening) - 1 / (1 + screening))
-    rate: FloatArray = (
-        2 * math.pi * _AVOGADRO * _CLASSICAL_ELECTRON_RADIUS_SQUARED * ((tau + 1) / (tau * (tau + 2))) ** 2 * total
+    squared_speed = tau * (tau + 2) / (tau + 1) ** 2
+    nuclei = sum(share / mass * number**2 for share, number, mass in _HYDROGEN_AND_OXYGEN)
+    electrons = sum(share / mass * number for share, number, mass in _HYDROGEN_AND_OXYGEN)
+    log_screening = np.zeros_like(energy)
+    for share, number, mass in _HYDROGEN_AND_OXYGEN:
+        angle = 1.13 * number ** (1 / 3) / (137.036 * np.sqrt(squared_speed) * (tau + 1))
+        log_screening += share / mass * number * (number + 1) * np.log(0.25 * angle**2) / (nuclei + electrons)
+    screening = np.exp(log_screening)
+    rate = (
+        math.pi * _AVOGADRO * _CLASSICAL_ELECTRON_RADIUS_SQUARED
+        * ((tau + 1) / (tau * (tau + 2))) ** 2 * (nuclei + electrons)
+    )  # fmt: skip
+    unrestricted = 2 * (np.log1p(1 / screening) - 1 / (1 + screening))
+    hard = _HARD_COLLISIONS * unrestricted
+    cut = 1 / (hard + 1 / (1 + screening)) - screening
+    log, share_below = np.log1p(cut / screening), cut / (cut + screening)
+    by_electrons = electrons / (nuclei + electrons)
+    lost = (1 - by_electrons) * squared_speed * (cut - 2 * screening * log + screening * share_below)
+    # Even shares of the energy: sin² θ = 2 / (τ + 4) for both.
+    farthest = (1 - np.sqrt(1 - 2 / (tau + 4))) / 2
+    return Elastic(
+        soft=rate * 2 * (log - share_below - lost),
+        hard=rate * hard,
+        screening=screening,
+        cut=cut,
+        by_electrons=np.full_like(energy, by_electrons),
+        farthest=farthest,
+        squared_speed=squared_speed,
     )
-    return rate
