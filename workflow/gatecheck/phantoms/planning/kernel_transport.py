@@ -2,9 +2,9 @@
 
 This is where the planning engine's kernels come from, as those of planning systems come from EGS. It shares
 nothing with the Monte Carlo path of the verification: analytic Klein-Nishina, published attenuation and
-stopping powers, electrons slowed down continuously. Many small deflections are taken together, at a random hinge in each
-step, the larger ones one by one: they carry half of the mean deflection, and spread over all steps they would make the
-middle of a kernel too wide.
+stopping powers, electrons slowed down continuously. Many small deflections are taken together, at a random hinge in
+each step; the larger ones, which carry half of the mean deflection, come one by one: spread evenly over all steps they
+would make the middle of a kernel too wide.
 
 Left out: coherent scatter, straggling and secondary electrons (deposited where they are made), bremsstrahlung
 (1 % of the energy of a 2 MeV electron, which leaves), polarisation, binding in Compton scatter.
@@ -67,7 +67,7 @@ def deposited_energy(energies: FloatArray, tally: Tally, *, seed: int) -> FloatA
 
 
 def _tables() -> FloatArray:
-    """On a grid of log energy, lengths in mm: attenuation, Compton and pair shares; stopping powers; elastic scattering."""
+    """On a grid of log energy, lengths in mm; the rows are named above."""
     energy = np.exp(np.linspace(_LOG_LOW, _LOG_HIGH, _GRID))
     total = photon_data.water_attenuation(energy)
     compton = np.minimum(photon_data.klein_nishina(energy), total)
