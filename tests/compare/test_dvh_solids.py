@@ -1,8 +1,9 @@
 """Volume and doses of solids from their drawn contours, through the case room's masks, against fine integration.
 
 Spheres, cylinders and cones of 0.1 to 50 ml on CT slices of 1 mm, in linear and Gaussian doses on grids of 1 to 3 mm.
-Truth is the dose at the points of a regular grid in the solid, 140 along each axis, and on its surface. Contours are
-slabs: the solids' flat ends lie half a slice beyond the last contour.
+Truth is the dose at a random place in each cell of a grid round the solid, 110 along each axis, and on its surface: on
+the grid's own planes a dose along an axis would be known to half a cell only. Contours are slabs: the solids' flat
+ends lie half a slice beyond the last contour.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gatecheck.files import image_from_zyx
 Field = Callable[..., np.ndarray]
 AXIS = (0.31, -0.47)
 CT = Grid((80, 80, 81), (1.0, 1.0, 1.0), (-39.7, -39.6, -40.0))
-ALONG = 140
+ALONG = 110
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,20 @@ def _drawn(solid: Solid) -> DrawnStructure:
     return DrawnStructure(1, "solid", "GTV", planes, frozenset())
 
 
+def _radii(solid: Solid) -> tuple[np.ndarray, np.ndarray]:
+    heights = np.linspace(solid.low, solid.high, 20_001)
+    return heights, np.array([solid.radius_at(float(z)) for z in heights])
+
+
 def _true(solid: Solid, field: Field) -> dict[str, float]:
-    across = solid.widest * (2 * np.arange(ALONG) + 1 - ALONG) / ALONG
-    z = solid.low + (solid.high - solid.low) * (np.arange(ALONG) + 0.5) / ALONG
-    radius = np.array([solid.radius_at(one) for one in z])
-    inside = across[None, None, :] ** 2 + across[None, :, None] ** 2 < radius[:, None, None] ** 2
-    doses = np.broadcast_to(field(AXIS[0] + across, (AXIS[1] + across)[:, None], z[:, None, None]), inside.shape)
+    random = np.random.default_rng(3)
+    cells = np.stack(np.meshgrid(*3 * [np.arange(ALONG)], indexing="ij"))
+    z, y, x = (cells + random.random(cells.shape)) / ALONG
+    x, y = (solid.widest * (2 * across - 1) for across in (x, y))
+    z = solid.low + (solid.high - solid.low) * z
+    radius = np.interp(z, *_radii(solid))
+    inside = x**2 + y**2 < radius**2
+    doses = np.broadcast_to(field(AXIS[0] + x, AXIS[1] + y, z), inside.shape)
     falling = np.sort(doses[inside])[::-1]
 
     def to(volume: float) -> float:
@@ -132,13 +141,9 @@ CASES = [
 def test_doses_of_a_solid_are_right_within_half_a_per_cent(
     shape: str, ml: float, field: Field, spacing: float, request: pytest.FixtureRequest
 ) -> None:
-    if shape == "cone" and ml > 10 and field in {CASES[0][1], CASES[1][1]}:
-        reason = (
-            "0.6 % in D95 at 2 %/mm across, 0.9 % in the maximum at 1 %/mm obliquely: the rim of a large cone's base"
-        )
+    if shape == "cone" and ml > 10 and field is CASES[1][1]:
+        reason = "0.9 % in the maximum: the last contour, 0.8 mm wide at the tip, fills half of no voxel"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    if ml > 10 and field is CASES[-1][1]:
-        pytest.skip("a Gaussian of 6 mm is nothing but its tail at the surface of 50 ml")
     solid = SOLIDS[shape](ml)
     volume, found = _found(solid, field, spacing)
     assert volume == pytest.approx(solid.volume, rel=0.01)
