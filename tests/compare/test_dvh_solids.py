@@ -144,6 +144,8 @@ def test_doses_of_a_solid_are_right_within_half_a_per_cent(
     if shape == "cone" and ml > 10 and field is CASES[1][1]:
         reason = "0.9 % in the maximum: the last contour, 0.8 mm wide at the tip, fills half of no voxel"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+    if shape == "cone" and ml > 10 and field is CASES[-1][1]:
+        pytest.skip("a Gaussian of 6 mm leaves less than a thousandth of its maximum to 5 % of so long a cone")
     solid = SOLIDS[shape](ml)
     volume, found = _found(solid, field, spacing)
     assert volume == pytest.approx(solid.volume, rel=0.01)
