@@ -12,7 +12,7 @@ import pytest
 from gatecheck.config import project_folder
 from gatecheck.linac.load import load_linac_model
 from gatecheck.phantoms.planning import commissioning, photon_data, tissue
-from gatecheck.phantoms.planning.beam_model import Kernel, leaf_tip_edges, stored_beam
+from gatecheck.phantoms.planning.beam_model import Kernel, half_height_transmission, leaf_tip_edges, stored_beam
 from gatecheck.phantoms.planning.kernel_transport import Tally, deposited_energy
 from gatecheck.phantoms.planning.openings import blurred, jaw_rectangle, leaf_rectangles
 from gatecheck.phantoms.planning.pencil_kernels import DEPTH_EDGES, RADIUS_EDGES, energies_of, stored_kernels
@@ -155,6 +155,26 @@ def test_closed_leaves_let_their_leakage_through_and_open_ones_everything(model)
     opened = np.stack([np.full(len(boundaries) - 1, -20.0), np.full(len(boundaries) - 1, 20.0)])
     through = blurred(leaf_rectangles(opened, boundaries, jaws, jaws, model), axis, axis, sigmas=axis, **centre)
     assert through.item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_sides_of_open_leaves_are_narrowed_by_their_neighbours_steps_and_not_by_each_other(model):
+    """Two pairs, 5 mm: at each end a strip of s = 0.4 · 1000 / 510 mm lets half a leaf's transmission t through.
+
+    So 5 - s + 2 s t in all. At 0.116 to 0.071 per mm of its alloy t is 0.018 to 0.086 for half of 69 mm.
+    """
+    collimators = model.collimators
+    boundaries, jaws = np.arange(-40.0, 40.1, 2.5), np.array([-30.0, 30.0])
+    leaves = np.full((2, len(boundaries) - 1), 25.0)
+    leaves[:, 16:18] = np.array([[-20.0], [20.0]])
+    y = np.arange(-3.0, 8.0, 0.01) + 0.005
+    source = {"distance": 1000.0, "source_plane": 0.0, "source_sigma": 1e-3, "sigmas": np.zeros(1)}
+    seen = blurred(leaf_rectangles(leaves, boundaries, jaws, jaws, model), np.zeros(1), y, **source)[0, :, 0]
+    half = half_height_transmission(collimators, model.fitted.hardening)
+    assert 0.018 < half < 0.086
+    step = collimators.leaf_step * 1000.0 / collimators.leaf_plane
+    above_leakage = (seen - collimators.leaf_transmission) / (1 - collimators.leaf_transmission)
+    assert 0.01 * above_leakage.sum() == pytest.approx(5.0 - step + 2 * step * half, abs=0.01)
+    assert seen[np.abs(y - 2.5) < 1.9].min() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_water_has_the_electrons_of_water_and_bone_fewer_per_gram():

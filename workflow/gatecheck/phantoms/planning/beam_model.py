@@ -34,6 +34,7 @@ class Collimators(_Part):
     leaf_plane: Positive = Field(description="middle of the leaves")
     leaf_height: Positive
     leaf_tip_radius: Positive
+    leaf_step: Positive = Field(description="by which neighbouring leaves reach into each other, at their plane")
     tungsten_density: Positive = Field(description="of tungsten alone in the leaves' alloy, g/cm3")
     leaf_transmission: Positive = Field(description="mean through closed leaves and the gaps between them")
     extra_focal_plane: Positive = Field(description="flattening filter")
@@ -116,6 +117,7 @@ def spectrum_shares(edges: FloatArray, hardening: float) -> FloatArray:
     return normalised
 
 
+@functools.cache
 def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -> tuple[FloatArray, FloatArray]:
     """A rounded leaf tip as a few sharp edges.
 
@@ -128,14 +130,10 @@ def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -
     shares, depths : ndarray of shape (steps,)
         Of the fluence, summing to 1; mm at the isocentre plane, behind the planned leaf position.
     """
-    energy = np.linspace(0.15, 5.7, 300)
-    fluence = clinac_spectrum(energy) * energy * np.exp(-hardening * water_attenuation(energy))
     radius = collimators.leaf_tip_radius
     inside = np.concatenate([[0.0], np.geomspace(1e-5, 5.0, 600)])
-    chord = np.minimum(2 * np.sqrt(2 * radius * inside - inside**2), collimators.leaf_height) / 10
-    through = (
-        np.exp(-chord[:, np.newaxis] * collimators.tungsten_density * tungsten_attenuation(energy)) @ fluence
-    ) / fluence.sum()
+    chord = np.minimum(2 * np.sqrt(2 * radius * inside - inside**2), collimators.leaf_height)
+    through = _through_leaf(chord, collimators, hardening)
     relative = (through - through[-1]) / (1 - through[-1])
     levels = np.linspace(1.0, 0.0, 4001)
     depth_of_level = np.interp(levels[::-1], relative[::-1], inside[::-1])[::-1]
@@ -144,3 +142,21 @@ def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -
     bounds = np.rint(np.concatenate([[0.0], np.cumsum(shares)]) * (len(levels) - 1)).astype(int)
     depths = np.array([depth_of_level[low : high + 1].mean() for low, high in itertools.pairwise(bounds)])
     return shares, depths * 1000.0 / collimators.leaf_plane
+
+
+@functools.cache
+def half_height_transmission(collimators: Collimators, hardening: float) -> float:
+    """Share of the energy fluence that half the height of a leaf lets through, above the leakage of whole leaves."""
+    half, whole = _through_leaf(np.array([0.5, 1.0]) * collimators.leaf_height, collimators, hardening)
+    return float((half - whole) / (1 - whole))
+
+
+def _through_leaf(chord: FloatArray, collimators: Collimators, hardening: float) -> FloatArray:
+    """Share of the energy fluence that comes through so many mm of a leaf's tungsten."""
+    energy = np.linspace(0.15, 5.7, 300)
+    fluence = clinac_spectrum(energy) * energy * np.exp(-hardening * water_attenuation(energy))
+    density = collimators.tungsten_density / 10
+    share: FloatArray = np.exp(-chord[:, np.newaxis] * density * tungsten_attenuation(energy)) @ (
+        fluence / fluence.sum()
+    )
+    return share

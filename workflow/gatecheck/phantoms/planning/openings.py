@@ -6,6 +6,7 @@ from either, an edge is a step blurred by a Gaussian, so is the kernel, and so i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from gatecheck.case.model import Beam, ControlPoint
-from gatecheck.phantoms.planning.beam_model import BeamModel, leaf_tip_edges
+from gatecheck.phantoms.planning.beam_model import BeamModel, Collimators, half_height_transmission, leaf_tip_edges
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -120,7 +121,7 @@ def jaw_rectangle(jaw_x: FloatArray, jaw_y: FloatArray, model: BeamModel, *, sha
 def leaf_rectangles(
     leaves: FloatArray, boundaries: FloatArray, jaw_x: FloatArray, jaw_y: FloatArray, model: BeamModel
 ) -> Rectangles:
-    """Leaf pairs within the jaws: their openings with the rounded tips' edges, and leakage over the jaws' opening.
+    """Leaf pairs within the jaws: openings with the edges of rounded tips and stepped sides, and leakage over all.
 
     Parameters
     ----------
@@ -129,26 +130,39 @@ def leaf_rectangles(
     """
     collimators = model.collimators
     leakage = collimators.leaf_transmission
-    low = np.maximum(boundaries[:-1], jaw_y[0])
-    high = np.minimum(boundaries[1:], jaw_y[1])
+    half = half_height_transmission(collimators, model.fitted.hardening)
     shares, depths = leaf_tip_edges(collimators, model.fitted.hardening)
     parts = [jaw_rectangle(jaw_x, jaw_y, model, share=leakage)]
     for share, depth in zip(shares, depths, strict=True):
-        left = np.maximum(leaves[0] - depth, jaw_x[0])
-        right = np.minimum(leaves[1] + depth, jaw_x[1])
-        shown = (high > low) & (right > left)
-        count = int(shown.sum())
-        plane = np.full(count, collimators.leaf_plane)
-        parts.append(
-            Rectangles(
-                np.full(count, (1 - leakage) * share),
-                np.stack([left, right], axis=1)[shown],
-                np.stack([low, high], axis=1)[shown],
-                plane,
-                plane,
+        left, right = leaves[0] - depth, leaves[1] + depth
+        for part, x_low, x_high, y_low, y_high in _between_sides(left, right, boundaries, collimators, half):
+            x = np.stack([np.maximum(x_low, jaw_x[0]), np.minimum(x_high, jaw_x[1])], axis=1)
+            y = np.stack([np.maximum(y_low, jaw_y[0]), np.minimum(y_high, jaw_y[1])], axis=1)
+            shown = (x[:, 1] > x[:, 0]) & (y[:, 1] > y[:, 0])
+            plane = np.full(int(shown.sum()), collimators.leaf_plane)
+            parts.append(
+                Rectangles(np.full(len(plane), (1 - leakage) * share * part), x[shown], y[shown], plane, plane)
             )
-        )
     return Rectangles(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rectangles.__slots__))
+
+
+def _between_sides(
+    left: FloatArray, right: FloatArray, boundaries: FloatArray, collimators: Collimators, half: float
+) -> Iterator[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]]:
+    """What leaf pairs leave open as (share, x from, x to, y from, y to), with their sides' tongues and grooves.
+
+    Neighbours reach into each other by a step at half of their height. Along it, where one pair is open and the other
+    closed, only half of a leaf is in the way; where both are open, nothing is; both closed are as good as one leaf.
+    """
+    step = 0.5 * collimators.leaf_step * SOURCE_AXIS_DISTANCE / collimators.leaf_plane
+    below, above = boundaries.copy(), boundaries.copy()
+    below[1:-1] -= step
+    above[1:-1] += step
+    yield 1.0, left, right, above[:-1], below[1:]
+    edges = below[1:-1], above[1:-1]
+    yield half, left[:-1], right[:-1], *edges
+    yield half, left[1:], right[1:], *edges
+    yield 1 - 2 * half, np.maximum(left[:-1], left[1:]), np.minimum(right[:-1], right[1:]), *edges
 
 
 def blurred(
