@@ -257,7 +257,7 @@ def test_with_the_same_photons_the_loop_closes_within_0_3_percent(linac: LinacMo
         key_sha256="0" * 64,
         machine=linac.name,
         linac_sha256=linac.content_sha256,
-        engine=describe_engine(SETTINGS),
+        engine=describe_engine(SETTINGS, "fast"),
         reference={},
         dose_per_nominal_photon=float(per_photon.mean()),
         relative_sigma=0.01,
