@@ -44,6 +44,9 @@ bld_to_patient_matrix: Any = coordinates.bld_to_patient_matrix
 SMALLEST_COSINE = 0.2
 # Least chance for a photon that interacts deep inside metal to be followed.
 SMALLEST_WORTH = 0.2
+# Share of what interacts near a face of the metal that may leave through it, and most directions tried for it.
+SIDEWAYS = 0.1
+MOST_ATTEMPTS = 50
 # A photon far too heavy is split into as many at most; what is left of its weight they carry.
 MOST_COPIES = 1000
 # Places in the tally of fates.
@@ -241,8 +244,8 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
     """Rays `first` to `last` - 1 through jaws and leaves, with what they scatter, until `particles` is nearly full.
 
     A focused photon was aimed at the opening, with a weight like all others': it then interacts or not, as
-    in nature. The others do both, with shared weight, at places even in optical depth, and play roulette
-    below `thin_target`.
+    in nature. The others do both, with shared weight, in as many directions as their weight is worth, and play
+    roulette below `thin_target`.
 
     Returns
     -------
@@ -255,7 +258,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
     isocentre = work.isocentre
     kept = 0
     for place in range(first, last):
-        if kept > len(particles) - 2 * MOST_COPIES:
+        if kept > len(particles) - (1 + MOST_ATTEMPTS) * MOST_COPIES:
             return kept, place
         state[0] = states[place]
         row = int(rays[place, RAY_STRETCH])
@@ -344,16 +347,26 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             if uniform(state) >= worth:
                 continue
             scattered = weight / worth
+            attempts = 1
         else:
-            # Only what interacts deep can come out: places even in depth keep the weights alike.
-            reached = uniform(state) * depth
-            scattered = weight * depth * math.exp(-reached)
-            # Behind two collimators even that is lost: roulette before the work, not after it.
-            worth = max(SMALLEST_WORTH, scattered * math.exp(0.7 * (reached - depth)) / target)
+            # What interacts deep comes out along the way, what interacts near a face beside it: half of the places
+            # are even in depth, half are where photons interact, so that no weight is more than doubled.
+            if uniform(state) < 0.5:
+                reached = uniform(state) * depth
+            else:
+                reached = -math.log(1.0 - uniform(state) * (1.0 - math.exp(-depth)))
+            density = 0.5 / depth + 0.5 * math.exp(-reached) / (1.0 - math.exp(-depth))
+            scattered = weight * math.exp(-reached) / density
+            # As many directions as particles of the target's weight may come out: a heavy photon goes several ways,
+            # and most of what is light or deep is not worth following.
+            worth = scattered * max(math.exp(0.7 * (reached - depth)), SIDEWAYS) / target
+            attempts = min(max(math.ceil(worth), 1), MOST_ATTEMPTS)
             if worth < 1.0:
+                worth = max(worth, SMALLEST_WORTH)
                 if uniform(state) >= worth:
                     continue
                 scattered /= worth
+            scattered /= attempts
         jaw_rate = jaw_depth / jaw_range if jaw_range > 0.0 else 1.0
         leaf_rate = leaf_depth / leaf_range if leaf_range > 0.0 else 1.0
         s_i, in_leaf = _place_at_depth(intervals, in_jaws, count, reached, jaw_rate, leaf_rate)
@@ -361,52 +374,50 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             scattered *= looked_up(head.leaf_compton, energy, head.lowest_energy) * stretch / leaf_rate
         else:
             scattered *= looked_up(head.jaw_compton, energy, head.lowest_energy) * stretch / jaw_rate
-        energy, cosine = klein_nishina(energy, state)
-        ux, uy, uz = turned(
-            slope_x / stretch, slope_y / stretch, -1.0 / stretch, cosine, 2.0 * math.pi * uniform(state)
-        )
-        if energy < head.lowest_energy or uz > -SMALLEST_COSINE:
-            continue
-        x_s = x0 + slope_x * s_i
-        y_s = y0 + slope_y * s_i
-        slope_x = -ux / uz
-        slope_y = -uy / uz
-        x0 = x_s - slope_x * s_i
-        y0 = y_s - slope_y * s_i
-        in_jaws, count = metal_intervals(
-            head, nodes, node, share, stretches.has_leaves[row], x0, slope_x, y0, slope_y, s_i, intervals
-        )
-        jaw_range, leaf_range = metal_lengths(intervals, in_jaws, count)
-        depth = (
-            -(
-                jaw_range * looked_up(head.jaw_removal, energy, head.lowest_energy)
-                + leaf_range * looked_up(head.leaf_removal, energy, head.lowest_energy)
+        for _ in range(attempts):
+            left, cosine = klein_nishina(energy, state)
+            ux, uy, uz = turned(
+                slope_x / stretch, slope_y / stretch, -1.0 / stretch, cosine, 2.0 * math.pi * uniform(state)
             )
-            / uz
-        )
-        scattered *= math.exp(-depth)
-        tally[SCATTERED] += scattered
-        kept = _keep(
-            particles,
-            kept,
-            scattered,
-            target,
-            energy,
-            x0 + slope_x * head.exit_plane,
-            y0 + slope_y * head.exit_plane,
-            ux,
-            uy,
-            uz,
-            head.exit_plane,
-            head.axis_distance,
-            gantry,
-            collimator,
-            couch,
-            code,
-            isocentre,
-            beam_number,
-            PHOTON_PDG,
-            rays[place, RAY_LABEL],
-            state,
-        )
+            if left < head.lowest_energy or uz > -SMALLEST_COSINE:
+                continue
+            out_x, out_y = -ux / uz, -uy / uz
+            start_x = x0 + (slope_x - out_x) * s_i
+            start_y = y0 + (slope_y - out_y) * s_i
+            in_jaws, count = metal_intervals(
+                head, nodes, node, share, stretches.has_leaves[row], start_x, out_x, start_y, out_y, s_i, intervals
+            )
+            jaw_range, leaf_range = metal_lengths(intervals, in_jaws, count)
+            depth = (
+                -(
+                    jaw_range * looked_up(head.jaw_removal, left, head.lowest_energy)
+                    + leaf_range * looked_up(head.leaf_removal, left, head.lowest_energy)
+                )
+                / uz
+            )
+            comes_out = scattered * math.exp(-depth)
+            tally[SCATTERED] += comes_out
+            kept = _keep(
+                particles,
+                kept,
+                comes_out,
+                target,
+                left,
+                start_x + out_x * head.exit_plane,
+                start_y + out_y * head.exit_plane,
+                ux,
+                uy,
+                uz,
+                head.exit_plane,
+                head.axis_distance,
+                gantry,
+                collimator,
+                couch,
+                code,
+                isocentre,
+                beam_number,
+                PHOTON_PDG,
+                rays[place, RAY_LABEL],
+                state,
+            )
     return kept, last
