@@ -174,9 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="NAME", help="a fault by name; may be given several times")
     parser.add_argument("--out", type=Path, help="folder of the faults' case folders")
     parser.add_argument("--results", type=Path, default=project_folder() / "results", help="where cases lie")
-    parser.add_argument(
-        "--config", type=Path, default=project_folder() / "config.yaml", help="to verify a phantom with"
-    )
+    parser.add_argument("--config", type=Path, default=FAULT_FREE_CONFIG, help="to verify a phantom with")
     parser.add_argument("--docs", type=Path, default=project_folder() / "docs" / "faults", help="where the table goes")
     return parser
 
