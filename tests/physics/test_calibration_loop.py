@@ -179,7 +179,7 @@ def test_a_calibration_says_after_each_round_how_far_it_is(
 
     def next_round(_function: Any, requests: list[Any], processes: int) -> list[ReferenceRun]:
         doses = next(rounds)
-        return [ReferenceRun(doses, request["histories"]) for request in requests]
+        return [ReferenceRun(doses, request["histories"], 10.0) for request in requests]
 
     monkeypatch.setattr("gatecheck.transport.calibrate.run_in_processes", next_round)
     said: list[CalibrationProgress] = []
@@ -187,6 +187,9 @@ def test_a_calibration_says_after_each_round_how_far_it_is(
     assert len(said) == 1
     assert said[0].photons < said[0].photons_expected
     assert said[0].relative_sigma > said[0].wanted == 0.03
+    # Two processes took 10 s each; what is missing is shared by two again.
+    missing = said[0].photons_expected - said[0].photons
+    assert said[0].seconds_left == pytest.approx(missing / 2 * 20.0 / said[0].photons, rel=1e-3)
     write_calibration_progress(tmp_path, said[0])
     assert read_calibration_progress(tmp_path) == said[0]
     remove_calibration_progress(tmp_path)
@@ -201,7 +204,7 @@ def test_a_second_calibration_is_read_and_not_simulated(
 
     def once(requests: list[Any]) -> list[ReferenceRun]:
         simulated.append(len(requests))
-        return [ReferenceRun((1.00e-15, 1.01e-15, 0.99e-15, 1.0e-15), 1000) for _ in requests]
+        return [ReferenceRun((1.00e-15, 1.01e-15, 0.99e-15, 1.0e-15), 1000, 1.0) for _ in requests]
 
     monkeypatch.setattr(
         "gatecheck.transport.calibrate.run_in_processes", lambda _f, requests, processes: once(requests)

@@ -86,7 +86,7 @@ def test_the_calibration_counts_the_histories_of_all_its_rounds(
         spread = 0.02 if not asked else 0.001
         asked.extend(requests)
         assert len(requests) == processes
-        return [ReferenceRun((1.0 - spread, 1.0 + spread), request["histories"]) for request in requests]
+        return [ReferenceRun((1.0 - spread, 1.0 + spread), request["histories"], 10.0) for request in requests]
 
     monkeypatch.setattr(calibrate_module, "run_in_processes", pretended)
     result = calibrate(

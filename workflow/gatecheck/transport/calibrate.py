@@ -47,10 +47,21 @@ _MOST_ROUNDS = 12
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """One process' share: dose at the reference point of each batch, Gy per nominal photon."""
+    """One process' share.
+
+    Attributes
+    ----------
+    doses : tuple of float
+        At the reference point, of each batch, Gy per nominal photon.
+    histories : int
+        Source photons.
+    seconds : float
+        That they took, without the start of the process and of GATE.
+    """
 
     doses: tuple[float, ...]
     histories: int
+    seconds: float
 
 
 def calibrate(
@@ -199,7 +210,6 @@ def _simulate(
     source: PhaseSpaceSource | None,
 ) -> list[ReferenceRun]:
     """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
-    started = time.perf_counter()
     runs: list[ReferenceRun] = []
     histories = _FIRST_HISTORIES
     next_history = 0  # of a phase space: no process uses those of another
@@ -228,7 +238,7 @@ def _simulate(
         done = sum(run.histories for run in runs)
         missing = _RESERVE * done * (sigma / wanted) ** 2 - done
         if progress is not None:
-            left = missing * (time.perf_counter() - started) / done
+            left = missing / _PROCESSES * sum(run.seconds for run in runs) / done
             progress(CalibrationProgress(sigma, wanted, done, done + math.ceil(missing), left))
         histories = min(max(math.ceil(missing / _PROCESSES), _FIRST_HISTORIES), _MOST_HISTORIES_PER_RUN)
     raise SimulationError(
@@ -255,6 +265,7 @@ def simulate_reference(
     source, run : PhaseSpaceSource and HistoryRun, optional
         Recorded histories in place of the source model's.
     """
+    started = time.perf_counter()
     reference = linac.calibration.reference
     tank = reference_tank(linac)
     with tempfile.TemporaryDirectory(prefix="reference-field-") as folder:
@@ -283,4 +294,9 @@ def simulate_reference(
     if len(batches) < 2:
         raise SimulationError("The reference field gave no particles. Check the machine model's reference condition.")
     per_batch = phase_space.nominal_photons / len(batches)
-    return ReferenceRun(tuple(estimator.dose(batch) / per_batch for batch in batches), histories)
+    start_up = phase_space.seconds_start_up + transported.seconds_start_up
+    return ReferenceRun(
+        tuple(estimator.dose(batch) / per_batch for batch in batches),
+        histories,
+        time.perf_counter() - started - start_up,
+    )
