@@ -249,7 +249,7 @@ def test_with_the_same_photons_the_loop_closes_within_0_3_percent(linac: LinacMo
     (which `test_simulation_parts` proves unbiased). Sigma is the jackknife's over pairs of the two. Two sigma allowed
     beside 0.3 %, of which sigma is a third at most.
     """
-    plan = _run_chunks(tmp_path, linac, chunks=12, histories=400_000)
+    plan = _run_chunks(tmp_path, linac, chunks=24, histories=400_000)
     requests = [
         {"linac": linac, "settings": SETTINGS, "histories": chunk.histories, "seed": chunk.seed}
         for chunk in plan.chunks

@@ -46,7 +46,7 @@ SMALLEST_COSINE = 0.2
 SMALLEST_WORTH = 0.2
 # Share of what interacts near a face of the metal that may leave through it, and most directions tried for it.
 SIDEWAYS = 0.1
-MOST_ATTEMPTS = 50
+MOST_ATTEMPTS = 4
 # A photon far too heavy is split into as many at most; what is left of its weight they carry.
 MOST_COPIES = 1000
 # Places in the tally of fates.
