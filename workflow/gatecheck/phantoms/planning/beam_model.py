@@ -141,7 +141,10 @@ def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -
     shares = np.arange(steps, 0, -1.0) / np.sum(np.arange(steps, 0, -1.0))
     bounds = np.rint(np.concatenate([[0.0], np.cumsum(shares)]) * (len(levels) - 1)).astype(int)
     depths = np.array([depth_of_level[low : high + 1].mean() for low, high in itertools.pairwise(bounds)])
-    return shares, depths * 1000.0 / collimators.leaf_plane
+    depths *= 1000.0 / collimators.leaf_plane
+    for array in (shares, depths):  # all callers share them
+        array.flags.writeable = False
+    return shares, depths
 
 
 @functools.cache

@@ -350,7 +350,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
             attempts = 1
         else:
             # What interacts deep comes out along the way, what interacts near a face beside it: half of the places
-            # are even in depth, half are where photons interact, so that no weight is more than doubled.
+            # are even in depth, half are where photons interact, so that the place alone at most doubles a weight.
             if uniform(state) < 0.5:
                 reached = uniform(state) * depth
             else:
