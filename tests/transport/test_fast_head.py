@@ -29,7 +29,15 @@ from gatecheck.errors import UnsupportedPlanError
 from gatecheck.linac.attenuation import removal_coefficient
 from gatecheck.linac.geometry import path_in_jaw_pair, path_in_leaves
 from gatecheck.linac.photon_source import focal_energy_table, relative_fluence_at
-from gatecheck.transport.fast_head import proposal, sample, sample_phase_space, tables, write_phase_space_root
+from gatecheck.transport.fast_head import (
+    collimation,
+    proposal,
+    rays,
+    sample,
+    sample_phase_space,
+    tables,
+    write_phase_space_root,
+)
 from gatecheck.transport.model import PhaseSpace
 
 Array = npt.NDArray[np.float64]
@@ -104,6 +112,24 @@ def test_almost_all_weights_are_one_and_none_is_above_five() -> None:
     weight = sample_phase_space(arc(), STX, 400_000, 5).weight
     assert np.mean(weight == 1.0) > 0.9
     assert weight.max() <= 5.0 * (1 + 1e-9)
+
+
+def test_no_source_photon_gives_much_more_than_its_own_weight() -> None:
+    """Of a large open field, whose thin sample is heavy: one photon's copies and directions together.
+
+    Places of interaction at most double a weight, and the photon itself may pass; what survives a roulette
+    comes out with ten times the leakage weight at most. Before, a photon gave up to 70 times its weight.
+    """
+    emission_plan = sample.plan_emission(
+        delivery(beam(jaw_x=(-100.0, 100.0), jaw_y=(-100.0, 100.0))), STX, 3_000_000
+    )
+    own, given = np.zeros(3_000_000), np.zeros(3_000_000)
+    for emitted in sample.emitted_rays(emission_plan, 12):
+        own[emitted.rows[:, rays.RAY_LABEL].astype(int)] = emitted.rows[:, rays.RAY_WEIGHT]
+        for particles in sample.collimated(emitted, emission_plan.setting, np.zeros(len(collimation.FATES))):
+            np.add.at(given, particles[:, collimation.LABEL].astype(int), particles[:, collimation.WEIGHT])
+    assert np.count_nonzero((own > proposal.RIM_WEIGHT) & (given > 0)) > 100
+    assert np.max(given - 3.0 * own) <= 10 * sample.LEAKAGE_WEIGHT
 
 
 def test_fates_add_up_to_the_photons_emitted() -> None:

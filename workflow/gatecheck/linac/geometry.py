@@ -59,6 +59,11 @@ class LeafSides:
     shift_below: FloatArray
     half_gap: float
 
+    @property
+    def reach(self) -> float:
+        """How far leaves reach over the middle of their boundaries at most: half a step."""
+        return float(max(np.abs(self.shift_above).max(), np.abs(self.shift_below).max()))
+
 
 def leaf_sides(mlc: MultileafCollimator) -> LeafSides:
     """The sides of all leaves of an MLC.
@@ -237,6 +242,7 @@ def leaf_intervals(  # noqa: PLR0917 - compiled code knows arguments by place
     side_shift_above: FloatArray,
     side_shift_below: FloatArray,
     half_gap: float,
+    side_reach: float,
     leaf_centre: float,
     tip_radius: float,
     axis_distance: float,
@@ -255,6 +261,8 @@ def leaf_intervals(  # noqa: PLR0917 - compiled code knows arguments by place
         The leaves stand at (1 - share)·leaves[node] + share·leaves[node + 1].
     gap_offset : float
         Each leaf stands back by half of it.
+    side_position, side_step, side_shift_above, side_shift_below, half_gap, side_reach
+        Of the LeafSides.
     start, end : float
         Part of the leaves' height to look at, from the target.
     found : ndarray of shape (n, 2)
@@ -272,8 +280,8 @@ def leaf_intervals(  # noqa: PLR0917 - compiled code knows arguments by place
     y_end = y0 + slope_y * end
     seen_start = y_start * axis_distance / start
     seen_end = y_end * axis_distance / end
-    # Steps and gaps reach over the nominal boundary; magnified to the isocentre plane.
-    reach = 2.0 * axis_distance / start
+    # Steps reach over the nominal boundary; magnified to the isocentre plane.
+    reach = side_reach * axis_distance / start
     lowest = min(seen_start, seen_end) - reach
     highest = max(seen_start, seen_end) + reach
     x_low = min(x0 + slope_x * start, x0 + slope_x * end)
@@ -390,6 +398,7 @@ def path_in_leaves(
             sides.shift_above,
             sides.shift_below,
             sides.half_gap,
+            sides.reach,
             mlc.leaf_centre,
             mlc.tip_radius,
             axis_distance,

@@ -76,7 +76,8 @@ def looked_up(table: FloatArray, energy: float, lowest: float) -> float:
     return value
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+# Written out where it is called: handing over the arrays of head and nodes takes as long as the work itself.
+@numba.njit(error_model="numpy", inline="always")  # type: ignore[untyped-decorator,unused-ignore]
 def metal_intervals(
     head: Head,
     nodes: Nodes,
@@ -127,6 +128,7 @@ def metal_intervals(
             head.side_shift_above,
             head.side_shift_below,
             head.half_gap,
+            head.side_reach,
             head.leaf_centre,
             head.tip_radius,
             head.axis_distance,

@@ -64,6 +64,7 @@ class Head(NamedTuple):
     side_shift_above: FloatArray
     side_shift_below: FloatArray
     half_gap: float
+    side_reach: float
     lowest_energy: float
     jaw_removal: FloatArray
     jaw_compton: FloatArray
@@ -164,6 +165,7 @@ def head_of(linac: LinacModel) -> Head:
         side_shift_above=sides.shift_above,
         side_shift_below=sides.shift_below,
         half_gap=sides.half_gap,
+        side_reach=sides.reach,
         lowest_energy=float(energy[0]),
         jaw_removal=removal_coefficient(machine.jaws.alloy, energy),
         jaw_compton=compton_coefficient(machine.jaws.alloy, energy),
