@@ -120,9 +120,7 @@ def test_no_source_photon_gives_much_more_than_its_own_weight() -> None:
     Places of interaction at most double a weight, and the photon itself may pass; what survives a roulette
     comes out with ten times the leakage weight at most. Before, a photon gave up to 70 times its weight.
     """
-    emission_plan = sample.plan_emission(
-        delivery(beam(jaw_x=(-100.0, 100.0), jaw_y=(-100.0, 100.0))), STX, 3_000_000
-    )
+    emission_plan = sample.plan_emission(delivery(beam(jaw_x=(-100.0, 100.0), jaw_y=(-100.0, 100.0))), STX, 3_000_000)
     own, given = np.zeros(3_000_000), np.zeros(3_000_000)
     for emitted in sample.emitted_rays(emission_plan, 12):
         own[emitted.rows[:, rays.RAY_LABEL].astype(int)] = emitted.rows[:, rays.RAY_WEIGHT]
