@@ -252,7 +252,7 @@ def test_tumour_gets_the_wanted_coverage_and_maximum_in_the_dose_grid(case):
     near = [n[np.abs(n - c) < r] for n, c, r in zip(nodes, centre, reach, strict=True)]
     part = Raster(tuple(map(len, near)), whole.spacing, tuple(n[0] for n in near))
     dose_zyx = plan_dose(case, case.ct(), case.beams(), part)
-    steps = [np.arange(-8.4, 8.5, 0.3)] * 3
+    steps = [np.arange(-8.4, 8.45, 0.1)] * 3
     lattice = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = lattice[((lattice / case.neck.tumour_semi_axes) ** 2).sum(axis=1) <= 1] + centre
     dose = RegularGridInterpolator(near[::-1], dose_zyx)(inside[:, ::-1])

@@ -12,7 +12,14 @@ import pytest
 from gatecheck.config import project_folder
 from gatecheck.linac.load import load_linac_model
 from gatecheck.phantoms.planning import commissioning, photon_data, tissue
-from gatecheck.phantoms.planning.beam_model import Kernel, half_height_transmission, leaf_tip_edges, stored_beam
+from gatecheck.phantoms.planning.beam_model import (
+    Kernel,
+    half_height_transmission,
+    interleaf_gap,
+    leaf_tip_edges,
+    stored_beam,
+    through_leaf,
+)
 from gatecheck.phantoms.planning.kernel_transport import Tally, deposited_energy
 from gatecheck.phantoms.planning.openings import blurred, jaw_rectangle, leaf_rectangles
 from gatecheck.phantoms.planning.pencil_kernels import DEPTH_EDGES, RADIUS_EDGES, energies_of, stored_kernels
@@ -179,7 +186,8 @@ def test_closed_leaves_let_their_leakage_through_and_open_ones_everything(model)
 def test_sides_of_open_leaves_are_narrowed_by_their_neighbours_steps_and_not_by_each_other(model):
     """Two pairs, 5 mm: at each end a strip of s = 0.4 · 1000 / 510 mm lets half a leaf's transmission t through.
 
-    So 5 - s + 2 s t in all. At 0.116 to 0.071 per mm of its alloy t is 0.018 to 0.086 for half of 69 mm.
+    Air of g before the neighbour narrows it: 5 - s + g + 2 (s - g) t in all. At 0.116 to 0.071 per mm of its alloy t is
+    0.018 to 0.086 for half of 69 mm, and g is some tenths of a millimetre at most.
     """
     collimators = model.collimators
     boundaries, jaws = np.arange(-40.0, 40.1, 2.5), np.array([-30.0, 30.0])
@@ -189,11 +197,43 @@ def test_sides_of_open_leaves_are_narrowed_by_their_neighbours_steps_and_not_by_
     source = {"distance": 1000.0, "source_plane": 0.0, "source_sigma": 1e-3, "sigmas": np.zeros(1)}
     seen = blurred(leaf_rectangles(leaves, boundaries, jaws, jaws, model), np.zeros(1), y, **source)[0, :, 0]
     half = half_height_transmission(collimators, model.fitted.hardening)
+    gap = interleaf_gap(collimators, model.fitted.hardening)
     assert 0.018 < half < 0.086
+    assert 0.05 < gap < 0.25
     step = collimators.leaf_step * 1000.0 / collimators.leaf_plane
     above_leakage = (seen - collimators.leaf_transmission) / (1 - collimators.leaf_transmission)
-    assert 0.01 * above_leakage.sum() == pytest.approx(5.0 - step + 2 * step * half, abs=0.01)
+    assert 0.01 * above_leakage.sum() == pytest.approx(5.0 - step + gap + 2 * (step - gap) * half, abs=0.02)
     assert seen[np.abs(y - 2.5) < 1.9].min() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_closed_leaves_with_air_between_them_let_the_published_mean_through(model):
+    """A solid leaf, and two lines of air for each leaf behind which half of one stands, make the mean."""
+    collimators, hardening = model.collimators, model.fitted.hardening
+    half, whole = through_leaf(np.array([0.5, 1.0]) * collimators.leaf_height, collimators, hardening)
+    lines = 2 * interleaf_gap(collimators, hardening) / collimators.leaf_width
+    assert (1 - lines) * whole + lines * half == pytest.approx(collimators.leaf_transmission, rel=1e-9)
+    assert whole < 0.6 * collimators.leaf_transmission
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 4.0])
+def test_beside_a_leaf_that_stands_further_in_half_a_tip_lets_through_what_half_its_chord_does(model, offset):
+    """Along the step between a pair and one that stands `offset` mm further in, from both leaves' chords of tungsten.
+
+    The few edges of a tip make its integral, that of the product of two to some hundredths of a millimetre.
+    """
+    collimators, hardening = model.collimators, model.fitted.hardening
+    boundaries, jaws = np.arange(-40.0, 40.1, 2.5), np.array([-30.0, 30.0])
+    leaves = np.stack([np.full(32, -10.0), np.full(32, 29.0)])
+    leaves[0, 16:] += offset
+    x = np.arange(-25.0, 10.0, 0.01) + 0.005
+    source = {"distance": 1000.0, "source_plane": 0.0, "source_sigma": 1e-3, "sigmas": np.zeros(1)}
+    edge = np.array([boundaries[16]])
+    seen = blurred(leaf_rectangles(leaves, boundaries, jaws, jaws, model), x, edge, **source)[0, 0]
+    inside = (np.array([[-10.0], [-10.0 + offset]]) - x) * collimators.leaf_plane / 1000.0
+    radius = collimators.leaf_tip_radius
+    chord = np.where(inside > 0, 2 * np.sqrt(np.clip(2 * radius * inside - inside**2, 0.0, None)), 0.0)
+    expected = through_leaf(0.5 * np.minimum(chord, collimators.leaf_height).sum(axis=0), collimators, hardening)
+    assert 0.01 * (seen - expected).sum() == pytest.approx(0.0, abs=0.15)
 
 
 def test_water_has_the_electrons_of_water_and_bone_fewer_per_gram():

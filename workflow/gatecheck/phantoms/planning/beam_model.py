@@ -35,6 +35,9 @@ class Collimators(_Part):
     leaf_height: Positive
     leaf_tip_radius: Positive
     leaf_step: Positive = Field(description="by which neighbouring leaves reach into each other, at their plane")
+    leaf_width: Positive = Field(
+        description="of the leaves that transmission was measured for, mm at the isocentre plane"
+    )
     tungsten_density: Positive = Field(description="of tungsten alone in the leaves' alloy, g/cm3")
     leaf_transmission: Positive = Field(description="mean through closed leaves and the gaps between them")
     extra_focal_plane: Positive = Field(description="flattening filter")
@@ -118,12 +121,19 @@ def spectrum_shares(edges: FloatArray, hardening: float) -> FloatArray:
 
 
 @functools.cache
-def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -> tuple[FloatArray, FloatArray]:
+def leaf_tip_edges(
+    collimators: Collimators, hardening: float, steps: int = 4, *, height_share: float = 1.0
+) -> tuple[FloatArray, FloatArray]:
     """A rounded leaf tip as a few sharp edges.
 
     A ray u mm inside the one that touches the tip crosses a chord of 2 sqrt(2Ru - u²) of tungsten. The part that
     it lets through, above the leakage of the whole leaf, is cut into slices; each becomes a sharp edge at
     the slice's mean depth, so that the fluence behind the tip keeps its integral.
+
+    Parameters
+    ----------
+    height_share : float
+        Of the leaf's height that is in the way: half of it between a leaf's tongue and its groove.
 
     Returns
     -------
@@ -132,8 +142,8 @@ def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -
     """
     radius = collimators.leaf_tip_radius
     inside = np.concatenate([[0.0], np.geomspace(1e-5, 5.0, 600)])
-    chord = np.minimum(2 * np.sqrt(2 * radius * inside - inside**2), collimators.leaf_height)
-    through = _through_leaf(chord, collimators, hardening)
+    chord = height_share * np.minimum(2 * np.sqrt(2 * radius * inside - inside**2), collimators.leaf_height)
+    through = through_leaf(chord, collimators, hardening)
     relative = (through - through[-1]) / (1 - through[-1])
     levels = np.linspace(1.0, 0.0, 4001)
     depth_of_level = np.interp(levels[::-1], relative[::-1], inside[::-1])[::-1]
@@ -150,12 +160,33 @@ def leaf_tip_edges(collimators: Collimators, hardening: float, steps: int = 4) -
 @functools.cache
 def half_height_transmission(collimators: Collimators, hardening: float) -> float:
     """Share of the energy fluence that half the height of a leaf lets through, above the leakage of whole leaves."""
-    half, whole = _through_leaf(np.array([0.5, 1.0]) * collimators.leaf_height, collimators, hardening)
+    half, whole = through_leaf(np.array([0.5, 1.0]) * collimators.leaf_height, collimators, hardening)
     return float((half - whole) / (1 - whole))
 
 
-def _through_leaf(chord: FloatArray, collimators: Collimators, hardening: float) -> FloatArray:
-    """Share of the energy fluence that comes through so many mm of a leaf's tungsten."""
+@functools.cache
+def interleaf_gap(collimators: Collimators, hardening: float) -> float:
+    """Air between neighbouring leaves, mm at the isocentre plane, that makes the published transmission.
+
+    A leaf lets through what its height lets through, and each of the two lines that its stepped side leaves free what
+    half of its height does; together they are the mean.
+    """
+    half, whole = through_leaf(np.array([0.5, 1.0]) * collimators.leaf_height, collimators, hardening)
+    gap = 0.5 * collimators.leaf_width * (collimators.leaf_transmission - whole) / (half - whole)
+    return max(float(gap), 0.0)
+
+
+def through_leaf(chord: FloatArray, collimators: Collimators, hardening: float) -> FloatArray:
+    """Share of the energy fluence that comes through so many mm of a leaf's tungsten.
+
+    Parameters
+    ----------
+    chord : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
     energy = np.linspace(0.15, 5.7, 300)
     fluence = clinac_spectrum(energy) * energy * np.exp(-hardening * water_attenuation(energy))
     density = collimators.tungsten_density / 10

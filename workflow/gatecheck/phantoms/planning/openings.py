@@ -6,6 +6,7 @@ from either, an edge is a step blurred by a Gaussian, so is the kernel, and so i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,12 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from gatecheck.case.model import Beam, ControlPoint
-from gatecheck.phantoms.planning.beam_model import BeamModel, Collimators, half_height_transmission, leaf_tip_edges
+from gatecheck.phantoms.planning.beam_model import BeamModel, half_height_transmission, interleaf_gap, leaf_tip_edges
 
 FloatArray = npt.NDArray[np.float64]
 
 SOURCE_AXIS_DISTANCE = 1000.0
+_HALF_TIP_STEPS = 5  # sharp edges in place of a tip of half height
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,39 +132,46 @@ def leaf_rectangles(
     """
     collimators = model.collimators
     leakage = collimators.leaf_transmission
-    half = half_height_transmission(collimators, model.fitted.hardening)
-    shares, depths = leaf_tip_edges(collimators, model.fitted.hardening)
     parts = [jaw_rectangle(jaw_x, jaw_y, model, share=leakage)]
-    for share, depth in zip(shares, depths, strict=True):
-        left, right = leaves[0] - depth, leaves[1] + depth
-        for part, x_low, x_high, y_low, y_high in _between_sides(left, right, boundaries, collimators, half):
-            x = np.stack([np.maximum(x_low, jaw_x[0]), np.minimum(x_high, jaw_x[1])], axis=1)
-            y = np.stack([np.maximum(y_low, jaw_y[0]), np.minimum(y_high, jaw_y[1])], axis=1)
-            shown = (x[:, 1] > x[:, 0]) & (y[:, 1] > y[:, 0])
-            plane = np.full(int(shown.sum()), collimators.leaf_plane)
-            parts.append(
-                Rectangles(np.full(len(plane), (1 - leakage) * share * part), x[shown], y[shown], plane, plane)
-            )
+    for share, x_low, x_high, y_low, y_high in _between_leaves(leaves, boundaries, model):
+        x = np.stack([np.maximum(x_low, jaw_x[0]), np.minimum(x_high, jaw_x[1])], axis=1)
+        y = np.stack([np.maximum(y_low, jaw_y[0]), np.minimum(y_high, jaw_y[1])], axis=1)
+        shown = (x[:, 1] > x[:, 0]) & (y[:, 1] > y[:, 0])
+        plane = np.full(int(shown.sum()), collimators.leaf_plane)
+        parts.append(Rectangles(np.full(len(plane), (1 - leakage) * share), x[shown], y[shown], plane, plane))
     return Rectangles(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rectangles.__slots__))
 
 
-def _between_sides(
-    left: FloatArray, right: FloatArray, boundaries: FloatArray, collimators: Collimators, half: float
+def _between_leaves(
+    leaves: FloatArray, boundaries: FloatArray, model: BeamModel
 ) -> Iterator[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]]:
-    """What leaf pairs leave open as (share, x from, x to, y from, y to), with their sides' tongues and grooves.
+    """What leaf pairs leave open as (share, x from, x to, y from, y to), with rounded tips and stepped sides.
 
-    Neighbours reach into each other by a step at half of their height. Along it, where one pair is open and the other
-    closed, only half of a leaf is in the way; where both are open, nothing is; both closed are as good as one leaf.
+    Neighbours reach into each other by a step at half of their height, with a little air between them above it and
+    below it. Where only half of a leaf's height is in the way, its tip lets more through. Along the step that is so for
+    both neighbours, and what comes through is the product of what comes through each; in front of the air it is
+    so for one alone. Both closed are as good as one leaf, as the mean transmission counts the air.
     """
+    collimators, hardening = model.collimators, model.fitted.hardening
     step = 0.5 * collimators.leaf_step * SOURCE_AXIS_DISTANCE / collimators.leaf_plane
-    below, above = boundaries.copy(), boundaries.copy()
-    below[1:-1] -= step
-    above[1:-1] += step
-    yield 1.0, left, right, above[:-1], below[1:]
-    edges = below[1:-1], above[1:-1]
-    yield half, left[:-1], right[:-1], *edges
-    yield half, left[1:], right[1:], *edges
-    yield 1 - 2 * half, np.maximum(left[:-1], left[1:]), np.minimum(right[:-1], right[1:]), *edges
+    gap = interleaf_gap(collimators, hardening)
+    inner, outer = boundaries[1:-1], step + 0.5 * gap
+    left, right = leaves
+    from_y = np.concatenate([boundaries[:1], inner + outer])
+    to_y = np.concatenate([inner - outer, boundaries[-1:]])
+    for share, depth in zip(*leaf_tip_edges(collimators, hardening), strict=True):
+        yield share, left - depth, right + depth, from_y, to_y
+    half = half_height_transmission(collimators, hardening)
+    tips = list(zip(*leaf_tip_edges(collimators, hardening, _HALF_TIP_STEPS, height_share=0.5), strict=True))
+    along = inner - outer + gap, inner + outer - gap
+    for share, depth in tips:
+        for pairs, air in ((slice(None, -1), (inner - outer, along[0])), (slice(1, None), (along[1], inner + outer))):
+            yield half * share, left[pairs] - depth, right[pairs] + depth, *along
+            yield share, left[pairs] - depth, right[pairs] + depth, *air
+    for (share_1, depth_1), (share_2, depth_2) in itertools.product(tips, tips):
+        from_x = np.maximum(left[:-1] - depth_1, left[1:] - depth_2)
+        to_x = np.minimum(right[:-1] + depth_1, right[1:] + depth_2)
+        yield (1 - 2 * half) * share_1 * share_2, from_x, to_x, *along
 
 
 def blurred(
