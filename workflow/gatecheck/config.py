@@ -154,6 +154,12 @@ class TransportConfig(_Section):
     electron_step_function: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=10)]] = Field(
         (0.025, 0.04), description="largest fractional energy loss range per step, and final range in mm"
     )
+    multiple_scattering_model: Literal["auto", "WentzelVI", "physics_list"] = Field(
+        "auto",
+        description="WentzelVI: Geant4's Wentzel VI model with single scattering at large angles; physics_list: the "
+        "list's own; auto: WentzelVI for G4EmStandardPhysics, whose Urban model keeps MeV electrons 3 % too close to "
+        "their line",
+    )
     multiple_scattering_step_limit: Literal["UseSafety", "UseSafetyPlus", "UseDistanceToBoundary"] = Field(
         "UseSafety", description="how multiple scattering limits electron steps at boundaries"
     )
@@ -189,6 +195,13 @@ class TransportConfig(_Section):
                 "use auto or gate"
             )
         return self
+
+    @property
+    def uses_wentzel_vi(self) -> bool:
+        """Whether electrons scatter by the Wentzel VI model."""
+        if self.multiple_scattering_model == "auto":
+            return self.physics_list == "G4EmStandardPhysics"
+        return self.multiple_scattering_model == "WentzelVI"
 
     @property
     def tracks_photons(self) -> bool:

@@ -39,6 +39,7 @@ _OF_CALIBRATION = (
     "electron_production_cut",
     "photon_production_cut",
     "electron_step_function",
+    "multiple_scattering_model",
     "multiple_scattering_step_limit",
     "photon_transport",
     "photon_splitting",

@@ -17,6 +17,9 @@ from gatecheck.transport.model import Engine
 # Tracked photons need no fine tables of cross sections, and building them takes half of a chunk's start.
 _COMMANDS_FOR_ELECTRONS = ("/process/em/UseGeneralProcess false", "/process/em/binsPerDecade 20")
 
+# Geant4 builds both models into its list and gives electrons below this energy to Urban's, above it to Wentzel VI.
+_WENTZEL_VI = "/process/msc/EnergyLimit 0.001 MeV"
+
 # Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
 _ROOMS_OF_TRANSPORT = ("delivery", "linac", "transport")
 # Drawing the aperture does not touch a dose.
@@ -60,6 +63,7 @@ def physics_settings(settings: TransportConfig) -> dict[str, str]:
         "electron_production_cut_mm": f"{settings.electron_production_cut:g}",
         "photon_production_cut_mm": f"{settings.photon_production_cut:g}",
         "electron_step_function": f"{fraction:g}, {final_range:g} mm",
+        "multiple_scattering_model": "Wentzel VI" if settings.uses_wentzel_vi else "the physics list's own",
         "multiple_scattering_step_limit": settings.multiple_scattering_step_limit,
         "geant4_commands": "; ".join(geant4_commands(settings)),
         "apply_cuts": "false",
@@ -81,6 +85,7 @@ def geant4_commands(settings: TransportConfig) -> list[str]:
         *(_COMMANDS_FOR_ELECTRONS if settings.tracks_photons else GEANT4_COMMANDS),
         f"/process/eLoss/StepFunction {fraction} {final_range} mm",
         f"/process/msc/StepLimit {settings.multiple_scattering_step_limit}",
+        *((_WENTZEL_VI,) if settings.uses_wentzel_vi else ()),
     ]
 
 

@@ -305,6 +305,7 @@ def _settings_of_head(
             "photon_production_cut": production_cut,
             "electron_production_cut": production_cut,
             "electron_step_function": step_function,
+            "multiple_scattering_model": "physics_list",
         }
     )
 
