@@ -207,6 +207,19 @@ def _compton(energy: float) -> tuple[float, float]:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _pair_cosine(kinetic: float, share: float) -> float:
+    """Cosine of the angle between a photon and an electron of its pair that this share of them exceeds in angle.
+
+    The leading term of the Sauter-Gluckstern-Hull distribution, sin θ / (E - p cos θ)² (Bielajew, NRC report PIRS-0287
+    (1991)).
+    """
+    total = kinetic + ELECTRON_REST_ENERGY
+    momentum = math.sqrt(kinetic * (kinetic + 2 * ELECTRON_REST_ENERGY))
+    even = 2.0 * share - 1.0
+    return (even * total + momentum) / (even * momentum + total)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _follow(  # noqa: PLR0917 - compiled code knows arguments by place
     energies: FloatArray, depths: FloatArray, radii: FloatArray, tables: FloatArray, seed: int, scored: FloatArray
 ) -> None:
@@ -252,9 +265,8 @@ def _follow(  # noqa: PLR0917 - compiled code knows arguments by place
                     ends = (0.0, 0.0, 0.0)
                     for part in range(2):
                         one = kinetic * (share if part == 0 else 1 - share)
-                        # mean angle of about mc2 over the photon's energy
-                        angle = ELECTRON_REST_ENERGY / energy * math.sqrt(-math.log(1.0 - np.random.random()))
-                        eu, ev, ew = _turned(u, v, w, math.cos(min(angle, math.pi)), 2 * math.pi * np.random.random())
+                        cosine = _pair_cosine(one, np.random.random())
+                        eu, ev, ew = _turned(u, v, w, cosine, 2 * math.pi * np.random.random())
                         ends = _slow_down(scored, depths, radii, tables, x, y, z, eu, ev, ew, one)
                     cosine, azimuth = 2 * np.random.random() - 1, 2 * math.pi * np.random.random()
                     sine = math.sqrt(1 - cosine * cosine)

@@ -144,8 +144,9 @@ def elastic(energy: FloatArray) -> Elastic:
     electrons = sum(share / mass * number for share, number, mass in _HYDROGEN_AND_OXYGEN)
     log_screening = np.zeros_like(energy)
     for share, number, mass in _HYDROGEN_AND_OXYGEN:
-        angle = 1.13 * number ** (1 / 3) / (137.036 * np.sqrt(squared_speed) * (tau + 1))
-        log_screening += share / mass * number * (number + 1) * np.log(0.25 * angle**2) / (nuclei + electrons)
+        unscreened = number ** (1 / 3) / (0.885 * 137.036 * np.sqrt(squared_speed) * (tau + 1))
+        squared_angle = unscreened**2 * (1.13 + 3.76 * (number / 137.036) ** 2 / squared_speed)
+        log_screening += share / mass * number * (number + 1) * np.log(0.25 * squared_angle) / (nuclei + electrons)
     screening = np.exp(log_screening)
     rate = (
         math.pi * _AVOGADRO * _CLASSICAL_ELECTRON_RADIUS_SQUARED
