@@ -153,7 +153,7 @@ def _simulate(request: dict[str, Any]) -> None:
     simulate_phase_space(**request)
 
 
-def _wait_until(condition: Any, process: Any, seconds: float = 60.0) -> None:
+def _wait_until(condition: Any, process: Any, seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert process.is_alive(), "the chunk ended before it could be killed"
