@@ -25,7 +25,7 @@ from gatecheck.phantoms.planning.kernel_transport import Tally, _pair_cosine, de
 from gatecheck.phantoms.planning.openings import blurred, jaw_rectangle, leaf_rectangles
 from gatecheck.phantoms.planning.pencil_kernels import DEPTH_EDGES, RADIUS_EDGES, energies_of, stored_kernels
 from gatecheck.phantoms.planning.photon_data import ELECTRON_REST_ENERGY
-from gatecheck.phantoms.planning.plane_dose import commissioned, dose_in_plane
+from gatecheck.phantoms.planning.plane_dose import CommissionedBeam, commissioned, dose_in_plane
 
 ALLOWED = {"profile": 1.0, "width_50": 0.7, "penumbra_80_20": 0.5}
 
@@ -157,6 +157,41 @@ def test_electrons_of_pairs_leave_at_the_published_angles(kinetic):
     least, most = 1 / (energy + momentum), 1 / (energy - momentum)
     below = (1 / (energy - momentum * cosines) - least) / (most - least)
     assert below == pytest.approx(shares, abs=1e-9)
+
+
+def test_a_denser_medium_narrows_the_kernels_as_a_wider_field_would(model):
+    """O'Connor's theorem: all lengths across the beam times the density, the source's blur with them."""
+    density, half, at = 1.2, 5.0, np.array([0.0, 4.0, 7.0])
+    wider = model.model_copy(
+        update={
+            "fitted": model.fitted.model_copy(
+                update={
+                    "spot_sigma": density * model.fitted.spot_sigma,
+                    "extra_focal_sigma": density * model.fitted.extra_focal_sigma,
+                    "electron_sigma": density * model.fitted.electron_sigma,
+                }
+            )
+        }
+    )
+    kernel = Kernel(model.fitted.hardening)
+
+    def along(beam_model, scale, electron_density):
+        edges = scale * np.array([-half, half])
+        field = jaw_rectangle(edges, edges, beam_model)
+        return dose_in_plane(
+            CommissionedBeam(beam_model, kernel, 1.0),
+            field,
+            scale * at,
+            np.zeros(1),
+            distance=1000.0,
+            depths=np.array([60.0]),
+            electron_density=electron_density,
+        )[0, 0]
+
+    dense = along(model, 1.0, density)
+    # The horn, 1 % at 20 mm, is not stretched.
+    assert dense == pytest.approx(along(wider, density, 1.0), rel=2e-3)
+    assert dense[0] > 1.02 * along(model, 1.0, 1.0)[0]
 
 
 def test_attenuation_of_water_at_1_mev_is_that_of_klein_nishina():

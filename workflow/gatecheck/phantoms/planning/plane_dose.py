@@ -50,7 +50,14 @@ def commissioned(model: BeamModel, kernel: Kernel | None = None) -> Commissioned
 
 
 def dose_in_plane(
-    beam: CommissionedBeam, rectangles: Rectangles, x: FloatArray, y: FloatArray, *, distance: float, depths: FloatArray
+    beam: CommissionedBeam,
+    rectangles: Rectangles,
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    distance: float,
+    depths: FloatArray,
+    electron_density: float = 1.0,
 ) -> FloatArray:
     """Dose per MU in the plane at a distance from the target, for each of several depths of water above it.
 
@@ -64,6 +71,8 @@ def dose_in_plane(
         mm from the target.
     depths : ndarray of shape (n,)
         mm of water.
+    electron_density : float
+        Of the medium relative to water: kernels are narrower by it (O'Connor, Phys. Med. Biol. 1 (1957) 352).
 
     Returns
     -------
@@ -72,12 +81,13 @@ def dose_in_plane(
     """
     model, fitted = beam.model, beam.model.fitted
     weights = beam.kernel.at(depths)
+    sigmas = beam.kernel.sigmas / electron_density
     radius = np.hypot(x[np.newaxis, :], y[:, np.newaxis]) * SOURCE_AXIS_DISTANCE / distance
     direct = _sum_over_gaussians(
-        beam, rectangles, x, y, distance=distance, weights=weights, source_plane=0.0, source_sigma=fitted.spot_sigma
+        sigmas, rectangles, x, y, distance=distance, weights=weights, source_plane=0.0, source_sigma=fitted.spot_sigma
     )
     scattered = _sum_over_gaussians(
-        beam, rectangles, x, y, distance=distance, weights=weights,
+        sigmas, rectangles, x, y, distance=distance, weights=weights,
         source_plane=model.collimators.extra_focal_plane, source_sigma=fitted.extra_focal_sigma,
     )  # fmt: skip
     horn = np.interp(radius, fitted.horn_radius, fitted.horn)
@@ -95,7 +105,7 @@ def dose_in_plane(
 
 
 def _sum_over_gaussians(
-    beam: CommissionedBeam,
+    sigmas: FloatArray,
     rectangles: Rectangles,
     x: FloatArray,
     y: FloatArray,
@@ -106,7 +116,6 @@ def _sum_over_gaussians(
     source_sigma: float,
 ) -> FloatArray:
     """The kernel's Gaussians, each blurring the opening, shape (n_depths, ny, nx)."""
-    sigmas = beam.kernel.sigmas
     # All that is narrow beside an extra-focal source is taken as one.
     narrow = (sigmas < _NARROW) if source_plane > 0 else np.zeros(len(sigmas), dtype=bool)
     widths = sigmas[~narrow]
