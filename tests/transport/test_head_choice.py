@@ -54,6 +54,7 @@ def test_the_engine_names_the_head_and_a_full_ones_cut_steps_and_segments() -> N
     assert fast["head"].startswith("fast")
     assert full["head"].startswith("full")
     assert full["head_production_cut_mm"] == f"{own.PRODUCTION_CUT:g}"
+    assert full["head_multiple_scattering_model"] == own.MULTIPLE_SCATTERING_MODEL
     assert full["head_electron_step_function"] == "{:g}, {:g} mm".format(*own.STEP_FUNCTION)
     assert full["head_largest_segment"].startswith("2 degrees, 5 mm")
     assert not any(key.startswith("head_") for key in fast)
@@ -62,7 +63,13 @@ def test_the_engine_names_the_head_and_a_full_ones_cut_steps_and_segments() -> N
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PRODUCTION_CUT", 0.07), ("STEP_FUNCTION", (0.2, 0.07)), ("LARGEST_ROTATION", 1.0), ("LARGEST_MOTION", 3.0)],
+    [
+        ("PRODUCTION_CUT", 0.07),
+        ("STEP_FUNCTION", (0.2, 0.07)),
+        ("MULTIPLE_SCATTERING_MODEL", "WentzelVI"),
+        ("LARGEST_ROTATION", 1.0),
+        ("LARGEST_MOTION", 3.0),
+    ],
 )
 def test_calibration_and_plan_of_another_head_or_of_other_head_settings_have_other_hashes(
     name: str, value: object, plan_inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch

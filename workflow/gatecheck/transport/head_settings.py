@@ -9,6 +9,8 @@ from gatecheck.delivery.segments import LARGEST_MOTION, LARGEST_ROTATION
 # tests/physics/test_full_head_cuts.py has yet to confirm.
 PRODUCTION_CUT = 0.1  # mm
 STEP_FUNCTION = (0.2, 0.05)  # largest fractional energy loss range per step, and final range in mm
+# Whatever model the patient's electrons follow: photons leave the metal, and hardly feel it.
+MULTIPLE_SCATTERING_MODEL = "physics_list"
 MOST_HISTORIES_AT_ONCE = 2_000_000
 """Source photons that a full head takes in one process: it holds all of them, where the fast head holds a block."""
 
@@ -22,5 +24,6 @@ def head_settings(head: HeadKind) -> dict[str, str]:
         "head": "full: jaws and leaves as GATE volumes",
         "head_production_cut_mm": f"{PRODUCTION_CUT:g}",
         "head_electron_step_function": f"{fraction:g}, {final_range:g} mm",
+        "head_multiple_scattering_model": MULTIPLE_SCATTERING_MODEL,
         "head_largest_segment": f"{LARGEST_ROTATION:g} degrees, {LARGEST_MOTION:g} mm at the isocentre plane",
     }

@@ -48,7 +48,7 @@ from gatecheck.transport.gate_run import (
     take_process,
 )
 from gatecheck.transport.geant4_data import activate, resolve
-from gatecheck.transport.head_settings import PRODUCTION_CUT, STEP_FUNCTION
+from gatecheck.transport.head_settings import MULTIPLE_SCATTERING_MODEL, PRODUCTION_CUT, STEP_FUNCTION
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.process import run_in_process
 
@@ -305,7 +305,7 @@ def _settings_of_head(
             "photon_production_cut": production_cut,
             "electron_production_cut": production_cut,
             "electron_step_function": step_function,
-            "multiple_scattering_model": "physics_list",
+            "multiple_scattering_model": MULTIPLE_SCATTERING_MODEL,
         }
     )
 
