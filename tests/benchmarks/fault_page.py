@@ -31,10 +31,10 @@ def _introduction(table: FaultTable) -> str:
     return (
         "The TPS dose is that of the plan as it was meant, what is simulated has the fault. "
         "A cell of a question gives the outcome against its tolerance and its most significant finding: value, and "
-        "significance in sigma (noise and calibration together, the grid's error taken off). A question sees a fault "
-        "from 3 sigma on, whatever the number of batches (the report's own mark asks for more where they are few); it "
-        "tells the fault, in bold, unless the fault-free case shows the same finding and the two differ by less than "
-        "3 sigma of their noise. "
+        "significance in sigma (noise and calibration together, the grid's error taken off). A question sees "
+        "what differs from zero beyond what chance does once in 370 times, by Student's t for its batches, as the "
+        "report does; it tells the fault, in bold, when that finding differs as surely from the fault-free case's, by "
+        "both noises (from the same photons, by anything). "
         f"Calibration: {100 * table.calibration_relative_sigma:.2g} % (k = 1).{data}"
     )
 
@@ -51,7 +51,7 @@ def _seen_table(table: FaultTable) -> str:
     names = [question.question for question in table.rows[0].questions] if table.rows else []
     rows = []
     for row in table.rows:
-        told = () if fault_free is None or row.fault == FAULT_FREE else told_by(row, fault_free)
+        told = () if fault_free is None or row.fault == FAULT_FREE else told_by(row)
         seen = ", ".join(f"**{name}**" if name in told else name for name in row.seen_by) or _NONE
         must = "gross" if row.is_gross else "yes" if row.must_be_seen else ""
         rows.append([row.fault, must, seen, *(_question_cell(question) for question in row.questions)])
@@ -133,8 +133,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
 
 
-def one_line(row: FaultRow, fault_free: FaultRow) -> str:
+def one_line(row: FaultRow) -> str:
     """For the terminal."""
-    told = "" if row.fault == FAULT_FREE else f"told by {', '.join(told_by(row, fault_free)) or 'none'}, "
+    told = "" if row.fault == FAULT_FREE else f"told by {', '.join(told_by(row)) or 'none'}, "
     cells = "; ".join(f"{question.question} {_question_cell(question)}" for question in row.questions)
     return f"{row.fault}: {told}{cells}"

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from math import hypot
 from typing import Literal
 
+from fault_case import Work
 from fault_run import FINISHED_FILE, Finished
 from pydantic import BaseModel, ConfigDict, Field
 
 from gatecheck.compare.interface.analysis import INTERFACE_FILE
 from gatecheck.compare.interface.model import Finding, Interface, InterfaceComparison, Outcome, ShellComparison, Verdict
+from gatecheck.compare.interface.statistics import t_quantile_as_rare_as
 from gatecheck.compare.interface.verdicts import SEEN
 from gatecheck.compare.model import Comparison, DoseMetrics, Metric
 from gatecheck.compare.structures import COMPARISON_FILE
@@ -22,6 +24,8 @@ from gatecheck.phantoms.faults import Fault
 Question = Literal["output", "position", "spread", "cord maximum"]
 QUESTIONS: tuple[Question, ...] = ("output", "position", "spread", "cord maximum")
 FAULT_FREE = "none"
+
+_ROUNDING = 1e-6  # of a change between two readings of the same photons
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "not assessed", "pass")
 
@@ -40,12 +44,14 @@ class FindingRow(_Part):
     significance: float | None = Field(description="as the comparison states it")
     noise_sigma: float
     change: float | None = Field(None, description="from the fault-free case")
-    change_significance: float | None = Field(None, description="over both noises' sigma; the calibration is shared")
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether it is 3 sigma or more from zero, whatever the number of batches; a verdict's mark asks for more."""
-        return self.significance is not None and abs(self.significance) >= SEEN
+    change_significance: float | None = Field(
+        None, description="over both noises' sigma, the calibration is shared; None: from the same photons, exact"
+    )
+    is_seen: bool = Field(description="differs from zero by the comparison's own mark")
+    is_changed: bool = Field(
+        False, description="differs from the fault-free case beyond what noise does once in 370 times, by Student's t"
+    )
+    degrees_of_freedom: int = Field(description="of the noise's sigma")
 
 
 class QuestionRow(_Part):
@@ -94,7 +100,7 @@ class FaultRow(_Part):
 
     @property
     def seen_by(self) -> tuple[Question, ...]:
-        """Questions with a finding that is 3 sigma or more from zero."""
+        """Questions with a finding that differs from zero."""
         return tuple(one.question for one in self.questions if one.is_seen)
 
 
@@ -143,17 +149,20 @@ def question_row(question: Question, tumours: Sequence[InterfaceComparison]) -> 
     asked: list[tuple[str, Verdict]] = [
         (tumour.tumour, verdict) for tumour in tumours for verdict in tumour.verdicts if verdict.question == question
     ]
-    findings = [_finding_row(tumour, finding) for tumour, verdict in asked for finding in verdict.findings]
+    batches = {tumour.tumour: tumour.batches for tumour in tumours}
+    findings = [
+        _finding_row(tumour, finding, batches[tumour] - 1) for tumour, verdict in asked for finding in verdict.findings
+    ]
     outcomes: list[Outcome] = [verdict.outcome for _, verdict in asked] or ["not assessed"]
     return QuestionRow(
         question=question,
         outcome=min(outcomes, key=_WORST_FIRST.index),
-        is_seen=any(one.is_significant for one in findings),
+        is_seen=any(one.is_seen for one in findings),
         findings=tuple(sorted(findings, key=lambda one: -abs(one.significance or 0.0))),
     )
 
 
-def _finding_row(tumour: str, finding: Finding) -> FindingRow:
+def _finding_row(tumour: str, finding: Finding, degrees_of_freedom: int) -> FindingRow:
     return FindingRow(
         tumour=tumour,
         quantity=finding.quantity,
@@ -161,6 +170,8 @@ def _finding_row(tumour: str, finding: Finding) -> FindingRow:
         unit=finding.unit,
         significance=finding.significance,
         noise_sigma=finding.noise_sigma,
+        is_seen=finding.is_seen,
+        degrees_of_freedom=degrees_of_freedom,
     )
 
 
@@ -223,12 +234,13 @@ def with_changes(rows: Sequence[FaultRow]) -> tuple[FaultRow, ...]:
     before = {(one.tumour, one.quantity): one for question in fault_free.questions for one in question.findings}
     changed = []
     for row in rows:
-        questions = tuple(_changed(question, before) for question in row.questions)
+        same_photons = row.work != Work.SIMULATE.value
+        questions = tuple(_changed(question, before, same_photons=same_photons) for question in row.questions)
         changed.append(row if row is fault_free else row.model_copy(update={"questions": questions}))
     return tuple(changed)
 
 
-def _changed(question: QuestionRow, before: dict[tuple[str, str], FindingRow]) -> QuestionRow:
+def _changed(question: QuestionRow, before: dict[tuple[str, str], FindingRow], *, same_photons: bool) -> QuestionRow:
     findings = []
     for one in question.findings:
         was = before.get((one.tumour, one.quantity))
@@ -236,29 +248,29 @@ def _changed(question: QuestionRow, before: dict[tuple[str, str], FindingRow]) -
             findings.append(one)
             continue
         change, sigma = one.value - was.value, hypot(one.noise_sigma, was.noise_sigma)
-        update = {"change": change, "change_significance": change / sigma if sigma > 0 else None}
+        significance = None if same_photons or sigma == 0 else change / sigma
+        freedom = min(one.degrees_of_freedom, was.degrees_of_freedom)
+        is_changed = (
+            abs(change) > _ROUNDING
+            if significance is None
+            else abs(significance) >= t_quantile_as_rare_as(SEEN, freedom)
+        )
+        update = {"change": change, "change_significance": significance, "is_changed": is_changed}
         findings.append(one.model_copy(update=update))
     return question.model_copy(update={"findings": tuple(findings)})
 
 
-def told_by(row: FaultRow, fault_free: FaultRow) -> tuple[Question, ...]:
-    """Questions that see the fault itself: not what the fault-free case shows as well.
+def told_by(row: FaultRow) -> tuple[Question, ...]:
+    """Questions that see the fault itself: a finding that differs from zero, and from the fault-free case's.
 
-    A finding counts that is 3 sigma or more from zero, and in the fault-free case is not, or differs from the
-    fault-free one by 3 sigma or more of both noises.
+    Either alone is not enough: what the fault-free case shows as well is no sign of the fault, and a fault that brings
+    a difference to zero would not be noticed by who has no fault-free case to compare with.
     """
-    shown = {
-        (one.tumour, one.quantity)
-        for question in fault_free.questions
-        for one in question.findings
-        if one.is_significant
-    }
-
-    def tells(one: FindingRow) -> bool:
-        is_new = (one.tumour, one.quantity) not in shown
-        return one.is_significant and (is_new or abs(one.change_significance or 0.0) >= SEEN)
-
-    return tuple(one.question for one in row.questions if any(tells(finding) for finding in one.findings))
+    return tuple(
+        question.question
+        for question in row.questions
+        if any(finding.is_seen and finding.is_changed for finding in question.findings)
+    )
 
 
 def shortcomings(table: FaultTable) -> tuple[str, ...]:
@@ -272,7 +284,7 @@ def shortcomings(table: FaultTable) -> tuple[str, ...]:
         if question.outcome != "pass"
     ]
     for row in table.rows:
-        if row.must_be_seen and not told_by(row, fault_free):
+        if row.must_be_seen and not told_by(row):
             found.append(f'"{row.fault}" must be seen and is not ({_nearest(row.questions)}).')
     return tuple(found)
 

@@ -89,7 +89,7 @@ def make_table(base: FaultFree, options: argparse.Namespace) -> FaultTable:
                 _say(f"{fault.name}: {work_of(fault, base).value}")
                 run_fault(base, fault, running, _say)
             rows = with_changes([*rows, read_row(fault, layout_of(fault, running), work_of(fault, base).value)])
-            _say(one_line(rows[-1], rows[0]))
+            _say(one_line(rows[-1]))
     return FaultTable(
         case=name,
         calibration_relative_sigma=base.merged.calibration_relative_sigma,

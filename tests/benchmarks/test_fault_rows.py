@@ -66,12 +66,12 @@ def tumour(name: str = "GTV", sigma: float = 0.1, **values: float | tuple[float,
     )
 
 
-def row(name: str, *tumours: InterfaceComparison, must_be_seen: bool = False) -> FaultRow:
+def row(name: str, *tumours: InterfaceComparison, must_be_seen: bool = False, work: str = "simulate") -> FaultRow:
     return FaultRow(
         fault=name,
         is_gross=False,
         must_be_seen=must_be_seen,
-        work="simulate",
+        work=work,
         photons=4_000_000,
         mean_relative_sigma=0.025,
         seconds_of_chunks=600.0,
@@ -120,7 +120,7 @@ def test_changes_are_from_the_fault_free_case_over_both_noises() -> None:
 
 
 def test_the_requirement_is_met_when_all_that_must_be_seen_is_and_the_fault_free_case_passes() -> None:
-    met = table(row(FAULT_FREE), row("gap", tumour(spread=0.45), must_be_seen=True), row("stuck"))
+    met = table(row(FAULT_FREE), row("gap", tumour(spread=0.75), must_be_seen=True), row("stuck"))
     assert shortcomings(met) == ()
     assert met.rows[1].seen_by == ("spread",)
 
@@ -142,15 +142,43 @@ def test_a_fault_free_case_that_does_not_pass_is_named(value: float, outcome: st
 
 
 def test_what_the_fault_free_case_shows_as_well_tells_no_fault() -> None:
-    planned, same, larger = row(FAULT_FREE, tumour(sigma=0.05, spread=0.2)), 0.22, 0.45
+    planned, same, larger = row(FAULT_FREE, tumour(sigma=0.05, spread=0.2)), 0.22, 0.55
     rows = with_changes(
         [planned, row("a", tumour(sigma=0.05, spread=same)), row("b", tumour(sigma=0.05, spread=larger))]
     )
     assert rows[1].seen_by == rows[2].seen_by == ("spread",)
-    assert told_by(rows[1], rows[0]) == ()
-    assert told_by(rows[2], rows[0]) == ("spread",)
+    assert told_by(rows[1]) == ()
+    assert told_by(rows[2]) == ("spread",)
     required = rows[1].model_copy(update={"must_be_seen": True})
     assert len(shortcomings(table(planned, required))) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (0.29, 0.31, ()),  # just below 3 sigma and just above: no change
+        (0.36, 0.41, ()),  # the same about Student's 3.85 for 11 degrees of freedom
+        (-0.7, 0.05, ()),  # a change of 5 sigma to what nobody would notice
+        (-0.7, 0.7, ("spread",)),
+        (0.0, 0.5, ()),  # 5 sigma from zero, 3.5 of both noises from the fault-free case
+        (0.0, 0.6, ("spread",)),
+    ],
+)
+def test_a_fault_is_told_by_what_differs_from_zero_and_from_the_fault_free_case(
+    before: float, after: float, told: tuple[str, ...]
+) -> None:
+    rows = with_changes([row(FAULT_FREE, tumour(spread=before)), row("gap", tumour(spread=after))])
+    assert told_by(rows[1]) == told
+
+
+def test_between_two_readings_of_the_same_photons_any_change_is_one() -> None:
+    planned, moved = row(FAULT_FREE, tumour(spread=0.3)), tumour(spread=0.45)
+    rows = with_changes([planned, row("grid", moved, work="compare"), row("gap", moved)])
+    assert told_by(rows[1]) == ("spread",)
+    assert told_by(rows[2]) == ()
+    assert rows[1].questions[2].findings[0].change_significance is None
+    (unchanged,) = with_changes([planned, row("grid", tumour(spread=0.3), work="compare")])[1:]
+    assert told_by(unchanged) == ()
 
 
 def test_a_table_without_the_fault_free_case_meets_nothing() -> None:

@@ -19,8 +19,9 @@ from gatecheck.compare import sampling
 from gatecheck.compare import structure_dose as module
 from gatecheck.compare.debias import in_order
 from gatecheck.compare.model import DoseMetrics
-from gatecheck.compare.noise import noisy_fields, smoothed
+from gatecheck.compare.noise import noisy_fields
 from gatecheck.compare.sampling import VoxelGrid, points_of
+from gatecheck.compare.smoothing import smoothed, values_at_centres
 from gatecheck.compare.structure_dose import Dose, structure_dose
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx
@@ -54,7 +55,7 @@ def _noisy(mask: sitk.Image, clean: sitk.Image, relative: float, generator: np.r
     mean = sitk.GetImageFromArray((total / BATCHES).astype(np.float32))
     mean.CopyInformation(clean)
     fields = noisy_fields(array_zyx(mean), left_out, batches=BATCHES, spacing_zyx=(z, y, x))
-    return _metrics(mask, Dose.of(mean, fields))
+    return _metrics(mask, Dose.of_means(mean, fields))
 
 
 def _metrics(mask: sitk.Image, dose: Dose) -> DoseMetrics:
@@ -68,7 +69,7 @@ def _repeated(
     mask: sitk.Image, clean: sitk.Image, relative: float, *, times: int, name: str
 ) -> tuple[float, float, float, float]:
     """Bias of the corrected value and mean of stated sigmas in Gy, bias without correction, part of intervals right."""
-    true = getattr(_metrics(mask, Dose.of(clean)), name).value
+    true = getattr(_metrics(mask, Dose.of_means(clean)), name).value
     generator = np.random.default_rng(77)
     found = [getattr(_noisy(mask, clean, relative, generator), name) for _ in range(times)]
     values, sigmas = np.array([(one.value, one.sigma) for one in found]).T
@@ -134,7 +135,12 @@ def test_noise_fields_have_the_noise_of_the_mean(dose_image: Any) -> None:
     assert fields.number == 9
     z, y, x = np.indices(clean.shape).reshape(3, -1)
     noise = fields.at(np.stack([z, y, x]).astype(np.float32)).noise
-    assert noise.std() == pytest.approx(47.0 * 0.03 / math.sqrt(10), rel=0.015)
+    impulse = np.zeros((9, 9, 9, 1), np.float32)
+    impulse[4, 4, 4] = 1.0
+    # A value at a voxel's centre is of the means over several.
+    factor = np.sqrt(np.square(values_at_centres(impulse, (2.0, 2.0, 2.0))).sum())
+    assert 1.02 < factor < 1.06
+    assert noise.std() == pytest.approx(47.0 * 0.03 / math.sqrt(10) * factor, rel=0.015)
     together = np.corrcoef(np.concatenate([noise, (total / 10).reshape(1, -1)]))
     np.testing.assert_allclose(together, np.eye(10), atol=4.5 / math.sqrt(clean.size))
 

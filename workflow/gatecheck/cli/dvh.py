@@ -36,8 +36,13 @@ class DosesOfStructures(_Part):
     structures: dict[str, StructureDoses]
 
 
-def doses_of_structures(dose_file: Path, structure_set: Path) -> DosesOfStructures:
+def doses_of_structures(dose_file: Path, structure_set: Path, *, is_mean: bool = False) -> DosesOfStructures:
     """Read a dose (MetaImage or RTDOSE) and the doses of an RTSTRUCT's structures from it.
+
+    Parameters
+    ----------
+    is_mean : bool
+        Whether a voxel's dose is the mean over it, as a Monte Carlo scores it, and not the dose at its centre.
 
     Raises
     ------
@@ -48,20 +53,23 @@ def doses_of_structures(dose_file: Path, structure_set: Path) -> DosesOfStructur
     loose = read_loose_dose(dose_file)
     read = read_loose_structures(structure_set, loose.frame_of_reference, notes)
     image = image_from_zyx(loose.values_zyx, origin=loose.grid.origin, spacing=loose.grid.spacing)
-    dose = Dose.of(image)
+    dose = Dose.of_means(image) if is_mean else Dose.of(image)
     largest_step = min(loose.grid.spacing) / 2
     return DosesOfStructures(
-        assumed=_assumed(loose, read.slice_spacing),
+        assumed=_assumed(loose, read.slice_spacing, is_mean=is_mean),
         warnings=tuple(warning.message for warning in notes.warnings),
         structures={structure.name: _doses(mask, dose, largest_step) for structure, mask in read.structures},
     )
 
 
-def _assumed(loose: LooseDose, slice_spacing: float) -> tuple[str, ...]:
+def _assumed(loose: LooseDose, slice_spacing: float, *, is_mean: bool) -> tuple[str, ...]:
     assumed = (
         f"Slices are {slice_spacing:g} mm apart, the commonest distance between contours.",
         "A contour stands for a slab that reaches half-way to its neighbours; the first and last reach half a contour "
         "spacing outwards.",
+        "The dose of a voxel is the mean over it; from these the doses at the centres are calculated."
+        if is_mean
+        else "The dose of a voxel is that at its centre. Of a Monte Carlo say --voxel-means.",
         "Between the centres of its voxels the dose is a cubic spline. It has no noise: values are as they are found.",
     )
     if loose.frame_of_reference:

@@ -411,11 +411,14 @@ def commission(
 def dvh(
     dose: Annotated[Path, typer.Argument(help="MetaImage of Gy (.mha, .mhd), or RTDOSE")],
     rtstruct: Annotated[Path, typer.Argument(help="RTSTRUCT; no CT is needed")],
+    voxel_means: Annotated[
+        bool, typer.Option("--voxel-means", help="the doses are means over voxels, as a Monte Carlo scores them")
+    ] = False,
 ) -> None:
     """compare: doses of every structure, as one JSON object."""
     from gatecheck.cli.dvh import doses_of_structures
 
-    typer.echo(doses_of_structures(dose, rtstruct).model_dump_json(indent=1))
+    typer.echo(doses_of_structures(dose, rtstruct, is_mean=voxel_means).model_dump_json(indent=1))
 
 
 @app.command()

@@ -17,18 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 
 from gatecheck.compare.interpolation import SplineFields
+from gatecheck.compare.smoothing import smoothed, values_at_centres
 from gatecheck.errors import ResultError
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
 MOST_FIELDS = 16
-SMOOTHED_OVER = 2.0
-"""mm to each side; no more than the penumbra of a 6 MV beam (standard deviation 2 to 3 mm) is wide."""
-
 _SEED_OF_DIRECTIONS = 20001
 _WITHOUT_NOISE = 3  # dose, smoothed once, smoothed twice
 
@@ -165,9 +162,10 @@ class NoiseCollector:
         """
         if self._seen != self._batches:
             raise ResultError(f"{self._seen} batches found, {self._batches} expected. Run merge again.")
-        dose = np.asarray(self._dose, dtype=np.float32)[..., None]
+        dose = values_at_centres(np.asarray(self._dose, dtype=np.float32)[..., None], self._spacing)
+        noise = values_at_centres(self._noise, self._spacing)
         smooth = smoothed(dose, self._spacing)
-        parts = [dose, smooth, smoothed(smooth, self._spacing), self._noise, smoothed(self._noise, self._spacing)]
+        parts = [dose, smooth, smoothed(smooth, self._spacing), noise, smoothed(noise, self._spacing)]
         return NoisyFields(SplineFields.of(np.concatenate(parts, axis=-1)))
 
 
@@ -177,31 +175,3 @@ def _directions(batches: int) -> FloatArray:
     drawn -= drawn.mean(axis=0)
     directions: FloatArray = np.linalg.qr(drawn)[0].T
     return directions
-
-
-def smoothed(fields_zyxf: Float32Array, spacing_zyx: tuple[float, float, float]) -> Float32Array:
-    """Each voxel's value of the parabola (without mixed terms) fitted to the voxels round it by least squares.
-
-    Savitzky and Golay's filter (Anal. Chem. 36 (1964) 1627) in three dimensions: it leaves constants, slopes and
-    curvatures as they are. Along each axis it reaches SMOOTHED_OVER and at least one voxel to each side.
-    """
-    means, bends = zip(*(_weights(spacing) for spacing in spacing_zyx), strict=True)
-
-    def along(axis: int, values: Float32Array, weights: FloatArray) -> Float32Array:
-        found: Float32Array = scipy.ndimage.correlate1d(values, weights, axis, output=np.float32, mode="nearest")
-        return found
-
-    mean_z = along(0, fields_zyxf, means[0])
-    mean_zy = along(1, mean_z, means[1])
-    rest = mean_zy - along(1, mean_z, bends[1]) - along(1, along(0, fields_zyxf, bends[0]), means[1])
-    return along(2, rest, means[2]) - along(2, mean_zy, bends[2])
-
-
-def _weights(spacing: float) -> tuple[FloatArray, FloatArray]:
-    """Along an axis: weights of the mean, and of what a parabola's middle lies above its mean."""
-    half = max(1, math.floor(SMOOTHED_OVER / spacing + 0.5))
-    square = np.arange(-half, half + 1.0) ** 2
-    number = len(square)
-    mean = np.full(number, 1 / number)
-    bend = (square - square.mean()) / square.var() * square.mean() / number
-    return mean, bend

@@ -22,6 +22,7 @@ from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.model import DoseMetrics, Metric
 from gatecheck.compare.noise import NoisyDose, NoisyFields
 from gatecheck.compare.sampling import PlacedPoints, StructurePoints, VoxelGrid, part_round, place, points_of
+from gatecheck.compare.smoothing import values_at_centres
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -52,9 +53,16 @@ class Dose:
 
     @classmethod
     def of(cls, image: sitk.Image, noisy: NoisyFields | None = None) -> Dose:
-        """From an image of Gy."""
+        """From an image of values at the centres of voxels, Gy."""
         values_zyx = sitk.GetArrayFromImage(image)
         return cls(VoxelGrid.of(image), SplineFields.of(values_zyx[..., None]), noisy)
+
+    @classmethod
+    def of_means(cls, image: sitk.Image, noisy: NoisyFields | None = None) -> Dose:
+        """From an image of means over voxels, as a Monte Carlo scores them, Gy."""
+        x, y, z = image.GetSpacing()
+        values_zyxf = values_at_centres(sitk.GetArrayFromImage(image)[..., None], (z, y, x))
+        return cls(VoxelGrid.of(image), SplineFields.of(values_zyxf), noisy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def compare_structures(
     case = read_case(case_folder)
     mc_image = read_mc_dose(dose_folder, patient_folder)
     tps_image = _read_tps_dose(case_folder, case)
-    mc = Dose.of(mc_image, noise)
+    mc = Dose.of_means(mc_image, noise)
     tps = None if tps_image is None else Dose.of(tps_image)
     largest_step = min(spacing for dose in (mc, tps) if dose is not None for spacing in dose.grid.spacing) / 2
     sampled = [_sample(case_folder, structure, mc, tps, largest_step) for structure in case.structures]

@@ -31,6 +31,7 @@ from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.model import Metric
 from gatecheck.compare.noise import NoisyFields
 from gatecheck.compare.sampling import PlacedPoints, VoxelGrid, place, points_of
+from gatecheck.compare.smoothing import values_at_centres
 from gatecheck.compare.structure_dose import POINTS_WITH_NOISE
 from gatecheck.config_biology import BiologyConfig
 from gatecheck.errors import ResultError
@@ -138,7 +139,8 @@ class BiologyAnalysis:
         """
         (out_folder / BIOLOGY_FILE).unlink(missing_ok=True)
         self._write_maps(out_folder)
-        values = SplineFields.of(self._dose[..., np.newaxis])
+        x, y, z = self._image.GetSpacing()
+        values = SplineFields.of(values_at_centres(self._dose[..., np.newaxis], (z, y, x)))
         structures = tuple(self._described(studied, values, noisy) for studied in self._studied)
         limits = judge(
             structures,

@@ -2,7 +2,8 @@
 
 The points, the spline and the removal of what noise adds are those of the dose-volume histograms (`compare.sampling`,
 `compare.interpolation`, `compare.debias`), so that both tables say the same of the same cord. What differs is that the
-tumours are taken out of the cord, and that the TPS dose is averaged over the Monte Carlo's voxels first.
+tumours are taken out of the cord, and that the TPS dose is averaged over the Monte Carlo's voxels first: what is lost
+when means become values at centres again, both have lost.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from gatecheck.compare.interface.preparation import InterfaceInput
 from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.noise import NoisyFields, noisy_fields
 from gatecheck.compare.sampling import StructurePoints, VoxelGrid, part_round, place, points_of
+from gatecheck.compare.smoothing import values_at_centres
 from gatecheck.compare.structure_dose import HOT_PART, POINTS_WITH_NOISE
 
 FloatArray = npt.NDArray[np.float64]
@@ -108,7 +110,7 @@ def _doses_along(given: InterfaceInput, cord: StructurePoints, notes: list[str])
     doses = _CordDoses(
         grid=grid,
         mc=noisy_fields(mean, left_out, batches=n, spacing_zyx=spacing),
-        mc_alone=SplineFields.of(mean[..., None]),
+        mc_alone=SplineFields.of(values_at_centres(mean[..., None], spacing)),
         tps=None,
         tps_otherwise=None,
     )
@@ -192,7 +194,9 @@ def _of_tps(hot: StructurePoints, tps: DoseImage) -> float | None:
     placed = place(hot, tps.grid)
     if float(placed.volumes.sum()) <= HOT_VOLUME:
         return None
-    found = distribution(placed, SplineFields.of(tps.values_zyx[..., None])).dose_to_small_volume(HOT_VOLUME)
+    x, y, z = tps.grid.spacing
+    values_zyxf = values_at_centres(np.asarray(tps.values_zyx, dtype=np.float32)[..., None], (z, y, x))
+    found = distribution(placed, SplineFields.of(values_zyxf)).dose_to_small_volume(HOT_VOLUME)
     return None if math.isnan(found) else found
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.compare.interpolation import SplineFields
-from gatecheck.compare.noise import smoothed
 from gatecheck.compare.sampling import VoxelGrid
+from gatecheck.compare.smoothing import smoothed, values_at_centres
 from gatecheck.errors import ResultError
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ class Region:
         return np.ascontiguousarray(dose_zyx[self.part], dtype=np.float32)
 
     def refined(self, fields_zyxf: Float32Array, *, is_smooth: bool) -> Float32Array:
-        """Fields on the region's voxels, shape (nz, ny, nx, n), put on its nodes by cubic splines.
+        """Means over the region's voxels, shape (nz, ny, nx, n), as values on its nodes by cubic splines.
 
         A spline keeps a hot spot's height that linear interpolation cuts off, but it lets twice as much of the noise
         through. The parabolas of `smoothed` take that away and leave curvatures as they are; where the dose bends
@@ -66,7 +66,8 @@ class Region:
             for voxels, nodes in zip(self.grid.size[::-1], self.nodes.size[::-1], strict=True)
         ]
         x, y, z = self.grid.spacing
-        splines = SplineFields.of(smoothed(fields_zyxf, (z, y, x)) if is_smooth else fields_zyxf)
+        values = values_at_centres(fields_zyxf, (z, y, x))
+        splines = SplineFields.of(smoothed(values, (z, y, x)) if is_smooth else values)
         found = np.empty((*self.nodes.size[::-1], fields_zyxf.shape[3]), dtype=np.float32)
         for slab, level in enumerate(along[0]):
             place = np.stack([one.ravel() for one in np.meshgrid(level, along[1], along[2], indexing="ij")])
