@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
-from gatecheck.compare.biology.structures import configured_roles, is_named, roles_of, without
+from gatecheck.compare.biology.structures import configured_roles, is_named, normal_cord, roles_of, without
 from gatecheck.config import ComparisonConfig
 from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import ResultError
@@ -49,6 +49,22 @@ def test_what_is_missing_or_ambiguous_is_said() -> None:
     twice = roles_of([_structure("Cord"), _structure("SpinalCord")])
     assert twice.cord is None
     assert "2 structures called" in twice.notes[0]
+
+
+def test_the_normal_cord_is_without_every_tumour_though_none_of_several_is_followed() -> None:
+    masks = {"Cord": _image(np.ones((6, 2, 2)), (0, 0, 0))}
+    for name, first in (("a", 1), ("b", 4)):
+        masks[name] = _image(np.ones((1, 2, 2)), (0, 0, first))
+    structures = [_structure("Cord"), _structure("a", "GTV"), _structure("b", "GTV")]
+    found = configured_roles(structures, SetupConfig(), ComparisonConfig())
+    assert found.tumour is None
+    assert [one.name for one in found.tumours] == ["a", "b"]
+    normal = normal_cord(found, lambda one: masks[one.name])
+    assert normal is not None
+    assert array_zyx(normal)[:, 0, 0].tolist() == [1, 0, 1, 1, 0, 1]
+    followed = configured_roles(structures, SetupConfig(tumour="b"), ComparisonConfig())
+    assert [one.name for one in followed.tumours] == ["b", "a"]
+    assert normal_cord(roles_of([_structure("Cord")]), lambda one: masks[one.name]) is None
 
 
 @pytest.mark.parametrize("name", ["Myelon", "Rückenmark", "Medulla spinalis"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,14 +17,13 @@ from gatecheck.case.attributes import (
     code,
     items,
     numbers,
-    quiet_dicom,
     references,
     required_integer,
     required_number,
     text,
 )
 from gatecheck.case.ct import CtVolume
-from gatecheck.case.folder import DicomFile, read_one
+from gatecheck.case.folder import DicomFile
 from gatecheck.case.grid import AxialPlane, Grid, axial_plane
 from gatecheck.case.pixels import stored_values
 from gatecheck.case.plan import Plan
@@ -90,25 +88,6 @@ def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes
     values, grid = _summed(used)
     _check_plausible(values, grid, plan, ct, notes)
     return PlannedDose(values.astype(np.float32), grid, "PLAN" if whole else "BEAM", used)
-
-
-def read_dose_file(path: Path, place: str) -> tuple[npt.NDArray[np.float64], Grid]:
-    """Read one RTDOSE by itself, whatever plan it is of: dose in Gy of shape (nz, ny, nx), and its grid.
-
-    Parameters
-    ----------
-    place : str
-        What messages call the file.
-
-    Raises
-    ------
-    InputError
-        Naming the file, when it is not a whole RTDOSE with a grid.
-    UnsupportedPlanError
-        For doses that are not physical doses in Gy on an even axial grid.
-    """
-    with quiet_dicom():
-        return dose_grid(read_one(path, place, "RTDOSE").dataset, place)
 
 
 def _of_plan(files: list[DicomFile], plan: Plan, notes: Notes) -> list[DicomFile]:

@@ -43,11 +43,14 @@ class LooseDose:
         Gy.
     frame_of_reference : str
         UID; empty for a MetaImage, which has none.
+    summation_type : str
+        What the dose is the sum of, PLAN or BEAM for example; empty where the file does not say.
     """
 
     values_zyx: npt.NDArray[np.float32]
     grid: Grid
     frame_of_reference: str
+    summation_type: str
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,27 @@ class LooseStructures:
     slice_spacing: float
 
 
-def read_loose_dose(path: Path) -> LooseDose:
+def read_loose_dose(path: Path, place: str = "DOSE") -> LooseDose:
     """Read a MetaImage of Gy in LPS millimetres, or an RTDOSE.
+
+    Parameters
+    ----------
+    place : str
+        What messages call the file, whose name may be a patient's.
 
     Raises
     ------
     InputError, UnsupportedPlanError
         When it is neither, or damaged.
     """
-    _check_there(path, "DOSE")
+    _check_there(path, place)
     if path.suffix.lower() in _ITK_FILES:
-        return _meta_image(path)
+        return _meta_image(path, place)
     with quiet_dicom():
-        file = read_one(path, "DOSE", "RTDOSE")
-        values, grid = dose_grid(file.dataset, "DOSE")
-        return LooseDose(values.astype(np.float32), grid, text(file.dataset, "FrameOfReferenceUID"))
+        dataset = read_one(path, place, "RTDOSE").dataset
+        values, grid = dose_grid(dataset, place)
+        frame, summation = text(dataset, "FrameOfReferenceUID"), text(dataset, "DoseSummationType")
+        return LooseDose(values.astype(np.float32), grid, frame, summation)
 
 
 def _check_there(path: Path, place: str) -> None:
@@ -86,24 +95,27 @@ def _check_there(path: Path, place: str) -> None:
         raise InputError(f"{place}: there is no such file.")
 
 
-def _meta_image(path: Path) -> LooseDose:
+def _meta_image(path: Path, place: str) -> LooseDose:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:
-        raise InputError("DOSE: the MetaImage is damaged or truncated. Copy it again.") from None
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(f"{place}: the MetaImage is damaged or truncated. Copy it again.") from None
+    components = image.GetNumberOfComponentsPerPixel()
+    if image.GetDimension() != 3 or components != 1:
         raise InputError(
-            f"DOSE: an image of {image.GetDimension()} dimensions with {image.GetNumberOfComponentsPerPixel()} values "
-            "a voxel found, 3 dimensions with 1 value expected."
+            f"{place}: an image of {image.GetDimension()} dimensions with {components} values a voxel found, "
+            "3 dimensions with 1 value expected."
         )
+    # Axes that run backwards or in another order are turned, as `gatecheck gamma` turns them.
+    image = sitk.DICOMOrient(image, "LPS")
     if not np.allclose(image.GetDirection(), _AXES, atol=1e-4):
-        raise InputError("DOSE: the image's axes are turned, axes along x, y and z expected. Resample it.")
+        raise InputError(f"{place}: the image's grid is oblique, axes along x, y and z expected. Resample it.")
     values = np.asarray(sitk.GetArrayFromImage(image), dtype=np.float32)
     if not np.isfinite(values).all():
-        raise InputError("DOSE: the image holds values that are not numbers; Gy expected in every voxel.")
+        raise InputError(f"{place}: the image holds values that are not numbers; Gy expected in every voxel.")
     size, spacing, origin = image.GetSize(), image.GetSpacing(), image.GetOrigin()
     grid = Grid((size[0], size[1], size[2]), (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]))
-    return LooseDose(values, grid, "")
+    return LooseDose(values, grid, "", "")
 
 
 def read_loose_structures(path: Path, frame_of_reference: str, notes: Notes) -> LooseStructures:

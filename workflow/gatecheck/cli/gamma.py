@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from gatecheck.case.dose import read_dose_file
+from gatecheck.case.loose_files import LooseDose, read_loose_dose
 from gatecheck.compare.dose_image import DoseImage, read_dose_image, read_inside
 from gatecheck.compare.gamma import GammaCriteria, GammaResult, gamma_map
 from gatecheck.compare.sampling import VoxelGrid
@@ -51,8 +51,10 @@ def run_gamma(options: GammaOptions) -> None:
         cap=options.cap,
     )
     _check_map_file(options)
-    reference, evaluated = _read(options.reference), _read(options.evaluated)
-    inside = None if options.body is None else read_inside(options.body, reference.grid)
+    reference, of_reference = _read(options.reference, "REFERENCE")
+    evaluated, of_evaluated = _read(options.evaluated, "EVALUATED")
+    _check_both(of_reference, of_evaluated)
+    inside = None if options.body is None else read_inside(options.body, reference.grid, "--body")
     result = gamma_map(reference, evaluated, criteria, normalisation=options.normalisation, inside_zyx=inside)
     if options.map_file is not None:
         grid = result.grid
@@ -73,11 +75,28 @@ def _check_map_file(options: GammaOptions) -> None:
         raise InputError(f"--map {target.name}: a file in a folder that exists expected.")
 
 
-def _read(path: Path) -> DoseImage:
+def _read(path: Path, place: str) -> tuple[DoseImage, LooseDose | None]:
+    """A dose, and what an RTDOSE says of it. Messages call files as the command line does: names may be patients'."""
     if path.suffix.lower() in _META_IMAGE:
-        return read_dose_image(path)
-    values, grid = read_dose_file(path, path.name)
-    return DoseImage(values, VoxelGrid(grid.size, grid.spacing, grid.origin))
+        return read_dose_image(path, place), None
+    dose = read_loose_dose(path, place)
+    return DoseImage(dose.values_zyx, VoxelGrid(dose.grid.size, dose.grid.spacing, dose.grid.origin)), dose
+
+
+def _check_both(reference: LooseDose | None, evaluated: LooseDose | None) -> None:
+    """Refuse two RTDOSE that are of different things."""
+    if reference is None or evaluated is None:
+        return
+    if reference.frame_of_reference != evaluated.frame_of_reference:
+        raise InputError(
+            "EVALUATED: lies in another Frame of Reference (0020,0052) than REFERENCE: the same coordinates are not "
+            "the same place. Give doses of one frame, or resampled MetaImages."
+        )
+    if reference.summation_type != evaluated.summation_type:
+        raise InputError(
+            f"EVALUATED: Dose Summation Type (3004,000A) {evaluated.summation_type or 'absent'} found, "
+            f"{reference.summation_type or 'absent'} as in REFERENCE expected: one dose is of more than the other."
+        )
 
 
 def _described(result: GammaResult) -> dict[str, object]:

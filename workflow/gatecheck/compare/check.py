@@ -117,4 +117,4 @@ def _cord(roles: Roles) -> str | None:
 
 
 def _normal_cord(roles: Roles) -> list[str]:
-    return [] if roles.cord is None or roles.tumour is None else [NORMAL_CORD]
+    return [] if roles.cord is None or not roles.tumours else [NORMAL_CORD]

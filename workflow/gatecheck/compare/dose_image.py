@@ -53,26 +53,31 @@ class DoseImage:
         return cls(values, VoxelGrid.of(image))
 
 
-def read_dose_image(path: Path) -> DoseImage:
+def read_dose_image(path: Path, name: str) -> DoseImage:
     """Read a dose in Gy from a MetaImage.
 
     Axes that run backwards or are stored in another order are turned to x, y, z.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the file, whose own name may be a patient's.
 
     Raises
     ------
     InputError
         When the file is missing, no image of three dimensions and one component, oblique, or holds infinite doses.
     """
-    image = read_aligned_image(path)
+    image = read_aligned_image(path, name)
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{path.name}: {image.GetNumberOfComponentsPerPixel()} values a voxel, one dose expected.")
+        raise InputError(f"{name}: {image.GetNumberOfComponentsPerPixel()} values a voxel, one dose expected.")
     dose = DoseImage.of(image)
     if np.isinf(dose.values_zyx).any():
-        raise InputError(f"{path.name}: holds infinite doses. Calculate the dose again.")
+        raise InputError(f"{name}: holds infinite doses. Calculate the dose again.")
     return dose
 
 
-def read_inside(path: Path, grid: VoxelGrid) -> BoolArray:
+def read_inside(path: Path, grid: VoxelGrid, name: str) -> BoolArray:
     """Which voxels of a grid lie in a mask (inside fractions of 0 to 1, on any axis-aligned grid), [z, y, x].
 
     The mask is interpolated at the voxels' centres; half and more is inside, beyond the mask's grid is outside.
@@ -82,10 +87,12 @@ def read_inside(path: Path, grid: VoxelGrid) -> BoolArray:
     InputError
         When the file cannot be read as such a mask, or none of the voxels lies inside.
     """
-    mask = read_aligned_image(path)
+    mask = read_aligned_image(path, name)
     values = sitk.GetArrayViewFromImage(mask)
+    if values.max() == 0:
+        raise InputError(f"{name}: 0 in every voxel, nothing lies inside this mask.")
     if values.ndim != 3 or not (values.min() >= 0 and 0 < values.max() <= 1):
-        raise InputError(f"{path.name}: not a mask; one fraction of 0 to 1 a voxel expected, 1 inside.")
+        raise InputError(f"{name}: not a mask; one fraction of 0 to 1 a voxel expected, 1 inside.")
     inside: BoolArray = (
         sitk.GetArrayFromImage(
             sitk.Resample(
@@ -103,11 +110,11 @@ def read_inside(path: Path, grid: VoxelGrid) -> BoolArray:
         >= 0.5
     )
     if not inside.any():
-        raise InputError(f"{path.name}: no voxel of the reference dose lies inside this mask.")
+        raise InputError(f"{name}: no voxel of the reference dose lies inside this mask.")
     return inside
 
 
-def read_aligned_image(path: Path) -> sitk.Image:
+def read_aligned_image(path: Path, name: str) -> sitk.Image:
     """Read an image of three dimensions with its axes in the order and direction of x, y and z.
 
     Raises
@@ -116,15 +123,15 @@ def read_aligned_image(path: Path) -> sitk.Image:
         When the file is missing, damaged, of another number of dimensions, or oblique.
     """
     if not path.is_file():
-        raise InputError(f"{path.name}: not found.")
+        raise InputError(f"{name}: not found.")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:
-        raise InputError(f"{path.name}: cannot be read as an image. A whole MetaImage is expected.") from None
+        raise InputError(f"{name}: cannot be read as an image. A whole MetaImage is expected.") from None
     if image.GetDimension() != 3:
-        raise InputError(f"{path.name}: {image.GetDimension()} dimensions found, 3 expected.")
+        raise InputError(f"{name}: {image.GetDimension()} dimensions found, 3 expected.")
     cosines = np.abs(np.array(image.GetDirection()).reshape(3, 3))
     if np.abs(cosines - np.rint(cosines)).max() > _COSINE_TOLERANCE:
-        raise InputError(f"{path.name}: its grid is oblique. Resample it to one along x, y and z.")
+        raise InputError(f"{name}: its grid is oblique. Resample it to one along x, y and z.")
     aligned: sitk.Image = sitk.DICOMOrient(image, "LPS")
     return aligned

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import shapely
 
 from gatecheck.case.model import Beam, ControlPoint, PatientPosition
-from gatecheck.delivery.coordinates import project_to_isocentre_plane
+from gatecheck.phantoms.planning.geometry import beam_axes, seen_from_source
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -79,14 +79,7 @@ def arc_onto_target(
     angles = _gantry_angles(arc, control_points)
     projections = [
         shapely.MultiPoint(
-            project_to_isocentre_plane(
-                target_surface,
-                gantry=angle,
-                collimator=arc.collimator,
-                couch=0.0,
-                isocentre=isocentre,
-                patient_position=patient_position,
-            )
+            seen_from_source(target_surface, beam_axes(float(angle), arc.collimator, 0.0, patient_position), isocentre)
         ).convex_hull
         for angle in angles
     ]

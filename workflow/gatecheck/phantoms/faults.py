@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.case.model import Beam, ControlPoint
+from gatecheck.phantoms.planning.tissue import mass_density
 
 FloatArray = npt.NDArray[np.float64]
 Beams = tuple[Beam, ...]
@@ -126,9 +127,21 @@ def last_beam_missing(beams: Beams) -> Beams:
 
 
 def denser(ct_numbers_zyx: npt.NDArray[np.int16], by: float) -> npt.NDArray[np.int16]:
-    """CT numbers of a patient whose densities are larger by a factor, at 1 + HU / 1000."""
-    numbers = np.rint((ct_numbers_zyx.astype(np.float64) + 1000.0) * by - 1000.0)
-    return np.asarray(np.clip(numbers, -1024, 3071).astype(np.int16))
+    """CT numbers of a patient whose densities are larger by a factor of 1 or more, by Schneider's curve.
+
+    Of the CT numbers at or above a voxel's own the first that is dense enough, or the one before it, which is nearer;
+    the curve falls by 4 % at 100. Above 3071 there is none: such voxels become 3071.
+    """
+    numbers = np.arange(-1024, 3072)
+    densities = mass_density(numbers)
+    simulated = np.empty(len(numbers), dtype=np.int16)
+    for index, density in enumerate(densities * by):
+        dense = np.flatnonzero(densities[index:] >= density)
+        first = index + int(dense[0]) if dense.size else len(numbers) - 1
+        before = max(first - 1, index)
+        is_nearer = density - densities[before] < densities[first] - density
+        simulated[index] = numbers[before if is_nearer else first]
+    return simulated[np.clip(ct_numbers_zyx, -1024, 3071).astype(np.int64) + 1024]
 
 
 def faults(*, tps_dose_spacing: tuple[float, float, float]) -> Mapping[str, Fault]:

@@ -25,7 +25,7 @@ from gatecheck.compare.biology.effective_dose import (
 from gatecheck.compare.biology.hottest import hottest_volume_values
 from gatecheck.compare.biology.limits import judge
 from gatecheck.compare.biology.model import Biology, EffectiveMetrics, JudgedLimit, StructureBiology
-from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, without
+from gatecheck.compare.biology.structures import NORMAL_CORD, NOT_TISSUE, Roles, normal_cord
 from gatecheck.compare.debias import Estimates, in_order, without_noise
 from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.model import Metric
@@ -106,8 +106,8 @@ class BiologyAnalysis:
             if structure.mask is not None and structure.interpreted_type not in NOT_TISSUE
             if (studied := self._study(structure.name, structure, read_mask(case_folder, structure))) is not None
         ]
-        if roles.cord is not None and roles.tumour is not None:
-            rest = without(read_mask(case_folder, roles.cord), read_mask(case_folder, roles.tumour))
+        rest = normal_cord(roles, lambda one: read_mask(case_folder, one))
+        if roles.cord is not None and rest is not None:
             normal = self._study(NORMAL_CORD, roles.cord, rest)
             self._studied += [] if normal is None else [normal]
 

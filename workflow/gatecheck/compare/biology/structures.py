@@ -1,8 +1,8 @@
-"""Which structures are the cord and the tumour, and the cord without the tumour."""
+"""Which structures are the cord and the tumour, and the cord without all tumours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from gatecheck.files import image_from_zyx
 from gatecheck.patient.structures import by_name
 
 NORMAL_CORD = "normal cord"
-"""What the cord without the tumour is called."""
+"""What the cord without all tumours is called."""
 
 CORD_NAMES = ("SpinalCord", "Cord")
 """Names of the cord; whatever structure has its role counts as called by the first of them too."""
@@ -31,11 +31,26 @@ _SAME_PLACE = 0.01  # of a voxel
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The cord and the tumour, where the case has them; `notes` say what was not found, or not told apart."""
+    """The cord and the tumour, where the case has them; `notes` say what was not found, or not told apart.
+
+    Attributes
+    ----------
+    tumour : Structure or None
+        The one that is followed.
+    others : tuple of Structure
+        What the interface is compared at; with it they are what the normal cord is without.
+    """
 
     cord: Structure | None
     tumour: Structure | None
     notes: tuple[str, ...] = ()
+    others: tuple[Structure, ...] = ()
+
+    @property
+    def tumours(self) -> tuple[Structure, ...]:
+        """All of them, each once."""
+        followed = () if self.tumour is None else (self.tumour,)
+        return (*followed, *(one for one in self.others if one not in followed))
 
 
 def plain(name: str) -> str:
@@ -63,6 +78,7 @@ def roles_of(
     cord: str | None = None,
     tumour: str | None = None,
     other_cord: Structure | None = None,
+    others: tuple[Structure, ...] = (),
 ) -> Roles:
     """Find cord and tumour.
 
@@ -73,6 +89,8 @@ def roles_of(
         else the only CTV, else the only PTV.
     other_cord : Structure, optional
         The cord where these names find none.
+    others : tuple of Structure
+        Further tumours.
     """
     filled = [structure for structure in structures if structure.mask is not None]
     notes: list[str] = []
@@ -80,7 +98,7 @@ def roles_of(
     if found_cord is None and other_cord is not None:
         found_cord, notes = other_cord, []
     found_tumour = _by_name(filled, (tumour,), "tumour", notes) if tumour else _only_target(filled, notes)
-    return Roles(found_cord, found_tumour, tuple(notes))
+    return Roles(found_cord, found_tumour, tuple(notes), others)
 
 
 def configured_roles(structures: Sequence[Structure], setup: SetupConfig, comparison: ComparisonConfig) -> Roles:
@@ -96,12 +114,14 @@ def configured_roles(structures: Sequence[Structure], setup: SetupConfig, compar
     for key, name in (("setup.cord", setup.cord), ("setup.tumour", setup.tumour)):
         if name is not None:
             by_name(structures, name, key=key)
+    at_interface = find_structures(structures, comparison)
     only = comparison.tumour_structures[0] if len(comparison.tumour_structures) == 1 else None
     return roles_of(
         structures,
         cord=setup.cord or comparison.cord_structure,
         tumour=setup.tumour or only,
-        other_cord=None if setup.cord else find_structures(structures, comparison).cord,
+        other_cord=None if setup.cord else at_interface.cord,
+        others=at_interface.tumours,
     )
 
 
@@ -126,6 +146,16 @@ def _only_target(filled: list[Structure], notes: list[str]) -> Structure | None:
             return None
     notes.append("No structure of type GTV, CTV or PTV with a volume: nothing is said of a tumour.")
     return None
+
+
+def normal_cord(roles: Roles, mask_of: Callable[[Structure], sitk.Image]) -> sitk.Image | None:
+    """The cord's mask without all tumours; None without a cord or a tumour."""
+    if roles.cord is None or not roles.tumours:
+        return None
+    rest = mask_of(roles.cord)
+    for tumour in roles.tumours:
+        rest = without(rest, mask_of(tumour))
+    return rest
 
 
 def without(mask: sitk.Image, other: sitk.Image) -> sitk.Image:

@@ -15,6 +15,7 @@ What is not obvious, decided once:
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,9 @@ ACCURACY = 0.005
 
 LEAST_LOCAL_DOSE = 1e-4
 """Of the normalisation: a local tolerance is taken of no smaller dose."""
+
+MOST_CELLS = 10_000_000
+"""Of the evaluated dose that are looked through round each point: 1 GB. 3 mm and a cap of 2 on 1 mm need 3,000."""
 
 _POINTS_AT_ONCE = 1 << 21
 _BLOCK = 4096  # points that a thread takes at a time
@@ -194,7 +198,9 @@ def _normalisation(values_zyx: npt.NDArray[np.floating], inside: BoolArray, give
         return given
     largest = float(values_zyx.max(where=inside, initial=-np.inf))
     if not largest > 0:
-        raise InputError("Gamma: the reference dose is zero everywhere inside.")
+        raise InputError(
+            f"Gamma: the largest reference dose inside is {largest:g} Gy, more than 0 expected to take percentages of."
+        )
     return largest
 
 
@@ -218,7 +224,7 @@ def _search(
     tolerances = np.ascontiguousarray(tolerances)
     values = np.ascontiguousarray(evaluated.values_zyx)
     pitch = np.array(evaluated.grid.spacing) / criteria.distance
-    cells, distances = _cells_within(tuple(pitch), criteria.cap)
+    cells, distances = _cells_within(tuple(pitch), criteria.cap, evaluated.grid.size)
     gamma, is_reached = np.empty(len(doses)), np.empty(len(doses), dtype=np.bool_)
     search = _compiled()
 
@@ -260,12 +266,21 @@ def _processors() -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _cells_within(pitch: tuple[float, float, float], cap: float) -> tuple[IndexArray, FloatArray]:
+def _cells_within(
+    pitch: tuple[float, float, float], cap: float, size: tuple[int, int, int]
+) -> tuple[IndexArray, FloatArray]:
     """Cells that can be within reach of a point somewhere in cell (0, 0, 0), by least distance, that cell first."""
     along = []
-    for step in pitch:
-        most = int(np.floor(cap / step)) + 1
+    for step, voxels in zip(pitch, size, strict=True):
+        # A cell further away than the grid is long is beyond it.
+        most = min(int(np.floor(cap / step)) + 1, voxels)
         along.append(np.arange(-most, most + 1))
+    number = math.prod(len(one) for one in along)
+    if number > MOST_CELLS:
+        raise InputError(
+            f"Gamma: {number / 1e6:.0f} million voxels of the evaluated dose round each point would be searched, at "
+            f"most {MOST_CELLS / 1e6:.0f} million expected. Give a shorter distance tolerance or a lower cap."
+        )
     cells = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 3)
     least = np.sqrt(((np.maximum(np.abs(cells) - 1, 0) * pitch) ** 2).sum(axis=1))
     kept = least <= cap

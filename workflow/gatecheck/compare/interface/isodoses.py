@@ -21,6 +21,7 @@ ISODOSES = (95.0, 80.0, 50.0)
 """Per cent of the prescription."""
 
 _DIRECTIONS = (("+x", 0, 1), ("-x", 0, -1), ("+y", 1, 1), ("-y", 1, -1), ("+z", 2, 1), ("-z", 2, -1))
+_FURTHEST = 95.0  # percentile
 _DRAWS = 3
 _LEAST_RAYS = 10
 
@@ -60,7 +61,7 @@ def compare_isodose(
     if tps is not None and has_both:
         difference = pseudo[:, both] - tps.distance[both]
         mean = mean_estimate(difference.mean(axis=1))
-        median, furthest = _percentiles(rays, batches, tps, level, both)
+        median, furthest = _percentiles(rays, batches, mc, tps, level)
         directions = _by_direction(rays.normals_xyz[both], difference)
     table = IsodoseAgreement(
         percent=percent,
@@ -88,21 +89,28 @@ def _pseudo_values(rays: Rays, batches: FloatArray, merged: Passes, level: float
     return pseudo
 
 
-def _percentiles(rays: Rays, batches: FloatArray, tps: Passes, level: float, both: BoolArray) -> tuple[Any, Any]:
+def _percentiles(rays: Rays, batches: FloatArray, mc: Passes, tps: Passes, level: float) -> tuple[Any, Any]:
+    """Median of the rays on which both doses meet the isodose, and the percentile of the rays on which either does.
+
+    Where one of them never meets it, they lie further apart than can be said: such rays count among the furthest, and
+    from 5 % of them on there is no 95th percentile.
+    """
     flat = batches.reshape(len(batches), -1)
+    both: BoolArray = mc.is_met & tps.is_met
+    of_both = _FURTHEST * int((mc.is_met | tps.is_met).sum()) / int(both.sum())
 
     def statistic(weights: FloatArray) -> FloatArray:
         found = passes(rays, (weights @ flat).reshape(batches.shape[1:]), level)
         difference = (found.distance - tps.distance)[both]
         # The percentile of an absolute value grows with sigma, its square with the variance.
-        return np.array([np.median(difference), np.percentile(np.abs(difference), 95) ** 2])
+        return np.array([np.median(difference), np.percentile(np.abs(difference), min(of_both, 100.0)) ** 2])
 
     free = without_noise(statistic, len(batches), draws=_DRAWS)
     median, square = free_estimate(free, 0), free_estimate(free, 1, is_square=True)
     # Half of the rays lie at least as far off as the median: less cannot be, however the extrapolation came out.
     least = abs(median.value)
     p95 = square.model_copy(update={name: max(getattr(square, name), least) for name in ("value", "low", "high")})
-    return median, p95
+    return median, p95 if of_both <= 100.0 else None
 
 
 def _by_direction(normals: FloatArray, difference: FloatArray) -> tuple[DirectionAgreement, ...]:

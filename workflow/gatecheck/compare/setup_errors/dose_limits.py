@@ -107,7 +107,7 @@ def _limited(limit: EffectiveLimitConfig, roles: Roles) -> list[str]:
         return []
     cord = roles.cord.name
     is_of_cord = is_meant(cord, limit.structures, cord=cord)
-    normal = [NORMAL_CORD] if roles.tumour is not None else []
+    normal = [NORMAL_CORD] if roles.tumours else []
     return [cord, *normal] if is_of_cord else normal
 
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Case, Structure
 from gatecheck.case.storage import read_mask
-from gatecheck.compare.biology.structures import NORMAL_CORD, Roles, is_named, without
+from gatecheck.compare.biology.structures import NORMAL_CORD, Roles, is_named, normal_cord
 from gatecheck.compare.sampling import VoxelGrid, place, points_of
 from gatecheck.config_setup import SetupMetric
 
@@ -94,8 +94,9 @@ def follow_all(
 ) -> list[FollowedStructure]:
     """Cord, tumour, more structures by name, and the cord without the tumour; what is missing goes to `notes`."""
     masks = {one.name: read_mask(case_folder, one) for one in _chosen(case.structures, roles, more, notes)}
-    if roles.cord is not None and roles.tumour is not None:
-        masks[NORMAL_CORD] = without(masks[roles.cord.name], masks[roles.tumour.name])
+    normal = normal_cord(roles, lambda one: read_mask(case_folder, one))
+    if normal is not None:
+        masks[NORMAL_CORD] = normal
     followed = []
     for name, mask in masks.items():
         found = follow(name, mask, dose_zyx, grid)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.case.model import PatientPosition
-from gatecheck.delivery.coordinates import beam_limiting_device_to_patient
+from gatecheck.phantoms.planning.geometry import beam_axes, in_beam
 from gatecheck.phantoms.planning.openings import SOURCE_AXIS_DISTANCE, Segment
 from gatecheck.phantoms.planning.plane_dose import CommissionedBeam, dose_in_plane
 from gatecheck.phantoms.planning.tissue import electron_density, electrons_per_gram
@@ -97,32 +97,19 @@ class DoseEngine:
 
     def _radiological_depths(self, segment: Segment) -> FloatArray:
         """mm of water above places on rays from the source, shape (n_rays, n_rays, n_steps) along y_g, x_g and -z_g."""
-        transform = beam_limiting_device_to_patient(
-            gantry=segment.gantry,
-            collimator=0.0,
-            couch=segment.couch,
-            isocentre=segment.isocentre,
-            patient_position=self._patient.position,
-        )
         raster = self._patient.raster
         return _march(
             self._electron_density_zyx,
             np.array(raster.origin),
             np.array(raster.spacing),
-            transform.rotation,
-            transform.translation,
+            beam_axes(segment.gantry, 0.0, segment.couch, self._patient.position),
+            np.array(segment.isocentre),
         )
 
     def _per_meterset(self, segment: Segment, depth_of_rays: FloatArray, points_xyz: FloatArray) -> FloatArray:
         """Gy per MU to water."""
-        transform = beam_limiting_device_to_patient(
-            gantry=segment.gantry,
-            collimator=0.0,
-            couch=segment.couch,
-            isocentre=segment.isocentre,
-            patient_position=self._patient.position,
-        )
-        in_gantry = transform.inverse().apply(points_xyz)
+        axes = beam_axes(segment.gantry, 0.0, segment.couch, self._patient.position)
+        in_gantry = in_beam(points_xyz, axes, segment.isocentre)
         planes = np.stack(
             [
                 dose_in_plane(

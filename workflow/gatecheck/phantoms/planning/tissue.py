@@ -34,7 +34,12 @@ def electrons_per_gram(ct_numbers: npt.ArrayLike) -> FloatArray:
     return relative
 
 
+def mass_density(ct_numbers: npt.ArrayLike) -> FloatArray:
+    """Density, g/cm3."""
+    density: FloatArray = np.interp(np.asarray(ct_numbers, dtype=float), *_DENSITY_NODES)
+    return density
+
+
 def electron_density(ct_numbers: npt.ArrayLike) -> FloatArray:
     """Electrons per volume relative to water: what attenuates, per mm."""
-    density: FloatArray = np.interp(np.asarray(ct_numbers, dtype=float), *_DENSITY_NODES)
-    return density * electrons_per_gram(ct_numbers)
+    return mass_density(ct_numbers) * electrons_per_gram(ct_numbers)
