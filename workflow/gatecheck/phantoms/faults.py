@@ -157,6 +157,7 @@ def faults(*, tps_dose_spacing: tuple[float, float, float]) -> Mapping[str, Faul
     found = (
         Fault("none"),
         Fault("output +2 %", of_beams=lambda beams: output_scaled(beams, 1.02), must_be_seen=True),
+        Fault("output -2 %", of_beams=lambda beams: output_scaled(beams, 0.98)),
         Fault("leaf gap +0.5 mm", of_beams=lambda beams: leaves_moved(beams, x1=-0.25, x2=0.25), must_be_seen=True),
         Fault("bank X2 +1 mm", of_beams=lambda beams: leaves_moved(beams, x2=1.0), must_be_seen=True),
         Fault("one leaf stuck", of_beams=leaf_stuck),
