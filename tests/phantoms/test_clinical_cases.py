@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
 
 import numpy as np
 import pydicom
@@ -206,6 +208,15 @@ def test_dicom_set_is_complete_and_says_what_the_paper_says(case, dicom_folder):
     assert {"BODY", "GTV", "SpinalCord", "SpinalCord_PRV01", "SpinalCanal"} <= names
     assert len(list(dicom_folder.glob("CT_*.dcm"))) == case.neck.size[2]
     assert sum(file.stat().st_size for file in dicom_folder.iterdir()) < 25e6
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+@pytest.mark.parametrize("name", ["CT_001.dcm", "RTSTRUCT.dcm", "RTPLAN.dcm", "RTDOSE.dcm"])
+def test_a_dicom_validator_finds_nothing_to_complain_of(dicom_folder, name):
+    found = subprocess.run(["dciodvfy", dicom_folder / name], capture_output=True, text=True, check=False, timeout=60)
+    said = (found.stdout + found.stderr).split()
+    assert len(said) == 1, said  # the name of the object's definition, nothing else
+    assert said[0] in {"CTImage", "RTStructureSet", "RTPlan", "RTDose"}
 
 
 def test_dose_refers_to_the_plan_and_says_what_it_is(case, dicom_folder):

@@ -186,6 +186,7 @@ def write_clinical_case(case: ClinicalCase, folder: Path, *, control_points: int
         origin=raster.origin,
         spacing=raster.spacing,
         patient_position=PATIENT_POSITION,
+        body_part="NECK",
         identity=identity,
         uids=uids,
     )
@@ -202,7 +203,7 @@ def write_clinical_case(case: ClinicalCase, folder: Path, *, control_points: int
     )
     grid = dose_raster(case.neck)
     dose_zyx = plan_dose(case, ct_numbers_zyx, beams, grid)
-    write_dose(folder, dose_zyx, origin=grid.origin, spacing=grid.spacing, identity=identity, uids=uids)
+    write_dose(folder, dose_zyx, origin=grid.origin, spacing=grid.spacing, identity=identity, uids=uids, bits=16)
     logger.info("%s: %d CT slices, 2 arcs, dose up to %.1f Gy", case.name, len(ct_slices), dose_zyx.max())
 
 

@@ -147,6 +147,7 @@ def write_ct(
     origin: Vector,
     spacing: Vector,
     patient_position: PatientPosition = "HFS",
+    body_part: str = "WHOLEBODY",
     identity: Identity,
     uids: Uids,
 ) -> tuple[CtSlice, ...]:
@@ -158,6 +159,8 @@ def write_ct(
         CT numbers, -1024 and above.
     origin, spacing : (x, y, z)
         Centre of voxel [0, 0, 0] and voxel size, mm.
+    body_part : str
+        Body Part Examined; an unpaired one, or Laterality would be asked for.
 
     Returns
     -------
@@ -178,6 +181,7 @@ def write_ct(
         dataset.InstanceNumber = index + 1
         dataset.AcquisitionNumber = 1
         dataset.KVP = decimal(120)
+        dataset.BodyPartExamined = body_part
         dataset.PatientPosition = patient_position
         dataset.ImagePositionPatient = decimals((first_x, first_y, z))
         dataset.ImageOrientationPatient = decimals((row_sign, 0, 0, 0, column_sign, 0))
