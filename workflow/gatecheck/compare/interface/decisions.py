@@ -13,7 +13,6 @@ from gatecheck.compare.interface.model import (
     Plateau,
     Verdict,
 )
-from gatecheck.compare.interface.statistics import LARGEST_NUMBER_OF_GROUPS
 from gatecheck.compare.interface.verdicts import Measured, judge, not_assessed, verdict
 from gatecheck.config import ComparisonConfig
 
@@ -130,7 +129,7 @@ def _spread(found: InterfaceComparison, settings: ComparisonConfig) -> Verdict:
             unit="mm",
             value=fall.difference.value,
             noise_sigma=fall.difference.sigma,
-            degrees_of_freedom=_groups(found.batches) - 1,
+            degrees_of_freedom=found.batches - 1,
             grid_error=fall.grid_error,
         )
         findings.append(judge(width, tolerance.value, tolerance.source, photons=found.photons))
@@ -190,7 +189,3 @@ def _findings_of_cord(found: InterfaceComparison, cord: CordMaximum, settings: C
         limit = settings.cord_limit
         findings.append(judge(limited, limit.dose_gy, limit.source, photons=found.photons, is_limit=True))
     return findings
-
-
-def _groups(batches: int) -> int:
-    return min(batches, LARGEST_NUMBER_OF_GROUPS)

@@ -7,8 +7,9 @@ Three kinds of quantity, three ways:
 - not linear (isodose distances, pass rates, maxima): noise moves their expectation. They are computed again with
   noise added on purpose, drawn with the covariance that the batches show, and extrapolated to a dose without any
   (`without_noise`).
-- their uncertainty: all of it repeated with groups of batches left out (the delete-a-group jackknife; Shao and Wu,
-  Ann. Stat. 17 (1989) 1176), again with Student's t.
+- their uncertainty: all of it repeated with batches drawn with replacement (the bootstrap; Efron, Ann. Stat. 7 (1979)
+  1), again with Student's t. Leaving groups of batches out instead gave intervals twice as wide as needed, which held
+  the truth in 99 to 100 % of 200 repeats of a pass rate, a median and a percentile.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Statistic = Callable[[FloatArray], FloatArray]
 """From the weight of each batch, of shape (n,), to values of shape (k,)."""
 
 CONFIDENCE = 0.95
-LARGEST_NUMBER_OF_GROUPS = 10
+RESAMPLES = 60
+"""Of the bootstrap: a sigma known to 9 %, which is less than what a few dozen batches leave open."""
 
 _VARIANCES_ADDED = (1.0, 2.0)
 """In units of the dose's own variance."""
@@ -72,7 +74,7 @@ class WithoutNoise:
     as_computed : ndarray of shape (k,)
         From the dose as it is.
     sigma : ndarray of shape (k,)
-        Standard deviation (k = 1) of `value` by leaving out groups of batches.
+        Standard deviation (k = 1) of `value` by the bootstrap over batches.
     extrapolation : ndarray of shape (k,)
         Difference between the parabola and a straight line through the first two: how far the form matters.
     degrees_of_freedom : int
@@ -101,44 +103,38 @@ def without_noise(statistic: Statistic, batches: int, *, draws: int, seed: int =
     batches : int
         At least three.
     draws : int
-        Of noise at each variance. All of it is done again for each group left out:
-        (groups + 1) (4 draws + 1) calls in all, up to ten groups; each draw is used with both signs.
+        Of noise at each variance, each used with both signs: (RESAMPLES + 1) (4 draws + 1) calls in all.
     """
     if batches < 3:
         raise ValueError(f"{batches} batches, expected at least 3")
-    normal = np.random.default_rng(seed).standard_normal((draws, batches))
-    groups = _groups(batches)
-    full = _extrapolated(statistic, np.ones(batches, dtype=np.bool_), normal)
-    left_out = []
-    for group in range(groups.max() + 1):
-        left_out.append(_extrapolated(statistic, groups != group, normal)[0])
-    count = len(left_out)
-    spread = np.array(left_out) - np.mean(left_out, axis=0)
+    generator = np.random.default_rng(seed)
+    normal = generator.standard_normal((draws, batches))
+    value, as_computed, form = _extrapolated(statistic, np.ones(batches), normal)
+    counts = generator.multinomial(batches, np.full(batches, 1 / batches), size=RESAMPLES)
+    # The same one batch so many times has no spread to add.
+    counts = counts[counts.max(axis=1) < batches]
+    resampled = np.array([_extrapolated(statistic, count.astype(np.float64), normal)[0] for count in counts])
     return WithoutNoise(
-        value=full[0],
-        as_computed=full[1],
-        sigma=np.sqrt((count - 1) / count * (spread**2).sum(axis=0)),
-        extrapolation=np.abs(full[2]),
-        degrees_of_freedom=count - 1,
+        value=value,
+        as_computed=as_computed,
+        # Resampled batches spread by (n - 1) / n of the variance.
+        sigma=resampled.std(axis=0, ddof=1) * np.sqrt(batches / (batches - 1)),
+        extrapolation=np.abs(form),
+        degrees_of_freedom=batches - 1,
     )
 
 
-def _groups(batches: int) -> npt.NDArray[np.int_]:
-    """Group of each batch."""
-    return np.arange(batches) % min(batches, LARGEST_NUMBER_OF_GROUPS)
-
-
 def _extrapolated(
-    statistic: Statistic, used: npt.NDArray[np.bool_], normal: FloatArray
+    statistic: Statistic, counts: FloatArray, normal: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """By parabola, as computed, and parabola less straight line."""
-    n = int(used.sum())
-    even = used / n
-    noise = np.where(used, normal, 0.0)
-    noise = (noise - noise.sum(axis=1, keepdims=True) * even) * used / np.sqrt(n * (n - 1))
-    levels = [np.asarray(statistic(even), dtype=np.float64)]
+    """By parabola, as computed, and parabola less straight line; of a sample with so many of each batch."""
+    n = counts.sum()
+    # The sum of k normal numbers of one batch is sqrt(k) times one.
+    drawn_numbers = normal * np.sqrt(counts)
+    noise = (drawn_numbers - drawn_numbers.sum(axis=1, keepdims=True) * counts / n) / np.sqrt(n * (n - 1))
+    levels = [np.asarray(statistic(counts / n), dtype=np.float64)]
     for variance in _VARIANCES_ADDED:
-        drawn = [statistic(even + np.sqrt(variance) * sign * one) for one in noise for sign in (1.0, -1.0)]
+        drawn = [statistic(counts / n + np.sqrt(variance) * sign * one) for one in noise for sign in (1.0, -1.0)]
         levels.append(np.mean(drawn, axis=0))
     one, two, three = levels
     parabola = 3 * one - 3 * two + three
