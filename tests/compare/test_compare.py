@@ -296,3 +296,16 @@ def test_a_tps_dose_in_a_part_of_a_structure_is_compared_with_the_same_part(made
     assert target.covered_fraction == pytest.approx(1.0)
     assert " % of the volume lies outside of the TPS dose grid; the values of both doses" in target.note
     assert "more than within it" in target.note
+
+
+def test_a_tps_dose_beyond_the_monte_carlos_grid_is_taken_of_the_same_part(made: Any, dose_image: Any) -> None:
+    """A sphere of 6 mm at the edge of the Monte Carlo's grid, x = 30 mm, in a dose that rises by 0.1 Gy/mm along x."""
+    wide = dose_image(lambda x, y, z: 20.0 + 0.1 * x + 0 * (y + z), half=60.0)
+    half = made(tps=wide).compare().structures[1]
+    assert half.tps is not None
+    assert half.mc is not None
+    assert half.covered_fraction == pytest.approx(0.5, abs=0.02)
+    # Whole voxels of the mask are cut off, so that the flat side lies up to half a mm from the grid's.
+    assert half.tps.mean_gy.value == pytest.approx(20.0 + 0.1 * (30.0 - 3 / 8 * 6.0), abs=0.04)
+    assert half.mc.mean_gy.value == pytest.approx(half.tps.mean_gy.value, abs=4 * half.mc.mean_gy.sigma)
+    assert " % of the volume lies outside of the Monte Carlo dose grid; the values of both doses" in half.note

@@ -167,6 +167,9 @@ def _sample(case_folder: Path, structure: Structure, mc: Dose, tps: Dose | None,
         beyond = _hottest(points_of(_part(mask, tps.grid, is_within=False), largest_step=largest_step), mc)
         mask = _part(mask, tps.grid, is_within=True)
         points = points_of(mask, largest_step=largest_step)
+    if tps is not None and 0.0 < mc_covered < 1.0 - _NOT_COVERED:
+        mask = _part(mask, mc.grid, is_within=True)
+        points = points_of(mask, largest_step=largest_step)
     return _Sampled(
         structure,
         volume,
@@ -239,7 +242,7 @@ def _note(one: _Sampled, *, has_tps: bool) -> str:
             notes.append(f"Wholly outside of the {name} dose grid.")
             continue
         if covered < 1 - _NOT_COVERED:
-            whose = "the values of both doses are" if name == "TPS" else "its values are"
+            whose = "the values of both doses are" if has_tps else "its values are"
             notes.append(
                 f"{100 * (1 - covered):.1f} % of the volume lies outside of the {name} dose grid; {whose} of the rest "
                 "alone."
