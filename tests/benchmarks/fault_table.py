@@ -112,7 +112,7 @@ def fault_free_case(options: argparse.Namespace) -> Path:
             return folder
     if named.exists() or len(named.parts) > 1:
         raise InputError(f"{options.case}: not a finished case (no dose/merge.json). Run gatecheck verify on it first.")
-    content = load_config(options.config).model_dump(mode="json")
+    content = load_config(options.config or config_of_phantom(options.case)).model_dump(mode="json")
     content["case"] |= {"name": options.case, "phantom": options.case, "dicom_folder": None}
     # Beside the case's folder, which the verification itself fills.
     file = options.results / f"{options.case}.fault-free.yaml"
@@ -131,6 +131,12 @@ def fault_free_case(options: argparse.Namespace) -> Path:
         )
     )
     return CaseLayout(options.results / options.case).folder
+
+
+def config_of_phantom(name: str) -> Path:
+    """The phantom's own configuration beside this file, where it has one, else that of all."""
+    own = FAULT_FREE_CONFIG.with_name(f"{name}.yaml")
+    return own if own.is_file() else FAULT_FREE_CONFIG
 
 
 def _wanted(known: dict[str, Fault], only: Sequence[str] | None) -> set[str]:
@@ -174,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="NAME", help="a fault by name; may be given several times")
     parser.add_argument("--out", type=Path, help="folder of the faults' case folders")
     parser.add_argument("--results", type=Path, default=project_folder() / "results", help="where cases lie")
-    parser.add_argument("--config", type=Path, default=FAULT_FREE_CONFIG, help="to verify a phantom with")
+    parser.add_argument("--config", type=Path, help="to verify a phantom with; without it that of the phantom here")
     parser.add_argument("--docs", type=Path, default=project_folder() / "docs" / "faults", help="where the table goes")
     return parser
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fault_run
+import fault_table
 import numpy as np
 import pytest
 from fault_case import FaultFree, Work, config_of, folder_name, only_scales, simulation_key, work_of, write_fault_case
@@ -275,3 +276,11 @@ def test_an_interrupted_fault_simulates_only_the_chunks_that_are_missing(
         run_fault(base, fault, options_for(tmp_path, 2 * PHOTONS), print)
     assert simulated[-1] == [1, 2, 3]
     assert read_json(layout.chunk_plan, ChunkPlan).chunks[0].index == 1
+
+
+def test_a_phantoms_own_configuration_differs_from_that_of_all_by_its_earlier_course_alone() -> None:
+    common = load_config(fault_table.config_of_phantom("clinical_case_1"))
+    own = load_config(fault_table.config_of_phantom("clinical_case_2"))
+    (course,) = own.biology.earlier_courses
+    assert (course.uniform_dose, course.fractions) == (30.0, 10)
+    assert own.model_copy(update={"biology": common.biology}) == common
