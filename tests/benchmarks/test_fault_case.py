@@ -30,7 +30,12 @@ from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.model import Chunk, ChunkPlan
 
 NAMES = tuple(faults(tps_dose_spacing=(3.0, 2.5, 2.0)))
-BY_WORK = {"none": Work.COMPARE, "TPS dose grid half a voxel": Work.COMPARE, "output +2 %": Work.MERGE}
+BY_WORK = {
+    "none": Work.COMPARE,
+    "TPS dose grid half a voxel": Work.COMPARE,
+    "output +2 %": Work.MERGE,
+    "output -2 %": Work.MERGE,
+}
 PHOTONS = 3000
 
 
