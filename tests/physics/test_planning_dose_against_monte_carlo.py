@@ -1,8 +1,8 @@
 """The stand-in planning system against the workflow's Monte Carlo in water, for apertures as the clinical cases have.
 
 Static HD120 apertures, the isocentre 60 mm deep. Both doses are absolute: Monte Carlo's by a reference field simulated
-here, the engine's by the same reference condition of its own. Allowed is 2 % of the maximum, or 2 mm, and what the
-statistics of both simulations add. The engine was fitted to measurements of fields from 40 mm, never to this.
+here, the engine's by the same reference condition of its own. Allowed is 2 % in the plateau; voxel by voxel 2 % of
+the maximum, or 2 mm, and 3 sigma of a single voxel's noise. The engine was fitted to measurements of fields from 40 mm, never to this.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ pytestmark = [pytest.mark.physics, pytest.mark.gate]
 logger = logging.getLogger(__name__)
 
 MODELS = Path(__file__).resolve().parents[2] / "linac_models"
-HISTORIES, BATCHES = 4_000_000, 10  # some 100 s of one core for each aperture
-CALIBRATION_SIGMA = 0.007
+HISTORIES, BATCHES = 8_000_000, 10  # some 200 s of one core for each aperture, 20 core-minutes for the calibration
+CALIBRATION_SIGMA = 0.003
 SIGMAS = 3.0
 TANK = HomogeneousVolume(
     name="water tank",
@@ -132,8 +132,9 @@ def test_small_apertures_in_water_are_within_2_percent_or_2_mm(half_width, pairs
     spread = np.array([dose[:, deep][plateau].sum() for dose in doses]) / mean[:, deep][plateau].sum()
     error = float(np.hypot(spread.std(ddof=1) / np.sqrt(BATCHES), CALIBRATION_SIGMA))
     logger.info("%g mm x %g mm: Monte Carlo / engine %.4f +- %.4f", 2 * half_width, 2.5 * pairs, ratio, error)
-    assert error < 0.012
-    assert abs(ratio - 1.0) < 0.02 + SIGMAS * error
+    # So well known that a ratio within 2 % is one: a true difference of 2.5 % passes once in 40 times, none of 1 % fails.
+    assert error < 0.005
+    assert abs(ratio - 1.0) < 0.02
 
     # Everywhere: within 2 % of the maximum, or between the engine's doses 2 mm away, in layers of 20 mm.
     layers, expected = _layers(doses[:, :, deep]), _layers(engine[:, deep])
