@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gatecheck.config import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
 from gatecheck.transport.materials import air, water
-from gatecheck.transport.photon_tracker import TrackedPhotons, track_photons
+from gatecheck.transport.photon_tracker import Roulette, TrackedPhotons, track_photons
 from gatecheck.transport.photon_tracker.cross_sections import linear_coefficients, matter_of, pair_per_atom
 from gatecheck.transport.photon_tracker.kernel import longest_range
 from gatecheck.transport.volumes import HomogeneousVolume, Volume, VoxelVolume
@@ -35,7 +36,7 @@ LARGE = HomogeneousVolume("large", 0, (-500.0, 0.0, -500.0), (500.0, 1000.0, 500
 
 
 def _tracked(
-    volumes: list[Volume], materials: list[Material], photons: int, energy: float, seed: int = 1, **options: int
+    volumes: list[Volume], materials: list[Material], photons: int, energy: float, seed: int = 1, **options: Any
 ) -> TrackedPhotons:
     beam = parallel_beam(photons, half_width=1.0, energy=energy, seed=seed, start=-50.0)
     return track_photons(beam, volumes, materials, seed=seed, **options)
@@ -172,3 +173,38 @@ def test_tracking_is_refused_for_physics_whose_cross_sections_it_does_not_have()
     with pytest.raises(ValueError, match="use auto or gate"):
         TransportConfig(photon_transport="tracked", physics_list="G4EmStandardPhysics_option4")
     assert not TransportConfig(physics_list="G4EmStandardPhysics_option4").tracks_photons
+
+
+def test_few_electrons_are_followed_where_they_cannot_reach_the_region_of_interest_and_stand_for_all() -> None:
+    """Near a box every electron keeps its weight; far from it one in ten is left with ten times that.
+
+    Their number and energy are those of all within 4 sigma: each stands for what a binomial number spreads by.
+    """
+    box = Roulette((-20.0, 80.0, -20.0), (20.0, 120.0, 20.0), 0.1)
+    every = _tracked([LARGE], [water()], 20_000, 2.0, score_on_the_spot=False)
+    few = _tracked([LARGE], [water()], 20_000, 2.0, score_on_the_spot=False, roulette=box)
+
+    def apart(run: TrackedPhotons) -> np.ndarray:
+        beyond = np.maximum(np.array(box.lower) - run.charged.position, run.charged.position - np.array(box.upper))
+        return np.sqrt((np.maximum(beyond, 0.0) ** 2).sum(axis=1))
+
+    reach = np.array([longest_range(energy, 1.0) for energy in few.charged.energy])
+    assert np.all(few.charged.weight[apart(few) <= reach] == 1.0)
+    far = apart(few) > reach
+    np.testing.assert_allclose(few.charged.weight[far], 10.0)
+    assert far.sum() < 0.15 * len(every.charged)
+    reach = np.array([longest_range(energy, 1.0) for energy in every.charged.energy])
+    beyond = apart(every) > reach
+    energies = every.charged.energy[beyond]
+    number, total = few.charged.weight[far].sum(), (few.charged.weight * few.charged.energy)[far].sum()
+    # Photons of the two runs are other ones after the first electron: their own spread comes on top, twice.
+    spread = math.sqrt(2 + 9)
+    assert number == pytest.approx(len(energies), abs=4 * spread * math.sqrt(len(energies)))
+    assert total == pytest.approx(energies.sum(), abs=4 * spread * math.sqrt((energies**2).sum()))
+    assert few.charged_energy == pytest.approx(every.charged_energy, rel=0.02)
+
+
+def test_without_roulette_nothing_changes() -> None:
+    box = Roulette((-20.0, 80.0, -20.0), (20.0, 120.0, 20.0), 1.0)
+    plain, played = _tracked([LARGE], [water()], 500, 2.0), _tracked([LARGE], [water()], 500, 2.0, roulette=box)
+    np.testing.assert_array_equal(plain.charged.energy, played.charged.energy)

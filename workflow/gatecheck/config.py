@@ -171,6 +171,11 @@ class TransportConfig(_Section):
     photon_splitting: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="times that a tracked photon is followed, each with its share of the weight"
     )
+    far_electron_survival: Annotated[float, Field(ge=0.01, le=1)] = Field(
+        0.1,
+        description="probability with which an electron that is set free too far from the fine voxels to reach them is "
+        "followed, in place of all of them; 1: each is. With tracked photons and fine voxels only",
+    )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
         0.025, description="mean relative sigma (k = 1) wanted in voxels above half the maximum dose"
     )

@@ -160,6 +160,7 @@ def simulate_phase_space(
             dose_to=dose_to,
             work_folder=Path(partial),
             progress=say,
+            of_interest=_fine(patient.boxes, volumes),
         )
         energy = _energy_balance(phase_space, aimed, run, patient.boxes, dose_to)
         writing = time.perf_counter()
@@ -192,6 +193,12 @@ def simulate_phase_space(
     progress_file(out_folder, chunk.index).unlink(missing_ok=True)
     logger.info("chunk %d: %d source photons in %.0f s", chunk.index, chunk.histories, sum(result.seconds.values()))
     return result
+
+
+def _fine(boxes: Sequence[VoxelBox], volumes: Sequence[Volume]) -> Volume | None:
+    """The volume of fine voxels, where there is one."""
+    fine = [volume for box, volume in zip(boxes, volumes, strict=True) if box.role == "fine"]
+    return fine[0] if len(fine) == 1 else None
 
 
 def remove_chunk(folder: Path, index: int) -> None:

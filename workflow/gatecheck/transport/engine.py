@@ -71,6 +71,10 @@ def physics_settings(settings: TransportConfig) -> dict[str, str]:
         "photon_transport": f"tracked by gatecheck, each {settings.photon_splitting} times"
         if settings.tracks_photons
         else "GATE",
+        "far_electrons": f"one in {1 / settings.far_electron_survival:g} followed, in the place of all, where they "
+        "cannot reach the fine voxels"
+        if settings.tracks_photons and settings.far_electron_survival < 1
+        else "all followed",
         "photon_cross_sections": "Compton and pair: Geant4's parametrisations; photoelectric and Rayleigh: "
         f"xraylib {metadata.version('xraylib')}"
         if settings.tracks_photons

@@ -13,7 +13,7 @@ from gatecheck.config import TransportConfig
 from gatecheck.patient.model import Material
 from gatecheck.transport.gate import GateRun, Progress, Score, check_starts, check_tiling, run_gate
 from gatecheck.transport.model import PhaseSpace
-from gatecheck.transport.photon_tracker import TrackedPhotons, track_photons
+from gatecheck.transport.photon_tracker import Roulette, TrackedPhotons, track_photons
 from gatecheck.transport.volumes import Volume
 
 
@@ -28,12 +28,19 @@ def run_transport(
     work_folder: Path | None = None,
     progress: Progress | None = None,
     batches: int = 1,
+    of_interest: Volume | None = None,
 ) -> GateRun:
     """As `run_gate`, with photons followed as `settings.photon_transport` says.
 
     With gatecheck's own tracking every photon is followed `settings.photon_splitting` times. Electrons
     that cannot leave their scoring voxel are deposited in it at once; for dose to water all go to GATE,
     which knows the stopping powers.
+
+    Parameters
+    ----------
+    of_interest : Volume, optional
+        Electrons set free too far from it to reach it are followed with a probability of
+        `settings.far_electron_survival`, and stand for those that are not.
 
     Raises
     ------
@@ -63,6 +70,9 @@ def run_transport(
         score_on_the_spot=dose_to == "medium",
         copies=settings.photon_splitting,
         batches=batches,
+        roulette=None
+        if of_interest is None
+        else Roulette(of_interest.lower, of_interest.upper, settings.far_electron_survival),
     )
     seconds = time.perf_counter() - started
     run = run_gate(

@@ -69,6 +69,10 @@ class Boxes(NamedTuple):
     hull_lower, hull_upper : ndarray of shape (3,)
     air : int
         The row of air, outside of the boxes.
+    near_lower, near_upper : ndarray of shape (3,)
+        Corners of the region that is of interest.
+    far_survival : float
+        Probability with which an electron is followed that is set free too far from that region to reach it.
     """
 
     lower: FloatArray
@@ -81,6 +85,9 @@ class Boxes(NamedTuple):
     hull_lower: FloatArray
     hull_upper: FloatArray
     air: int
+    near_lower: FloatArray
+    near_upper: FloatArray
+    far_survival: float
 
 
 class Scores(NamedTuple):
@@ -166,6 +173,16 @@ def _stays(kinetic: float, row: int, voxel: int, position: FloatArray, boxes: Bo
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def _is_far(kinetic: float, position: FloatArray, boxes: Boxes) -> bool:
+    """Whether an electron in water could not reach the region of interest; one in thinner matter may."""
+    square = 0.0
+    for axis in range(3):
+        apart = max(boxes.near_lower[axis] - position[axis], position[axis] - boxes.near_upper[axis], 0.0)
+        square += apart * apart
+    return square > longest_range(kinetic, 1.0) ** 2
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
 def _set_free(
     kinetic: float,
     direction: tuple[float, float, float],
@@ -181,13 +198,22 @@ def _set_free(
     kept: int,
     limit: int,
     scores: Scores,
+    state: State,
 ) -> int:
-    """Give a charged particle to GATE, or deposit it on the spot when it could not leave its voxel."""
+    """Give a charged particle to GATE, or deposit it on the spot when it could not leave its voxel.
+
+    Far from the region of interest Russian roulette is played: a few are followed, with so much more weight.
+    """
     if voxel >= 0 and pdg == ELECTRON_PDG and _stays(kinetic, row, voxel, position, boxes, matter):
         scores.energy[voxel] += weight * kinetic
         scores.squared[voxel] += (weight * kinetic) ** 2
         scores.tally[LOCAL] += weight * kinetic
         return kept
+    scores.tally[CHARGED] += weight * kinetic  # what it stands for, followed or not
+    if boxes.far_survival < 1.0 and _is_far(kinetic, position, boxes):
+        if uniform(state) >= boxes.far_survival:
+            return kept
+        weight /= boxes.far_survival
     if kept >= limit:
         scores.tally[OVERFLOW] += weight * kinetic
         return kept
@@ -198,7 +224,6 @@ def _set_free(
     out[kept, WEIGHT] = weight
     out[kept, PDG] = pdg
     out[kept, LABEL] = label
-    scores.tally[CHARGED] += weight * kinetic
     return kept + 1
 
 
@@ -301,6 +326,7 @@ def _follow(
                 kept,
                 limit,
                 scores,
+                state,
             )
             energy = scattered
             if energy < _LOWEST:
@@ -319,6 +345,7 @@ def _follow(
                     kept,
                     limit,
                     scores,
+                    state,
                 )
             direction[0], direction[1], direction[2] = v
         elif choice < _at(matter.photoelectric[row], place):
@@ -326,7 +353,21 @@ def _follow(
             cosine = photoelectron_cosine(energy, state)
             v = turned(u[0], u[1], u[2], cosine, 2.0 * math.pi * uniform(state))
             return _set_free(
-                energy, v, ELECTRON_PDG, weight, label, position, row, voxel, boxes, matter, out, kept, limit, scores
+                energy,
+                v,
+                ELECTRON_PDG,
+                weight,
+                label,
+                position,
+                row,
+                voxel,
+                boxes,
+                matter,
+                out,
+                kept,
+                limit,
+                scores,
+                state,
             )
         elif choice < _at(matter.pair[row], place) and energy > 2.0 * _REST:
             share = pair_share(energy, state)
@@ -352,6 +393,7 @@ def _follow(
                     kept,
                     limit,
                     scores,
+                    state,
                 )
             return kept
         else:

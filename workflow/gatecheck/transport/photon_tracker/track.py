@@ -53,6 +53,23 @@ _BLOCK = 400_000  # particles that the compiled code gives at a time
 
 
 @dataclass(frozen=True, slots=True)
+class Roulette:
+    """Russian roulette of electrons that are set free too far from a box to reach it.
+
+    Attributes
+    ----------
+    lower, upper : tuple of 3 floats
+        Corners of the box, mm.
+    survival : float
+        Probability with which such an electron is followed, with its weight over that.
+    """
+
+    lower: tuple[float, float, float]
+    upper: tuple[float, float, float]
+    survival: float
+
+
+@dataclass(frozen=True, slots=True)
 class LocalDeposits:
     """Energy of electrons that could not leave their voxel, in one volume's scoring voxels, indexed [z, y, x].
 
@@ -103,6 +120,7 @@ def track_photons(
     score_on_the_spot: bool = True,
     copies: int = 1,
     batches: int = 1,
+    roulette: Roulette | None = None,
 ) -> TrackedPhotons:
     """Follow every photon until it is absorbed or leaves, through boxes of voxels and the air around.
 
@@ -116,6 +134,8 @@ def track_photons(
         Each photon is followed that many times, independently, with its weight shared.
     batches : int
         Equal parts of the phase space, in its order, that are scored apart.
+    roulette : Roulette, optional
+        Of electrons far from where the dose is of interest; without it all are followed.
 
     Raises
     ------
@@ -123,7 +143,7 @@ def track_photons(
         When a volume holds a label that no material has.
     """
     by_label = {material.label: row for row, material in enumerate(materials)}
-    boxes = boxes_of(volumes, by_label, air_row=len(materials))
+    boxes = boxes_of(volumes, by_label, air_row=len(materials), roulette=roulette)
     matter = cross_sections.matter_of([*materials, air()])
     if not score_on_the_spot:
         # No electron stays in an infinitely thin medium.
@@ -211,7 +231,9 @@ def _stream(seed: int) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha256(f"photons {seed}".encode()).digest()[:8], "little"))
 
 
-def boxes_of(volumes: Sequence[Volume], by_label: dict[int, int], *, air_row: int) -> Boxes:
+def boxes_of(
+    volumes: Sequence[Volume], by_label: dict[int, int], *, air_row: int, roulette: Roulette | None = None
+) -> Boxes:
     """Volumes as compiled code knows them.
 
     Parameters
@@ -243,6 +265,9 @@ def boxes_of(volumes: Sequence[Volume], by_label: dict[int, int], *, air_row: in
         hull_lower=lower.astype(float),
         hull_upper=upper.astype(float),
         air=air_row,
+        near_lower=lower.astype(float) if roulette is None else np.array(roulette.lower, dtype=float),
+        near_upper=upper.astype(float) if roulette is None else np.array(roulette.upper, dtype=float),
+        far_survival=1.0 if roulette is None else roulette.survival,
     )
 
 
