@@ -151,6 +151,9 @@ def test_an_earlier_uniform_course_adds_its_equivalent(tmp_path: Path) -> None:
     middle = len(axis()) // 2
     added = _map(tmp_path / "whole", "eqd2_all_courses") - _map(tmp_path / "whole", "eqd2")
     assert added[middle, middle, middle] == pytest.approx(37.5, abs=1e-4)
+    # 30 Gy in 10 at alpha/beta 2 Gy: 30 (1 + 3 / 2) Gy.
+    added = _map(tmp_path / "whole", "bed_all_courses") - _map(tmp_path / "whole", "bed")
+    assert added[middle, middle, middle] == pytest.approx(75.0, abs=1e-4)
     assert "everywhere" in whole.warnings[0]
 
 

@@ -17,6 +17,7 @@ from gatecheck.case.storage import read_case, read_mask
 from gatecheck.compare.biology.alpha_beta import RULE, AlphaBeta, alpha_beta_map, alpha_beta_of
 from gatecheck.compare.biology.earlier import earlier_equivalent, read_earlier_courses
 from gatecheck.compare.biology.effective_dose import (
+    REFERENCE_FRACTION,
     bed_sigma,
     biologically_effective_dose,
     equivalent_dose,
@@ -245,12 +246,11 @@ class BiologyAnalysis:
             "eqd2": equivalent,
             "eqd2_sigma": equivalent_dose_sigma(dose, sigma, fractions, ratio),
         }
-        all_courses = out_folder / "eqd2_all_courses.mha"
-        all_courses.unlink(missing_ok=True)
+        for name in ("bed_all_courses", "eqd2_all_courses"):
+            (out_folder / f"{name}.mha").unlink(missing_ok=True)
         if self._earlier:
-            maps["eqd2_all_courses"] = equivalent + earlier_equivalent(
-                self._earlier, lambda one: one.astype(np.float64), ratio
-            )
+            of_all = equivalent + earlier_equivalent(self._earlier, lambda one: one.astype(np.float64), ratio)
+            maps |= {"eqd2_all_courses": of_all, "bed_all_courses": of_all * (1 + REFERENCE_FRACTION / ratio)}
         for name, values in maps.items():
             image = image_from_zyx(
                 values.astype(np.float32), origin=self._image.GetOrigin(), spacing=self._image.GetSpacing()

@@ -85,7 +85,8 @@ class Biology(HandedOn):
     """Written as compare/biology.json.
 
     Beside it, float32 on the Monte Carlo grid: alpha_beta.mha, bed.mha, bed_sigma.mha, eqd2.mha, eqd2_sigma.mha (Gy)
-    and, with earlier courses, eqd2_all_courses.mha, not a number where the dose of an earlier course is not known.
+    and, with earlier courses, bed_all_courses.mha and eqd2_all_courses.mha, not a number where the dose of an earlier
+    course is not known. An earlier dose is taken as known: the sigmas are those of all courses together, too.
     """
 
     made_from: dict[str, str]
