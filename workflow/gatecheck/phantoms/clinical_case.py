@@ -47,7 +47,7 @@ CONTROL_POINTS = 178
 PATIENT_POSITION: PatientPosition = "HFS"
 
 _JAW_MARGIN = 3.0
-_DOSE_SPACING = 1.25
+_DOSE_SPACING = 1.0  # mm; 1.25 mm leave 0.46 % of the core's dose open, by how voxels are read
 _DOSE_HALF_HEIGHT = 40.0  # mm above and below the tumour's centre
 _FOLDER = Path(__file__).parent
 
