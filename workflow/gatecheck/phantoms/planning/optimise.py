@@ -9,7 +9,7 @@ Three steps, each of which a reader can check:
 3. The meterset makes D95 what is prescribed.
 
 D95 and maximum are those of the dose itself at an even lattice in the tumour, not of a dose grid: linear between the
-voxels of 1.25 mm that are written, D95 of so small a tumour would be 0.9 Gy less. A cubic spline between them, as
+voxels of a dose grid of 1.25 mm, D95 of so small a tumour would be 0.9 Gy less. A cubic spline between them, as
 `gatecheck dvh` has, sees what the lattice sees.
 """
 
