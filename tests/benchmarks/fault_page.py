@@ -34,7 +34,7 @@ def _introduction(table: FaultTable) -> str:
         "significance in sigma (noise and calibration together, the grid's error taken off). A question sees "
         "what differs from zero beyond what chance does once in 370 times, by Student's t for its batches, as the "
         "report does; it tells the fault, in bold, when that finding differs as surely from the fault-free case's, by "
-        "both noises (from the same photons, by anything). "
+        "both noises, or by the one noise where both are of the same photons. "
         f"Calibration: {100 * table.calibration_relative_sigma:.2g} % (k = 1).{data}"
     )
 

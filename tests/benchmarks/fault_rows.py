@@ -25,8 +25,6 @@ Question = Literal["output", "position", "spread", "cord maximum"]
 QUESTIONS: tuple[Question, ...] = ("output", "position", "spread", "cord maximum")
 FAULT_FREE = "none"
 
-_ROUNDING = 1e-6  # of a change between two readings of the same photons
-
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "not assessed", "pass")
 
 
@@ -45,7 +43,8 @@ class FindingRow(_Part):
     noise_sigma: float
     change: float | None = Field(None, description="from the fault-free case")
     change_significance: float | None = Field(
-        None, description="over both noises' sigma, the calibration is shared; None: from the same photons, exact"
+        None,
+        description="over both noises' sigma, over one where both are of the same photons; the calibration is shared",
     )
     is_seen: bool = Field(description="differs from zero by the comparison's own mark")
     is_changed: bool = Field(
@@ -247,14 +246,12 @@ def _changed(question: QuestionRow, before: dict[tuple[str, str], FindingRow], *
         if was is None:
             findings.append(one)
             continue
-        change, sigma = one.value - was.value, hypot(one.noise_sigma, was.noise_sigma)
-        significance = None if same_photons or sigma == 0 else change / sigma
+        change = one.value - was.value
+        # Two readings of the same photons have one noise, and its size is what a change has to stand out from.
+        sigma = one.noise_sigma if same_photons else hypot(one.noise_sigma, was.noise_sigma)
+        significance = change / sigma if sigma > 0 else None
         freedom = min(one.degrees_of_freedom, was.degrees_of_freedom)
-        is_changed = (
-            abs(change) > _ROUNDING
-            if significance is None
-            else abs(significance) >= t_quantile_as_rare_as(SEEN, freedom)
-        )
+        is_changed = significance is not None and abs(significance) >= t_quantile_as_rare_as(SEEN, freedom)
         update = {"change": change, "change_significance": significance, "is_changed": is_changed}
         findings.append(one.model_copy(update=update))
     return question.model_copy(update={"findings": tuple(findings)})

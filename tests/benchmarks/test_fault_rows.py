@@ -171,14 +171,14 @@ def test_a_fault_is_told_by_what_differs_from_zero_and_from_the_fault_free_case(
     assert told_by(rows[1]) == told
 
 
-def test_between_two_readings_of_the_same_photons_any_change_is_one() -> None:
-    planned, moved = row(FAULT_FREE, tumour(spread=0.3)), tumour(spread=0.45)
+def test_between_two_readings_of_the_same_photons_a_change_stands_out_from_one_noise() -> None:
+    planned, moved = row(FAULT_FREE, tumour(spread=0.1)), tumour(spread=0.55)
     rows = with_changes([planned, row("grid", moved, work="compare"), row("gap", moved)])
     assert told_by(rows[1]) == ("spread",)
     assert told_by(rows[2]) == ()
-    assert rows[1].questions[2].findings[0].change_significance is None
-    (unchanged,) = with_changes([planned, row("grid", tumour(spread=0.3), work="compare")])[1:]
-    assert told_by(unchanged) == ()
+    seen = row(FAULT_FREE, tumour(spread=0.55))
+    (hardly,) = with_changes([seen, row("output", tumour(spread=0.56), work="merge")])[1:]
+    assert told_by(hardly) == ()
 
 
 def test_a_table_without_the_fault_free_case_meets_nothing() -> None:
