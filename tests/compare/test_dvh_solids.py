@@ -161,18 +161,18 @@ def test_doses_of_a_solid_are_right_within_half_a_per_cent(
     if shape == "cone" and ml > 10 and field is CASES[1][1] and not is_mean:
         reason = "0.9 % in the maximum: the last contour, 0.8 mm wide at the tip, fills half of no voxel"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    if shape == "cone" and ml > 10 and field is CASES[-1][1]:
-        pytest.skip("a Gaussian of 6 mm leaves less than a thousandth of its maximum to 5 % of so long a cone")
-    if shape == "sphere" and ml > 10 and field is CASES[-1][1] and is_mean:
-        pytest.skip("0.6 % of a D95 that is 0.07 % of the maximum, 3.8 standard deviations from it")
     solid = SOLIDS[shape](ml)
     volume, found = _found(solid, field, spacing, is_mean=is_mean)
     assert volume == pytest.approx(solid.volume, rel=0.01)
     # A tip along z lies anywhere within half a slice of where the slab ends, and contours do not say where.
     tip = 0.01 * 0.5 * 40 if shape != "cylinder" and field in {CASES[1][1], CASES[2][1]} else 0.0
-    for name, true in _true(solid, field).items():
+    truth = _true(solid, field)
+    for name, true in truth.items():
         metric = getattr(found, name)
         allowed = 0.005 * true + (tip if name == "max_gy" else 0.0)
+        if true < 0.001 * truth["max_gy"] and (is_mean or shape == "cone"):
+            # Almost four standard deviations from a Gaussian's top, where it is nothing: known to 0.5 mGy.
+            allowed = 1e-5 * truth["max_gy"]
         assert metric.value == pytest.approx(true, abs=allowed), name
 
 
