@@ -12,7 +12,7 @@ from gatecheck import front_door
 from gatecheck.config import Config, project_folder
 from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
 from gatecheck.layout import locate_case, locked
-from gatecheck.provenance import ROOMS, hashes_of, inputs_of, read_hashes, write_inputs
+from gatecheck.provenance import ROOMS, code_files, hashes_of, inputs_of, read_hashes, write_inputs
 
 
 def _config(tmp_path: Path, **sections: dict[str, Any]) -> Config:
@@ -98,3 +98,14 @@ def test_a_dry_run_of_a_case_that_is_there_writes_nothing(tmp_path: Path, monkey
         _, hashes = front_door.enter(_config(tmp_path, report={"title": "other"}), ["snakemake", "-n"])
     assert hashes != read_hashes(locate_case(config).inputs)
     assert locate_case(config).config.read_text(encoding="utf-8") == "as it was"
+
+
+def test_what_is_compiled_on_the_first_run_is_no_change_of_the_code(tmp_path: Path) -> None:
+    cache = tmp_path / "compare" / "__pycache__"
+    cache.mkdir(parents=True)
+    (tmp_path / "compare" / "gamma.py").write_text("", encoding="utf-8")
+    before = code_files(tmp_path, "compare")
+    for suffix in ("cpython-311.pyc", "_search-12.py311.nbi", "_search-12.py311.1.nbc"):
+        (cache / f"gamma.{suffix}").write_bytes(b"compiled")
+    assert code_files(tmp_path, "compare") == before
+    assert tmp_path / "compare" / "gamma.py" in before

@@ -138,6 +138,25 @@ def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, ve
     assert sha256_of_file(layout.dose / "mc_dose.mha") == undisturbed
 
 
+@pytest.mark.parametrize(("room", "step"), [("compare", "check_comparison"), ("calibration", "calibrate")])
+def test_what_lies_behind_a_changed_step_is_done_too(
+    bench: Bench, verified: str, water_plan: Path, room: str, step: str
+) -> None:
+    """Snakemake ran the changed step alone and ended with 0 where it lay before the plan of chunks."""
+    layout = bench.layout(verified)
+    chunks = {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")}
+    (layout.inputs / f"{room}.json").write_text("{}\n", encoding="utf-8")
+    later = (layout.dose / "merge.json", layout.compare / "comparison.json", layout.report / "summary.json")
+    for path in later:
+        path.unlink()
+    result = bench.verify(water_plan, verified)
+    assert result.returncode == 0, result.stderr
+    assert all(path.exists() for path in later)
+    assert {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")} == chunks
+    log = (layout.logs / "snakemake.log").read_text(encoding="utf-8")
+    assert all(f"{name}: " in log for name in (step, "merge")), "the rest was done by a second attempt only"
+
+
 def test_a_second_run_on_the_same_case_is_refused_and_changes_nothing(
     bench: Bench, verified: str, water_plan: Path
 ) -> None:

@@ -150,11 +150,16 @@ def _models_sha256(config: Config) -> str:
 def code_sha256(room: str) -> str:
     """Hash over the source files of a step."""
     root = Path(gatecheck.__file__).parent
+    return sha256_of_json({path.relative_to(root).as_posix(): sha256_of_file(path) for path in code_files(root, room)})
+
+
+def code_files(root: Path, room: str) -> list[Path]:
+    """The source files of a step under the library's folder, and no cache: numba writes its own when it first runs."""
     files = [root / name for name in _TOP_LEVEL]
     for part in _CODE_OF[room]:
         files += [
             path
             for path in (root / part).rglob("*")
-            if path.is_file() and path.suffix != ".pyc" and (room == "report" or path.name not in _ONLY_DRAWN)
+            if path.is_file() and "__pycache__" not in path.parts and (room == "report" or path.name not in _ONLY_DRAWN)
         ]
-    return sha256_of_json({path.relative_to(root).as_posix(): sha256_of_file(path) for path in sorted(files)})
+    return sorted(files)

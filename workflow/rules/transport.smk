@@ -14,6 +14,7 @@ rule calibrate:
     benchmark:
         f"{FOLDER}/benchmarks/calibrate.tsv"
     threads: 2
+    priority: 1  # before the pilot, which times its photons and wants the cores for itself
     resources:
         mem_mb=3000,
     params:
@@ -29,10 +30,8 @@ checkpoint plan_chunks:
     input:
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
-        # not read, but the calibration may refuse the machine or the data before an hour is spent
-        calibration=ancient(rules.calibrate.output),
-        # nor this, for the same reason
-        checked=ancient(COMPARISON_CHECKED),
+        # No ancient() input here: with its job pending, Snakemake takes the checkpoint for unfinished, runs that job
+        # alone and says that all is done.
         depends_on=inputs_of("transport"),
     output:
         f"{FOLDER}/transport/chunks.json",
@@ -57,6 +56,10 @@ rule simulate:
         plan=rules.plan_chunks.output,
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
+        # not read, but the calibration may refuse the machine or the data before an hour is spent
+        calibration=ancient(rules.calibrate.output),
+        # nor this: a misspelt structure must not be found out after the chunks
+        checked=ancient(COMPARISON_CHECKED),
     output:
         f"{FOLDER}/transport/chunk-{{chunk}}.json",
     log:

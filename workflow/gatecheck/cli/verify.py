@@ -57,7 +57,7 @@ def run_verification(options: VerifyOptions) -> Path:
         # Only now: a refused second run must not change the configuration that the first one works with.
         prepared = prepare_case(config)
         write_inputs(layout.inputs, config, prepared.source_signature)
-        _run_snakemake(layout, options.cores, lock)
+        _run_to_the_end(layout, options.cores, lock)
     return layout.report / "report.html"
 
 
@@ -103,10 +103,44 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
     return validate_config(content, source="configuration")
 
 
+def _run_to_the_end(layout: CaseLayout, cores: int, lock: int) -> None:
+    """Run Snakemake, and ask it afterwards what it would still do: a code of 0 alone does not prove a current report.
+
+    It has been seen to run one job, leave those behind it, and end with 0.
+    """
+    _run_snakemake(layout, cores, lock)
+    if not _work_is_left(layout, cores):
+        return
+    _run_snakemake(layout, cores, lock)
+    if _work_is_left(layout, cores):
+        raise SimulationError(
+            "Snakemake ended without an error, but not with everything done, twice: the report is not current and must "
+            f"not be used. See logs/{_snakemake_log(layout).name} in the case's folder."
+        )
+
+
+def _work_is_left(layout: CaseLayout, cores: int) -> bool:
+    result = subprocess.run(
+        [*_snakemake_command(layout, cores), "--dry-run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        env=_environment(layout.logs / "error.json"),
+        cwd=layout.folder,
+        text=True,
+        check=False,
+    )
+    return result.returncode != 0 or "Nothing to be done" not in result.stdout
+
+
+def _snakemake_log(layout: CaseLayout) -> Path:
+    return layout.logs / "snakemake.log"
+
+
 def _run_snakemake(layout: CaseLayout, cores: int, lock: int) -> None:
     error_file = layout.logs / "error.json"
     error_file.unlink(missing_ok=True)
-    log_file = layout.logs / "snakemake.log"
+    log_file = _snakemake_log(layout)
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             _snakemake_command(layout, cores),
