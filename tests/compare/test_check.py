@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from course_case import cord_mask, steep, tumour_mask, write_course_case
+from typer.testing import CliRunner
 
-from gatecheck.compare.check import CHECKED_FILE, CheckedComparison, check_comparison
+from gatecheck.cli.main import app
+from gatecheck.compare.check import CHECKED_FILE, CheckedComparison, write_checked
 from gatecheck.config import validate_config
 from gatecheck.errors import GatecheckError
 from gatecheck.files import read_json
@@ -21,7 +23,7 @@ MYELON = (("Myelon", "ORGAN", cord_mask()), ("GTV", "GTV", tumour_mask()), ("Bod
 
 def _checked(folder: Path, structures: Any = STRUCTURES[:2], **sections: Any) -> CheckedComparison:
     write_course_case(folder, steep, structures=structures)
-    return check_comparison(CaseLayout(folder), validate_config(sections, source="test", check_inputs=False))
+    return write_checked(CaseLayout(folder), validate_config(sections, source="test", check_inputs=False))
 
 
 def test_what_is_there_is_found_and_written(tmp_path: Path) -> None:
@@ -97,3 +99,12 @@ def test_the_cord_counts_by_its_role_and_the_normal_cord_where_there_is_one(tmp_
 
 def test_defaults_that_find_nothing_are_no_mistake(tmp_path: Path) -> None:
     assert _checked(tmp_path, STRUCTURES[1:2]).cord is None
+
+
+@pytest.mark.parametrize("verb", ["calibrate", "plan-chunks"])
+def test_what_takes_hours_refuses_first(tmp_path: Path, verb: str) -> None:
+    write_course_case(tmp_path, steep, structures=STRUCTURES)
+    (tmp_path / "config.yaml").write_text("comparison:\n  tumour_structures: [GTV2]\n", encoding="utf-8")
+    result = CliRunner().invoke(app, [verb, str(tmp_path)])
+    assert isinstance(result.exception, GatecheckError)
+    assert str(result.exception).startswith("comparison.tumour_structures: no structure 'GTV2'")

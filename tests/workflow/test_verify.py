@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ import yaml
 
 from gatecheck.files import array_zyx, read_image, sha256_of_file
 
-from .conftest import Bench
+from .conftest import SETTINGS, Bench
 
 pytestmark = pytest.mark.gate
 
@@ -138,23 +139,30 @@ def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, ve
     assert sha256_of_file(layout.dose / "mc_dose.mha") == undisturbed
 
 
-@pytest.mark.parametrize(("room", "step"), [("compare", "check_comparison"), ("calibration", "calibrate")])
+@pytest.mark.parametrize(
+    "changed",
+    [({"setup": {"courses": 450}}, "compare"), ({"calibration": {"relative_sigma": 0.021}}, "calibrate")],
+)
 def test_what_lies_behind_a_changed_step_is_done_too(
-    bench: Bench, verified: str, water_plan: Path, room: str, step: str
+    bench: Bench, verified: str, water_plan: Path, tmp_path: Path, changed: tuple[dict[str, Any], str]
 ) -> None:
-    """Snakemake ran the changed step alone and ended with 0 where it lay before the plan of chunks."""
+    """With inputs that were `ancient`, Snakemake ran the changed step alone and ended with 0."""
+    settings, step = changed
     layout = bench.layout(verified)
     chunks = {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")}
-    (layout.inputs / f"{room}.json").write_text("{}\n", encoding="utf-8")
+    attempts = len(list((layout.folder / ".snakemake" / "log").iterdir()))
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS | settings), encoding="utf-8")
     later = (layout.dose / "merge.json", layout.compare / "comparison.json", layout.report / "summary.json")
     for path in later:
         path.unlink()
-    result = bench.verify(water_plan, verified)
+    result = bench.verify(water_plan, verified, "--config", str(config))
     assert result.returncode == 0, result.stderr
     assert all(path.exists() for path in later)
     assert {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")} == chunks
     log = (layout.logs / "snakemake.log").read_text(encoding="utf-8")
-    assert all(f"{name}: " in log for name in (step, "merge")), "the rest was done by a second attempt only"
+    assert all(f"{name}: " in log for name in (step, "merge", "report")), log
+    assert len(list((layout.folder / ".snakemake" / "log").iterdir())) == attempts + 1
 
 
 def test_a_second_run_on_the_same_case_is_refused_and_changes_nothing(

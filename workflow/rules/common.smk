@@ -4,9 +4,6 @@ from pathlib import Path
 from gatecheck.files import read_json
 from gatecheck.transport.model import ChunkPlan
 
-# Written by check_comparison; whatever takes hours waits for it.
-COMPARISON_CHECKED = f"{FOLDER}/compare/checked.json"
-
 
 def inputs_of(room):
     """What a room's result depends on besides the rooms before it: changes when, and only when, that does."""

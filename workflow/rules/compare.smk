@@ -6,12 +6,13 @@ rule check_comparison:
         case=rules.ingest.output.case,
         depends_on=inputs_of("compare"),
     output:
-        COMPARISON_CHECKED,
+        f"{FOLDER}/compare/checked.json",
     log:
         f"{FOLDER}/logs/check_comparison.log",
     benchmark:
         f"{FOLDER}/benchmarks/check_comparison.tsv"
     threads: 1
+    priority: 2  # its refusal comes before whatever else is ready
     resources:
         mem_mb=3000,
     params:
@@ -27,6 +28,7 @@ rule compare:
     input:
         case=rules.ingest.output.case,
         merge=rules.merge.output.merge,
+        checked=rules.check_comparison.output,
         depends_on=inputs_of("compare"),
     output:
         comparison=f"{FOLDER}/compare/comparison.json",

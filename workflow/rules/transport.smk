@@ -1,11 +1,13 @@
 # The Monte Carlo: calibration of the machine, plan of chunks, chunks.
+#
+# No input is ancient(), here and elsewhere: when the job that makes one has to run, Snakemake 9 skips what lies behind the
+# job that takes it, missing files and all, and ends with 0. What must not be found out after hours, `calibrate` and
+# `plan-chunks` look for themselves.
 
 
 rule calibrate:
     input:
         rules.deliver.output,
-        # not read, but a misspelt structure must not be found out after the calibration
-        checked=ancient(COMPARISON_CHECKED),
         depends_on=inputs_of("calibration"),
     output:
         f"{FOLDER}/transport/calibration.json",
@@ -14,7 +16,7 @@ rule calibrate:
     benchmark:
         f"{FOLDER}/benchmarks/calibrate.tsv"
     threads: 2
-    priority: 1  # before the pilot, which times its photons and wants the cores for itself
+    priority: 1  # it may refuse the machine or the data, and the pilot times its photons on free cores
     resources:
         mem_mb=3000,
     params:
@@ -30,8 +32,6 @@ checkpoint plan_chunks:
     input:
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
-        # No ancient() input here: with its job pending, Snakemake takes the checkpoint for unfinished, runs that job
-        # alone and says that all is done.
         depends_on=inputs_of("transport"),
     output:
         f"{FOLDER}/transport/chunks.json",
@@ -56,10 +56,6 @@ rule simulate:
         plan=rules.plan_chunks.output,
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
-        # not read, but the calibration may refuse the machine or the data before an hour is spent
-        calibration=ancient(rules.calibrate.output),
-        # nor this: a misspelt structure must not be found out after the chunks
-        checked=ancient(COMPARISON_CHECKED),
     output:
         f"{FOLDER}/transport/chunk-{{chunk}}.json",
     log:

@@ -148,11 +148,13 @@ def voxelise(case_folder: CaseFolder) -> None:
 @app.command()
 def calibrate(case_folder: CaseFolder) -> None:
     """transport: simulate the machine's reference field once, and keep it for all its cases."""
+    from gatecheck.compare.check import check_comparison
     from gatecheck.files import write_json
     from gatecheck.transport.calibrate import calibrate as calibrate_linac
     from gatecheck.transport.progress import remove_calibration_progress, write_calibration_progress
 
     layout, config = _case(case_folder)
+    check_comparison(layout, config)  # a misspelt structure must not be found out after hours
     try:
         result = calibrate_linac(
             _linac(layout, config),
@@ -176,9 +178,11 @@ def calibrate(case_folder: CaseFolder) -> None:
 @app.command()
 def plan_chunks(case_folder: CaseFolder) -> None:
     """transport: a pilot run says how many photons the wanted standard deviation needs."""
+    from gatecheck.compare.check import check_comparison
     from gatecheck.transport.plan import plan_chunks as plan
 
     layout, config = _case(case_folder)
+    check_comparison(layout, config)
     result = plan(
         delivery_path=layout.delivery,
         linac=_linac(layout, config),
@@ -281,10 +285,10 @@ def merge(case_folder: CaseFolder) -> None:
 @app.command()
 def check_comparison(case_folder: CaseFolder) -> None:
     """compare: find what the configuration names in the case, before anything is simulated."""
-    from gatecheck.compare.check import check_comparison as check
+    from gatecheck.compare.check import write_checked
 
     layout, config = _case(case_folder)
-    result = check(layout, config)
+    result = write_checked(layout, config)
     typer.echo(f"{len(result.tumours)} tumours, {'a' if result.cord else 'no'} cord.")
 
 

@@ -32,8 +32,15 @@ class CheckedComparison(HandedOn):
     notes: tuple[str, ...]
 
 
+def write_checked(layout: CaseLayout, config: Config) -> CheckedComparison:
+    """Find what the configuration names, and write checked.json. Raises what `check_comparison` raises."""
+    result = check_comparison(layout, config)
+    write_json(layout.compare / CHECKED_FILE, result)
+    return result
+
+
 def check_comparison(layout: CaseLayout, config: Config) -> CheckedComparison:
-    """Find every structure and earlier dose that the configuration names, and write checked.json.
+    """Find every structure and earlier dose that the configuration names.
 
     Raises
     ------
@@ -58,15 +65,13 @@ def check_comparison(layout: CaseLayout, config: Config) -> CheckedComparison:
         for number, course in enumerate(config.biology.earlier_courses)
         if course.dose_file is not None
     ]
-    result = CheckedComparison(
+    return CheckedComparison(
         made_from={"case": sha256_of_file(layout.case / "case.json")},
         tumours=tuple(one.name for one in found.tumours),
         cord=None if found.cord is None else found.cord.name,
         earlier_doses_sha256=tuple(doses),
         notes=(*found.notes, *(note for note in roles.notes if note not in found.notes)),
     )
-    write_json(layout.compare / CHECKED_FILE, result)
-    return result
 
 
 def _check_biology(settings: BiologyConfig, structures: Sequence[Structure], roles: Roles) -> None:
