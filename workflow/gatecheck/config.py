@@ -269,6 +269,11 @@ class ComparisonConfig(_Section):
     prescription_gy: Annotated[float, Field(gt=0, le=200)] | None = Field(
         None, description="Gy of the whole course that per cents are of; empty: the plan's target prescription dose"
     )
+    tps_dose_values: Literal["unknown", "at_centres"] = Field(
+        "unknown",
+        description="what the TPS's values are: doses at its voxels' centres, or unknown, perhaps means over them; "
+        "unknown widens every interval by the difference",
+    )
     output_tolerance_percent: ToleranceConfig = Field(
         ToleranceConfig(value=2.0, source=f"{_MPPG_5B}: 2 % of the dose where the gradient is low"),
         description="difference of dose in the tumour's core, per cent of the TPS dose there",

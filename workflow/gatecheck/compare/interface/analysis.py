@@ -167,6 +167,7 @@ class InterfaceAnalysis:
             calibration_relative_sigma=self._merged.calibration_relative_sigma,
             photons=float(self._merged.histories),
             fine_region=_fine_region(self._patient),
+            tps_values_at_centres=self._settings.tps_dose_values == "at_centres",
         )
 
     def _compared(self, number: int, tumour: Structure, given: InterfaceInput, out_folder: Path) -> InterfaceComparison:

@@ -114,10 +114,12 @@ def _doses_along(given: InterfaceInput, cord: StructurePoints, notes: list[str])
         tps=None,
         tps_otherwise=None,
     )
-    return doses if given.tps is None else _with_tps(given.tps, doses, points, notes)
+    return doses if given.tps is None else _with_tps(given, given.tps, doses, points, notes)
 
 
-def _with_tps(tps: DoseImage, doses: _CordDoses, points: FloatArray, notes: list[str]) -> _CordDoses:
+def _with_tps(
+    given: InterfaceInput, tps: DoseImage, doses: _CordDoses, points: FloatArray, notes: list[str]
+) -> _CordDoses:
     window = window_round(points, _TPS_MARGIN, tps.grid)
     near = tps if window is None else cropped(tps, window)
     if not np.isfinite(near.values_zyx).all():
@@ -129,10 +131,11 @@ def _with_tps(tps: DoseImage, doses: _CordDoses, points: FloatArray, notes: list
         notes.append("The TPS dose grid does not reach the cord: the cord of the Monte Carlo alone.")
         return doses
     grid = cropped_grid(doses.grid, box)
+    otherwise = read_otherwise(near, at_centres=given.tps_values_at_centres)
     return dataclasses.replace(
         doses,
         tps=DoseImage(on_mc[box], grid),
-        tps_otherwise=DoseImage(averaged_over_voxels(read_otherwise(near), doses.grid)[box], grid),
+        tps_otherwise=DoseImage(averaged_over_voxels(otherwise, doses.grid)[box], grid),
     )
 
 

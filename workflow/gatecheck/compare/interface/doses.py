@@ -125,16 +125,21 @@ def _places(of: VoxelGrid, at: VoxelGrid, offset_zyx: tuple[float, float, float]
     return places
 
 
-def read_otherwise(image: DoseImage) -> DoseImage:
+def read_otherwise(image: DoseImage, *, at_centres: bool = False) -> DoseImage:
     """A dose whose voxels are taken as means over them, not as values at their centres, and interpolated twice.
 
-    A TPS does not say which of the two its values are. The mean over a voxel of edge h differs from the value at its
-    centre by h^2 / 24 of the second derivative along each axis. On top comes the spline's own error, by going to a
-    grid shifted by half a voxel and back.
+    An RTDOSE does not say which of the two its values are. The mean over a voxel of edge h differs from the value at
+    its centre by h^2 / 24 of the second derivative along each axis. On top comes the spline's own error, by going to
+    a grid shifted by half a voxel and back.
+
+    Parameters
+    ----------
+    at_centres : bool
+        The TPS is known to give values at the centres: the spline's error alone is left.
     """
     values = np.asarray(image.values_zyx, dtype=np.float64)
     sharper = values.copy()
-    for axis in range(3):
+    for axis in () if at_centres else range(3):
         sharper -= scipy.ndimage.correlate1d(values, [1.0, -2.0, 1.0], axis=axis, mode="nearest") / 24
     there = scipy.ndimage.shift(sharper, 0.5, order=3, mode="nearest")
     return DoseImage(scipy.ndimage.shift(there, -0.5, order=3, mode="nearest"), image.grid)

@@ -51,6 +51,8 @@ class InterfaceInput:
         On the voxels of the same CT.
     other_tumour_masks : tuple of images, as those of the tumour
         Of tumours that are compared by themselves: no part of them is normal cord.
+    tps_values_at_centres : bool
+        The TPS is known to give doses at its voxels' centres; otherwise they may be means over them.
     mc : DoseImage
         Monte Carlo dose of the whole course, Gy.
     batches_zyx : ndarray of shape (n, nz, ny, nx)
@@ -78,6 +80,7 @@ class InterfaceInput:
     photons: float | None = None
     fine_region: VoxelGrid | None = None
     other_tumour_masks: tuple[sitk.Image, ...] = ()
+    tps_values_at_centres: bool = False
 
 
 def check(given: InterfaceInput) -> None:
@@ -124,10 +127,16 @@ def doses_round(given: InterfaceInput, tumour: Surface, notes: list[str]) -> Reg
     if given.tps is None:
         notes.append("No TPS dose: values of the Monte Carlo alone, and nothing to compare them with.")
         return RegionDoses(grid, batches, None, None)
-    return _with_tps(given.tps, RegionDoses(grid, batches, None, None), tumour, notes)
+    return _with_tps(given, given.tps, RegionDoses(grid, batches, None, None), tumour, notes)
 
 
-def _with_tps(tps: DoseImage, doses: RegionDoses, tumour: Surface, notes: list[str]) -> RegionDoses:
+def _with_tps(
+    given: InterfaceInput,
+    tps: DoseImage,
+    doses: RegionDoses,
+    tumour: Surface,
+    notes: list[str],
+) -> RegionDoses:
     """With the TPS dose on the same voxels, the window cut to where there is one."""
     if not is_in_region(tumour.points_xyz, tps.grid):
         notes.append("The TPS dose grid does not hold the tumour: values of the Monte Carlo alone.")
@@ -147,11 +156,12 @@ def _with_tps(tps: DoseImage, doses: RegionDoses, tumour: Surface, notes: list[s
     if cut is None:
         notes.append("No voxel of the Monte Carlo round the tumour lies in the TPS dose grid: the Monte Carlo alone.")
         return doses
+    otherwise = read_otherwise(near, at_centres=given.tps_values_at_centres)
     return RegionDoses(
         grid=cropped_grid(doses.grid, cut),
         batches_zyx=doses.batches_zyx[(slice(None), *cut)],
         tps_zyx=on_mc[cut],
-        tps_otherwise_zyx=averaged_over_voxels(read_otherwise(near), doses.grid)[cut],
+        tps_otherwise_zyx=averaged_over_voxels(otherwise, doses.grid)[cut],
     )
 
 
