@@ -11,8 +11,8 @@ rule check_comparison:
         f"{FOLDER}/logs/check_comparison.log",
     benchmark:
         f"{FOLDER}/benchmarks/check_comparison.tsv"
-    threads: 1
     priority: 2  # its refusal comes before whatever else is ready
+    threads: 1
     resources:
         mem_mb=3000,
     params:

@@ -15,8 +15,8 @@ rule calibrate:
         f"{FOLDER}/logs/calibrate.log",
     benchmark:
         f"{FOLDER}/benchmarks/calibrate.tsv"
-    threads: 2
     priority: 1  # it may refuse the machine or the data, and the pilot times its photons on free cores
+    threads: 2
     resources:
         mem_mb=3000,
     params:
