@@ -23,7 +23,7 @@ FOLDER = CASE.folder.as_posix().replace("{", "{{").replace("}", "}}")
 
 
 wildcard_constraints:
-    chunk=r"\d{4}",
+    job=r"\d{4}",
 
 
 include: "workflow/rules/common.smk"

@@ -24,7 +24,7 @@ from gatecheck.layout import CaseLayout
 from gatecheck.phantoms.faults import Fault
 from gatecheck.provenance import code_sha256
 from gatecheck.transport.model import CalibrationResult, ChunkPlan
-from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.process import called_every_second, run_in_process
 
 PREPARED_FILE = "fault.json"
 FINISHED_FILE = "finished.json"
@@ -157,13 +157,16 @@ def _simulate(layout: CaseLayout, cores: int, say: Say) -> None:
     if not layout.chunk_plan.exists():
         steps.plan_chunks(layout.folder)
     chunks = read_json(layout.chunk_plan, ChunkPlan).chunks
-    missing = [chunk.index for chunk in chunks if not layout.chunk(chunk.index).exists()]
-    run_in_processes(
-        steps.simulate,
-        [{"case_folder": layout.folder, "chunk": index} for index in missing],
-        processes=cores,
-        progress=lambda done, _: say(f"{len(chunks) - len(missing) + done} of {len(chunks)} chunks"),
-    )
+    said = [-1]
+
+    def look() -> None:
+        done = sum(layout.chunk(chunk.index).exists() for chunk in chunks)
+        if done != said[0]:
+            said[0] = done
+            say(f"{done} of {len(chunks)} chunks")
+
+    with called_every_second(look):
+        run_in_process(steps.simulate, case_folder=layout.folder, cores=cores)
 
 
 def _comparison_key(layout: CaseLayout, config: Config) -> str:

@@ -254,8 +254,10 @@ def test_an_interrupted_fault_simulates_only_the_chunks_that_are_missing(
         plan = base.plan.model_copy(update={"chunks": chunks})
         layout.chunk_plan.write_text(plan.model_dump_json(), encoding="utf-8")
 
-    def in_processes(_function: Any, given: list[dict[str, Any]], **_others: Any) -> None:
-        simulated.append([one["chunk"] for one in given])
+    def in_process(_function: Any, *, case_folder: Path, cores: int) -> None:
+        """The verb simulates what is missing."""
+        assert (case_folder, cores) == (layout.folder, options.cores)
+        simulated.append([index for index in (1, 2, 3) if not layout.chunk(index).exists()])
         for index in simulated[-1][:1]:
             layout.chunk(index).write_text("{}", encoding="utf-8")
         if len(simulated[-1]) > 1:
@@ -267,7 +269,7 @@ def test_an_interrupted_fault_simulates_only_the_chunks_that_are_missing(
 
     monkeypatch.setattr(fault_run.steps, "plan_chunks", plan_chunks)
     monkeypatch.setattr(fault_run.steps, "merge", merge)
-    monkeypatch.setattr(fault_run, "run_in_processes", in_processes)
+    monkeypatch.setattr(fault_run, "run_in_process", in_process)
     for _ in range(2):
         with pytest.raises(SimulationError, match="interrupted"):
             run_fault(base, fault, options, print)

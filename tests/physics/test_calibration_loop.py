@@ -18,7 +18,7 @@ from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, PatientModel, VoxelBox
 from gatecheck.transport.calibrate import ReferenceRun, calibrate, simulate_reference
-from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY, simulate_chunk
+from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY, ChunkInputs, simulate_chunks
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult, Chunk, ChunkPlan
@@ -96,18 +96,8 @@ def _run_chunks(folder: Path, linac: LinacModel, *, chunks: int, histories: int)
         Chunk(index=index, histories=histories, seed=chunk_seed(inputs, linac.content_sha256, index))
         for index in range(1, chunks + 1)
     )
-    requests = [
-        {
-            **common,
-            "linac": linac,
-            "chunk": chunk,
-            "inputs_sha256": inputs,
-            "settings": SETTINGS,
-            "out_folder": transport,
-        }
-        for chunk in planned
-    ]
-    run_in_processes(simulate_chunk, requests, processes=2)
+    of_chunks = ChunkInputs(**common, linac=linac, inputs_sha256=inputs, settings=SETTINGS, out_folder=transport)
+    simulate_chunks(of_chunks, planned, at_a_time=2)
     plan = ChunkPlan(
         inputs_sha256=inputs,
         chunks=planned,

@@ -27,12 +27,11 @@ from gatecheck.layout import CaseLayout
 from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, PatientModel, VoxelBox
-from gatecheck.transport.chunk import simulate_chunk
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunks
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult
 from gatecheck.transport.plan import plan_chunks
-from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.reference_field import reference_delivery
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
@@ -191,9 +190,7 @@ def test_a_displaced_patient_is_simulated_as_the_dose_that_stands_still_says(tmp
         "out_folder": layout.transport,
     }
     chunks = plan_chunks(**common)
-    run_in_processes(
-        simulate_chunk, [{**common, "chunk": one, "inputs_sha256": chunks.inputs_sha256} for one in chunks.chunks]
-    )
+    simulate_chunks(ChunkInputs(**common, inputs_sha256=chunks.inputs_sha256), chunks.chunks)
     merged = merge(
         transport_folder=layout.transport,
         patient_folder=layout.patient,

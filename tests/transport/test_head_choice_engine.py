@@ -16,7 +16,7 @@ from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.transport.calibrate import simulate_reference
-from gatecheck.transport.chunk import simulate_chunk
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk
 from gatecheck.transport.full_head import simulate
 from gatecheck.transport.model import Chunk, ChunkResult
 from gatecheck.transport.plan import plan_chunks
@@ -54,7 +54,9 @@ def test_a_pilot_and_a_chunk_run_with_the_full_head_and_say_so(tmp_path: Path) -
     assert sum(chunk.histories for chunk in plan.chunks) == 80_000
     assert plan.seconds_start_up > 1.0
     result: ChunkResult = run_in_process(
-        simulate_chunk, **inputs, head="full", chunk=plan.chunks[0], inputs_sha256=plan.inputs_sha256
+        simulate_chunk,
+        inputs=ChunkInputs(**inputs, head="full", inputs_sha256=plan.inputs_sha256),
+        chunk=plan.chunks[0],
     )
     assert result.engine.settings["head"].startswith("full")
     assert result.fates["interacted_in_head"] > 0.9 * result.fates["emitted"]
@@ -72,7 +74,8 @@ def failing_chunk(**inputs: Any) -> ChunkResult:
     original = simulate._simulated_in_new_process
     simulate._simulated_in_new_process = failing_third_segment
     try:
-        return simulate_chunk(**inputs)
+        chunk = inputs.pop("chunk")
+        return simulate_chunk(ChunkInputs(**inputs), chunk)
     finally:
         simulate._simulated_in_new_process = original
 

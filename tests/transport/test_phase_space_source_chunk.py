@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +14,10 @@ from gatecheck.config import PhaseSpaceConfig, TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import InputError
 from gatecheck.files import read_json
-from gatecheck.transport.chunk import simulate_chunk
-from gatecheck.transport.model import Chunk, ChunkPlan
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
 from gatecheck.transport.phase_space_source import open_source
 from gatecheck.transport.plan import phase_space_use, plan_chunks
-from gatecheck.transport.process import run_in_processes
 
 pytestmark = pytest.mark.gate
 
@@ -27,18 +25,21 @@ HISTORIES = 6_000
 RECYCLE = 2
 
 
-def _request(folder: Path, header: Path, index: int, out: Path) -> dict[str, Any]:
-    return {
-        "delivery_path": folder / "timeline.parquet",
-        "linac": STX,
-        "patient_folder": folder / "patient",
-        "chunk": Chunk(index=index, histories=HISTORIES * RECYCLE // 2, seed=40 + index),
-        "inputs_sha256": "a" * 64,
-        "settings": TransportConfig(),
-        "dose_to": "medium",
-        "out_folder": out,
-        "source": open_source(PhaseSpaceConfig(files=(header,), recycle=RECYCLE), STX, folder),
-    }
+def _inputs(folder: Path, header: Path, out: Path) -> ChunkInputs:
+    return ChunkInputs(
+        delivery_path=folder / "timeline.parquet",
+        linac=STX,
+        patient_folder=folder / "patient",
+        inputs_sha256="a" * 64,
+        settings=TransportConfig(),
+        dose_to="medium",
+        out_folder=out,
+        source=open_source(PhaseSpaceConfig(files=(header,), recycle=RECYCLE), STX, folder),
+    )
+
+
+def _chunk(index: int) -> Chunk:
+    return Chunk(index=index, histories=HISTORIES * RECYCLE // 2, seed=40 + index)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,8 @@ def test_chunks_have_other_histories_each_and_stand_for_their_share_of_the_origi
     case: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, header = case
-    requests = [_request(folder, header, index, tmp_path / f"{index}") for index in (1, 2)]
-    first, second = run_in_processes(simulate_chunk, requests)
+    simulate_chunks(_inputs(folder, header, tmp_path), [_chunk(1), _chunk(2)])
+    first, second = (read_json(tmp_path / f"chunk-000{index}.json", ChunkResult) for index in (1, 2))
     assert all(a.sha256 != b.sha256 for a, b in zip(first.boxes, second.boxes, strict=True))
     for result in (first, second):
         # Half of the file's 30 000 original histories, each used twice.
@@ -83,7 +84,7 @@ def test_a_chunk_beyond_the_end_of_the_phase_space_is_refused_and_leaves_nothing
 ) -> None:
     folder, header = case
     with pytest.raises(InputError, match=r"18000 histories asked for.*2 times: 12000 in all"):
-        simulate_chunk(**_request(folder, header, 3, tmp_path / "third"))
+        simulate_chunk(_inputs(folder, header, tmp_path / "third"), _chunk(3))
     assert not (tmp_path / "third").exists()
 
 
@@ -91,15 +92,20 @@ def test_the_plan_says_how_much_of_the_phase_space_it_uses_and_what_that_leaves_
     case: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, header = case
-    request = _request(folder, header, 1, tmp_path)
+    inputs = _inputs(folder, header, tmp_path)
     settings = TransportConfig(source_photons=8000, pilot_photons=4000, minimum_chunks=4)
     plan = plan_chunks(
-        **{name: request[name] for name in ("delivery_path", "linac", "patient_folder", "dose_to", "out_folder")},
+        delivery_path=inputs.delivery_path,
+        linac=inputs.linac,
+        patient_folder=inputs.patient_folder,
+        dose_to=inputs.dose_to,
+        out_folder=inputs.out_folder,
         settings=settings,
-        source=request["source"],
+        source=inputs.source,
     )
     # Four chunks of 2000 uses: 1000 histories twice each.
     assert [chunk.histories for chunk in plan.chunks] == [2000] * 4
-    assert plan.phase_space == phase_space_use(request["source"], 4 * 1000)
+    assert inputs.source is not None
+    assert plan.phase_space == phase_space_use(inputs.source, 4 * 1000)
     assert plan.phase_space.histories == HISTORIES
     assert read_json(tmp_path / "chunks.json", ChunkPlan) == plan

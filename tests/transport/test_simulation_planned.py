@@ -11,7 +11,7 @@ from made_patient import write_patient
 from gatecheck.config import TransportConfig, project_folder
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.linac.load import load_linac_model
-from gatecheck.transport.chunk import simulate_chunk
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk
 from gatecheck.transport.plan import plan_chunks
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.reference_field import reference_delivery
@@ -40,14 +40,16 @@ def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_
     assert 0.9 * 0.3 < plan.expected_relative_sigma < 0.3
     result = run_in_process(
         simulate_chunk,
-        delivery_path=tmp_path / "timeline.parquet",
-        linac=linac,
-        patient_folder=tmp_path / "patient",
         chunk=plan.chunks[0],
-        inputs_sha256=plan.inputs_sha256,
-        settings=settings,
-        dose_to="medium",
-        out_folder=out,
+        inputs=ChunkInputs(
+            delivery_path=tmp_path / "timeline.parquet",
+            linac=linac,
+            patient_folder=tmp_path / "patient",
+            inputs_sha256=plan.inputs_sha256,
+            settings=settings,
+            dose_to="medium",
+            out_folder=out,
+        ),
     )
     assert result.linac_sha256 == linac.content_sha256
     assert result.particles < result.histories

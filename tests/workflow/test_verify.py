@@ -91,7 +91,7 @@ def test_a_killed_chunk_leaves_nothing_and_the_next_run_gives_the_same_dose(
     victim.send_signal(signal.SIGKILL)
     _, stderr = process.communicate(timeout=600)
     message = _one_line_refusal(subprocess.CompletedProcess([], process.returncode, "", stderr))
-    assert "simulate" in message
+    assert "simulation process" in message
     assert "run the same command again" in message
     layout = bench.layout("disturbed")
     finished = {path: path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json")}
@@ -104,17 +104,22 @@ def test_a_killed_chunk_leaves_nothing_and_the_next_run_gives_the_same_dose(
 
 
 def _wait_for_chunk(process: subprocess.Popen[str]) -> psutil.Process:
+    """A child of the process that simulates: it is one chunk."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
-                words = child.cmdline()
+                if _simulates(child) and (parent := child.parent()) is not None and _simulates(parent):
+                    return child
             except (psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
-            if "--chunk" in words and "simulate" in words and any("gatecheck" in word for word in words[:3]):
-                return child
-        time.sleep(0.2)
+        time.sleep(0.1)
     raise AssertionError("no chunk was started")
+
+
+def _simulates(process: psutil.Process) -> bool:
+    words = process.cmdline()
+    return "--job" in words and "simulate" in words and any("gatecheck" in word for word in words[:3])
 
 
 def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, verified: str, water_plan: Path) -> None:

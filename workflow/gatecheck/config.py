@@ -307,6 +307,16 @@ class ComparisonConfig(_Section):
     plateau_depth: Annotated[float, Field(ge=0, le=20)] = Field(1.0, description="mm of tumour round that core")
 
 
+class ExecutionConfig(_Section):
+    """How the work is shared out; no result depends on it."""
+
+    chunks_per_job: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        10_000,
+        description="chunks that one job simulates, as many at a time as it has cores, with one start of Geant4; on a "
+        "cluster fewer, so that several nodes work at a plan",
+    )
+
+
 class ReportConfig(_Section):
     """What people read."""
 
@@ -328,6 +338,7 @@ class Config(_Section):
     report: ReportConfig = ReportConfig()
     biology: BiologyConfig = BiologyConfig()
     setup: SetupConfig = SetupConfig()
+    execution: ExecutionConfig = ExecutionConfig()
 
 
 def project_folder() -> Path:

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 from gatecheck.files import read_json
+from gatecheck.transport.jobs import job_file, jobs_of
 from gatecheck.transport.model import ChunkPlan
 
 
@@ -10,7 +11,11 @@ def inputs_of(room):
     return f"{FOLDER}/inputs/{room}.json"
 
 
-def chunk_results(wildcards):
-    """The results of all chunks that plan_chunks asked for."""
+def job_results(wildcards):
+    """What the jobs write that simulate the chunks that plan_chunks asked for."""
     plan = read_json(Path(checkpoints.plan_chunks.get().output[0]), ChunkPlan)
-    return [CASE.chunk(chunk.index).as_posix() for chunk in plan.chunks]
+    jobs = jobs_of(plan, settings.execution.chunks_per_job)
+    return [
+        job_file(CASE.transport, number).as_posix()
+        for number in range(1, len(jobs) + 1)
+    ]

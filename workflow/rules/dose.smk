@@ -3,7 +3,7 @@
 
 rule merge:
     input:
-        chunks=chunk_results,
+        jobs=job_results,
         calibration=rules.calibrate.output,
         patient=rules.voxelise.output,
         depends_on=inputs_of("dose"),

@@ -51,23 +51,25 @@ checkpoint plan_chunks:
         "gatecheck plan-chunks {params.folder:q} > {log:q} 2>&1"
 
 
+# The chunks themselves are no outputs: Snakemake would remove those that are done when one of them fails, or when they are
+# planned anew and still fit.
 rule simulate:
     input:
         plan=rules.plan_chunks.output,
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
     output:
-        f"{FOLDER}/transport/chunk-{{chunk}}.json",
+        f"{FOLDER}/transport/job-{{job}}.json",
     log:
-        f"{FOLDER}/logs/simulate-{{chunk}}.log",
+        f"{FOLDER}/logs/simulate-{{job}}.log",
     benchmark:
-        f"{FOLDER}/benchmarks/simulate-{{chunk}}.tsv"
-    threads: 1
+        f"{FOLDER}/benchmarks/simulate-{{job}}.tsv"
+    threads: workflow.cores or 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, threads: 2000 + 1000 * threads,
     params:
         folder=subpath(output[0], ancestor=2),
     message:
-        "simulate: chunk {wildcards.chunk}"
+        "simulate: job {wildcards.job}"
     shell:
-        "gatecheck simulate {params.folder:q} --chunk {wildcards.chunk} > {log:q} 2>&1"
+        "gatecheck simulate {params.folder:q} --job {wildcards.job} --cores {threads} > {log:q} 2>&1"

@@ -21,6 +21,8 @@ from gatecheck.layout import CaseLayout, linac_results_folder
 
 if TYPE_CHECKING:
     from gatecheck.linac.model import LinacModel
+    from gatecheck.transport.chunk import ChunkInputs
+    from gatecheck.transport.model import ChunkPlan
     from gatecheck.transport.phase_space_source import PhaseSpaceSource
 
 
@@ -179,6 +181,7 @@ def calibrate(case_folder: CaseFolder) -> None:
 def plan_chunks(case_folder: CaseFolder) -> None:
     """transport: a pilot run says how many photons the wanted standard deviation needs."""
     from gatecheck.compare.check import check_comparison
+    from gatecheck.transport.chunk import starts_once
     from gatecheck.transport.plan import plan_chunks as plan
 
     layout, config = _case(case_folder)
@@ -194,7 +197,8 @@ def plan_chunks(case_folder: CaseFolder) -> None:
         source=_source(layout, config),
     )
     histories = sum(chunk.histories for chunk in result.chunks)
-    core_seconds = histories * result.seconds_per_history + len(result.chunks) * result.seconds_start_up
+    starts = 1 if starts_once(config.transport, config.machine.head) else len(result.chunks)
+    core_seconds = histories * result.seconds_per_history + starts * result.seconds_start_up
     typer.echo(
         f"{len(result.chunks)} chunks, {histories / 1e6:.2f} million photons, "
         f"about {core_seconds / 60:.0f} core-minutes."
@@ -202,46 +206,86 @@ def plan_chunks(case_folder: CaseFolder) -> None:
 
 
 @app.command()
-def simulate(case_folder: CaseFolder, chunk: Annotated[int, typer.Option(help="number of the chunk")]) -> None:
-    """transport: simulate one chunk of the plan."""
+def simulate(
+    case_folder: CaseFolder,
+    chunk: Annotated[int | None, typer.Option(help="this chunk alone, whether it is there or not")] = None,
+    job: Annotated[int | None, typer.Option(help="chunks of this job; without it and --chunk those of all")] = None,
+    cores: Annotated[int, typer.Option(min=1, help="chunks at a time")] = 1,
+) -> None:
+    """transport: simulate the chunks of the plan that are not there yet."""
     from gatecheck.cli.progress import count_photons
+    from gatecheck.transport.chunk import simulate_chunks_here
+    from gatecheck.transport.jobs import chunks_of_job, missing_chunks, write_job
+
+    layout, config = _case(case_folder)
+    plan, inputs = _planned(layout, config)
+    if chunk is not None:
+        wanted = [share for share in plan.chunks if share.index == chunk]
+        if not wanted:
+            last = plan.chunks[-1].index
+            raise GatecheckError(f"--chunk {chunk}: the plan has chunks {plan.chunks[0].index} to {last}.")
+    else:
+        of_job = plan.chunks if job is None else chunks_of_job(plan, config.execution.chunks_per_job, job)
+        wanted = missing_chunks(layout.transport, plan, of_job)
+    if wanted:
+        simulate_chunks_here(inputs, wanted, at_a_time=cores)
+    if job is not None:
+        write_job(layout.transport, job, of_job)
+    count = count_photons(layout)
+    if count is not None:
+        typer.echo(f"{len(wanted)} chunks: {count.done / 1e6:.2f} of {count.total / 1e6:.2f} million photons done.")
+
+
+@app.command()
+def reproduce(
+    case_folder: CaseFolder,
+    chunk: Annotated[int, typer.Option(help="number of the chunk")] = 1,
+) -> None:
+    """transport: simulate a chunk again and compare it with what is there, bit for bit."""
+    from gatecheck.transport.reproduce import reproduce as simulate_again
+
+    layout, config = _case(case_folder)
+    plan, inputs = _planned(layout, config)
+    found = simulate_again(inputs, plan, chunk)
+    if not found.is_same:
+        raise GatecheckError(
+            f"chunk {chunk}: {len(found.different)} of {found.images} images are not the same bit for bit: "
+            f"{', '.join(found.different)}. The machine or its libraries differ from those that simulated it, or the "
+            "images were changed."
+        )
+    typer.echo(f"chunk {chunk}: {found.histories / 1e6:.2f} million photons again, {found.images} images the same.")
+
+
+def _planned(layout: CaseLayout, config: Config) -> tuple[ChunkPlan, ChunkInputs]:
+    """A case's plan, and what its chunks are simulated from, which is what it was made for."""
     from gatecheck.files import read_json
-    from gatecheck.transport.chunk import simulate_chunk
+    from gatecheck.transport.chunk import ChunkInputs
     from gatecheck.transport.model import ChunkPlan
     from gatecheck.transport.plan import check_plan
 
-    layout, config = _case(case_folder)
     plan = read_json(layout.chunk_plan, ChunkPlan)
-    wanted = {share.index: share for share in plan.chunks}.get(chunk)
-    if wanted is None:
-        raise GatecheckError(f"--chunk {chunk}: the plan has chunks {plan.chunks[0].index} to {plan.chunks[-1].index}.")
-    linac = _linac(layout, config)
-    source = _source(layout, config)
-    check_plan(
-        plan,
+    inputs = ChunkInputs(
         delivery_path=layout.delivery,
-        linac=linac,
+        linac=_linac(layout, config),
         patient_folder=layout.patient,
-        settings=config.transport,
-        dose_to=config.dose.dose_to,
-        head=config.machine.head,
-        source=source,
-    )
-    simulate_chunk(
-        delivery_path=layout.delivery,
-        linac=linac,
-        patient_folder=layout.patient,
-        chunk=wanted,
         inputs_sha256=plan.inputs_sha256,
         settings=config.transport,
         dose_to=config.dose.dose_to,
         out_folder=layout.transport,
         head=config.machine.head,
-        source=source,
+        source=_source(layout, config),
     )
-    count = count_photons(layout)
-    if count is not None:
-        typer.echo(f"chunk {chunk}: {count.done / 1e6:.2f} of {count.total / 1e6:.2f} million photons done.")
+    check_plan(
+        plan,
+        delivery_path=inputs.delivery_path,
+        linac=inputs.linac,
+        patient_folder=inputs.patient_folder,
+        settings=inputs.settings,
+        dose_to=inputs.dose_to,
+        head=inputs.head,
+        source=inputs.source,
+    )
+    return plan, inputs
 
 
 @app.command()

@@ -224,11 +224,11 @@ def _explained(error_file: Path, log_file: Path) -> GatecheckError:
     if failed is None:
         detail = refused.group(1).strip() if refused else "Snakemake ended without a result"
         return SimulationError(f"{detail}. See logs/{log_file.name} in the case's folder.")
-    chunk = re.search(r"chunk[-= ](\d{4})", log[failed.start() :])
-    step = failed.group(1) + (f" (chunk {chunk.group(1)})" if failed.group(1) == "simulate" and chunk else "")
+    step = failed.group(1)
+    job = re.search(r"job[-= ](\d{4})", log[failed.start() :]) if step == "simulate" else None
+    name, log_name = (f"{step} (job {job.group(1)})", f"{step}-{job.group(1)}") if job else (step, step)
     return SimulationError(
-        f"The step {step} ended without a result and without a message: its process was killed or crashed (out of "
+        f"The step {name} ended without a result and without a message: its process was killed or crashed (out of "
         "memory, disk full?). Nothing half-written was kept; run the same command again and it goes on where it stood. "
-        f"See logs/{failed.group(1)}{'-' + chunk.group(1) if chunk and failed.group(1) == 'simulate' else ''}.log "
-        "in the case's folder."
+        f"See logs/{log_name}.log in the case's folder."
     )

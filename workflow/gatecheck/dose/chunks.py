@@ -37,6 +37,8 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
     plan = read_json(transport_folder / "chunks.json", ChunkPlan)
     missing = [c.index for c in plan.chunks if not (transport_folder / f"{chunk_name(c.index)}.json").exists()]
     if missing:
+        for index in missing:
+            remove_chunk(transport_folder, index)  # so that its job is not taken for done
         raise ResultError(
             f"{len(missing)} of {len(plan.chunks)} chunks are not there, the first is {chunk_name(missing[0])}. "
             "Run the same command again; the chunks that are there are kept."

@@ -6,7 +6,8 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,17 +21,21 @@ from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.files import sha256_of_file, write_image, write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.patient.model import Material, VoxelBox
+from gatecheck.patient.model import Material, PatientModel, VoxelBox
 from gatecheck.transport.aim import aimed_at
+from gatecheck.transport.children import can_fork
 from gatecheck.transport.displaced import displaced
 from gatecheck.transport.engine import describe_engine
-from gatecheck.transport.gate import GateRun, Score
+from gatecheck.transport.gate import GateRun, Progress, Score
+from gatecheck.transport.gate_children import run_gate_for_each
 from gatecheck.transport.head import sample_head
-from gatecheck.transport.model import Chunk, ChunkResult, PhaseSpace, ScoredBox
+from gatecheck.transport.jobs import forget_jobs
+from gatecheck.transport.model import Chunk, ChunkResult, Engine, PhaseSpace, ScoredBox
 from gatecheck.transport.patient_files import read_box, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
+from gatecheck.transport.process import called_every_second, run_in_process, run_in_processes
 from gatecheck.transport.progress import progress_file, write_progress
-from gatecheck.transport.run import run_transport
+from gatecheck.transport.run import FollowedPhotons, follow_photons, run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull
 
 logger = logging.getLogger(__name__)
@@ -50,33 +55,101 @@ def chunk_name(index: int) -> str:
     return f"chunk-{index:04d}"
 
 
-def simulate_chunk(
-    *,
-    delivery_path: Path,
-    linac: LinacModel,
-    patient_folder: Path,
-    chunk: Chunk,
-    inputs_sha256: str,
-    settings: TransportConfig,
-    dose_to: DoseTo,
-    out_folder: Path,
-    head: HeadKind = "fast",
-    source: PhaseSpaceSource | None = None,
-    transform: RigidTransform | None = None,
-) -> ChunkResult:
-    """Simulate one chunk in this process and write chunk-0001-<box>.mha and, last, chunk-0001.json.
+@dataclass(frozen=True, slots=True)
+class PatientMatter:
+    """What lies in the beam, read once.
 
-    A full head runs in a process of its own before it. The same chunk gives the same images, bit for bit. A process
-    may simulate one chunk.
-
-    Parameters
+    Attributes
     ----------
+    patient : PatientModel
+    volumes : list of Volume
+        One for each of its boxes.
+    """
+
+    patient: PatientModel
+    volumes: list[Volume]
+
+    @classmethod
+    def read(cls, patient_folder: Path) -> PatientMatter:
+        """From patient.json and its images."""
+        patient = read_patient(patient_folder)
+        return cls(patient, [read_box(patient_folder, box) for box in patient.boxes])
+
+    @property
+    def fine(self) -> Volume | None:
+        """The volume of fine voxels, where there is one."""
+        boxes = zip(self.patient.boxes, self.volumes, strict=True)
+        fine = [volume for box, volume in boxes if box.role == "fine"]
+        return fine[0] if len(fine) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkInputs:
+    """What all chunks of a plan have in common.
+
+    Attributes
+    ----------
+    delivery_path : Path
+    linac : LinacModel
+    patient_folder : Path
+    inputs_sha256 : str
+        Of the plan.
+    settings : TransportConfig
+    dose_to : "medium" or "water"
+    out_folder : Path
+        Where chunk-0001-<box>.mha and, last, chunk-0001.json are written.
     head : "fast" or "full"
         See `gatecheck.transport.head.sample_head`.
     source : PhaseSpaceSource, optional
         Histories to use in place of the source model's photons: those of the chunk's own run, which no other has.
     transform : RigidTransform, optional
         From where the patient was planned to where it lies; see `gatecheck.delivery.displacement`.
+    """
+
+    delivery_path: Path
+    linac: LinacModel
+    patient_folder: Path
+    inputs_sha256: str
+    settings: TransportConfig
+    dose_to: DoseTo
+    out_folder: Path
+    head: HeadKind = "fast"
+    source: PhaseSpaceSource | None = None
+    transform: RigidTransform | None = None
+
+    def phase_space_of(self, chunk: Chunk) -> PhaseSpace:
+        """The chunk's particles behind the head.
+
+        Raises
+        ------
+        InputError
+            When a phase-space source has too few histories for this chunk.
+        SimulationError
+            When a full head fails, naming the segment.
+        """
+        run = None if self.source is None else self.source.run_of_chunk(chunk.index, chunk.histories)
+        self.out_folder.mkdir(parents=True, exist_ok=True)
+        prefix = f".partial-{chunk_name(chunk.index)}-head-"
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.out_folder) as partial:
+            phase_space = sample_head(
+                read_delivery(self.delivery_path),
+                self.linac,
+                head=self.head,
+                histories=chunk.histories,
+                seed=chunk.seed,
+                settings=self.settings,
+                work_folder=Path(partial),
+                source=self.source,
+                run=run,
+            )
+        return phase_space if self.transform is None else displaced(phase_space, self.transform)
+
+
+def simulate_chunk(inputs: ChunkInputs, chunk: Chunk) -> ChunkResult:
+    """Simulate one chunk in this process and write chunk-0001-<box>.mha and, last, chunk-0001.json.
+
+    A full head runs in a process of its own before it. The same chunk gives the same images, bit for bit. A process
+    may simulate one chunk; see `simulate_chunks` for several.
 
     Raises
     ------
@@ -88,33 +161,132 @@ def simulate_chunk(
         When the result cannot be written; nothing is left of it.
     """
     started = time.perf_counter()
-    delivery = read_delivery(delivery_path)
-    run = None if source is None else source.run_of_chunk(chunk.index, chunk.histories)
-    out_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".partial-{chunk_name(chunk.index)}-head-", dir=out_folder) as partial:
-        phase_space = sample_head(
-            delivery,
-            linac,
-            head=head,
-            histories=chunk.histories,
-            seed=chunk.seed,
-            settings=settings,
-            work_folder=Path(partial),
-            source=source,
-            run=run,
-        )
+    phase_space = inputs.phase_space_of(chunk)
     return simulate_phase_space(
-        phase_space=phase_space if transform is None else displaced(phase_space, transform),
+        phase_space=phase_space,
         seconds_head=time.perf_counter() - started,
-        linac_sha256=linac.content_sha256,
-        patient_folder=patient_folder,
+        linac_sha256=inputs.linac.content_sha256,
+        patient_folder=inputs.patient_folder,
         chunk=chunk,
-        inputs_sha256=inputs_sha256,
-        settings=settings,
-        dose_to=dose_to,
-        out_folder=out_folder,
-        head=head,
+        inputs_sha256=inputs.inputs_sha256,
+        settings=inputs.settings,
+        dose_to=inputs.dose_to,
+        out_folder=inputs.out_folder,
+        head=inputs.head,
     )
+
+
+def simulate_chunks(
+    inputs: ChunkInputs,
+    chunks: Sequence[Chunk],
+    *,
+    at_a_time: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """As `simulate_chunks_here`, in a process of its own.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called at the start and when a chunk is done, with the number of chunks done and of all.
+    """
+    said = [-1]
+
+    def look() -> None:
+        done = sum((inputs.out_folder / f"{chunk_name(chunk.index)}.json").exists() for chunk in chunks)
+        if progress is not None and done > said[0]:
+            said[0] = done
+            progress(done, len(chunks))
+
+    for chunk in chunks:
+        remove_chunk(inputs.out_folder, chunk.index)
+    look()
+    with called_every_second(look):
+        run_in_process(simulate_chunks_here, inputs=inputs, chunks=chunks, at_a_time=at_a_time)
+
+
+def starts_once(settings: TransportConfig, head: HeadKind) -> bool:
+    """Whether chunks share one start of Geant4: where gatecheck follows the photons, behind a fast head."""
+    return settings.tracks_photons and head == "fast" and can_fork()
+
+
+def simulate_chunks_here(inputs: ChunkInputs, chunks: Sequence[Chunk], *, at_a_time: int = 1) -> None:
+    """As `simulate_chunk` for each of several, so many at a time, in children of this process.
+
+    Where gatecheck follows the photons, Geant4's tables are built once for all of them; with photons or a full head in
+    GATE each chunk has a process that starts anew. Either way a chunk is what it is when simulated alone.
+
+    Raises
+    ------
+    GatecheckError
+        As `simulate_chunk`, of the first to fail; the others that had begun are finished and kept.
+    """
+    if not starts_once(inputs.settings, inputs.head):
+        if len(chunks) == 1:
+            simulate_chunk(inputs, chunks[0])
+            return
+        requests = [{"inputs": inputs, "chunk": chunk} for chunk in chunks]
+        run_in_processes(simulate_chunk, requests, processes=at_a_time)
+        return
+    matter = PatientMatter.read(inputs.patient_folder)
+    engine = describe_engine(inputs.settings, inputs.head)
+    inputs.out_folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=inputs.out_folder) as partial:
+        run_gate_for_each(
+            [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks],
+            volumes=matter.volumes,
+            materials=matter.patient.materials,
+            settings=inputs.settings,
+            dose_to=inputs.dose_to,
+            work_folder=Path(partial),
+            at_a_time=at_a_time,
+        )
+
+
+class _ChunkTask:
+    """A chunk for `run_gate_for_each`: its photons are followed in the child."""
+
+    def __init__(self, inputs: ChunkInputs, chunk: Chunk, matter: PatientMatter, engine: Engine) -> None:
+        self._inputs, self._chunk, self._matter, self._engine = inputs, chunk, matter, engine
+        self.seed = chunk.seed
+        self._begun: tuple[_Begun, FollowedPhotons] | None = None
+
+    def particles(self) -> tuple[PhaseSpace, Sequence[int], Progress | None]:
+        """Sample the head and follow its photons."""
+        inputs, chunk = self._inputs, self._chunk
+        started = time.perf_counter()
+        phase_space = inputs.phase_space_of(chunk)
+        begun = _Begun(
+            matter=self._matter,
+            engine=self._engine,
+            phase_space=phase_space,
+            aimed=aimed_at(phase_space, *hull(self._matter.volumes)),
+            chunk=chunk,
+            dose_to=inputs.dose_to,
+            out_folder=inputs.out_folder,
+            inputs_sha256=inputs.inputs_sha256,
+            linac_sha256=inputs.linac.content_sha256,
+            seconds_head=time.perf_counter() - started,
+        )
+        remove_chunk(inputs.out_folder, chunk.index)
+        followed = follow_photons(
+            begun.aimed,
+            self._matter.volumes,
+            self._matter.patient.materials,
+            inputs.settings,
+            seed=chunk.seed,
+            dose_to=inputs.dose_to,
+            of_interest=self._matter.fine,
+        )
+        self._begun = begun, followed
+        return followed.charged, followed.batches, followed.in_particles(begun.say)
+
+    def finish(self, run: GateRun) -> None:
+        """Write the chunk's result."""
+        if self._begun is None:
+            raise SimulationError("A chunk ended that had not begun. Please report this with the configuration.")
+        begun, followed = self._begun
+        begun.finish(followed.with_deposits(run))
 
 
 def simulate_phase_space(
@@ -139,71 +311,106 @@ def simulate_phase_space(
     seconds_head : float
         What it took, its start included.
     """
-    patient = read_patient(patient_folder)
-    volumes = [read_box(patient_folder, box) for box in patient.boxes]
+    matter = PatientMatter.read(patient_folder)
     out_folder.mkdir(parents=True, exist_ok=True)
     remove_chunk(out_folder, chunk.index)
-    engine = describe_engine(settings, head)
-    aimed = aimed_at(phase_space, *hull(volumes))
-    name = chunk_name(chunk.index)
-
-    def say(particles: int) -> None:
-        write_progress(out_folder, chunk.index, chunk.histories * particles // max(len(aimed), 1))
-
-    with tempfile.TemporaryDirectory(prefix=f".partial-{name}-", dir=out_folder) as partial:
+    begun = _Begun(
+        matter=matter,
+        engine=describe_engine(settings, head),
+        phase_space=phase_space,
+        aimed=aimed_at(phase_space, *hull(matter.volumes)),
+        chunk=chunk,
+        dose_to=dose_to,
+        out_folder=out_folder,
+        inputs_sha256=inputs_sha256,
+        linac_sha256=linac_sha256,
+        seconds_head=seconds_head,
+    )
+    with tempfile.TemporaryDirectory(prefix=f".partial-{chunk_name(chunk.index)}-", dir=out_folder) as partial:
         run = run_transport(
-            volumes=volumes,
-            materials=patient.materials,
-            phase_space=aimed,
+            volumes=matter.volumes,
+            materials=matter.patient.materials,
+            phase_space=begun.aimed,
             settings=settings,
             seed=chunk.seed,
             dose_to=dose_to,
             work_folder=Path(partial),
-            progress=say,
-            of_interest=_fine(patient.boxes, volumes),
+            progress=begun.say,
+            of_interest=matter.fine,
         )
-        energy = _energy_balance(phase_space, aimed, run, patient.boxes, dose_to)
+    return begun.finish(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A chunk behind its head, up to its result."""
+
+    matter: PatientMatter
+    engine: Engine
+    phase_space: PhaseSpace
+    aimed: PhaseSpace
+    chunk: Chunk
+    dose_to: DoseTo
+    out_folder: Path
+    inputs_sha256: str
+    linac_sha256: str
+    seconds_head: float
+
+    def say(self, particles: int) -> None:
+        """Tell those who wait how far it is."""
+        write_progress(self.out_folder, self.chunk.index, self.chunk.histories * particles // max(len(self.aimed), 1))
+
+    def finish(self, run: GateRun) -> ChunkResult:
+        """Write the images and, last, the JSON.
+
+        Raises
+        ------
+        SimulationError
+            When the dose cannot be right.
+        WriteError
+        """
+        patient, chunk, name = self.matter.patient, self.chunk, chunk_name(self.chunk.index)
+        energy = _energy_balance(self.phase_space, self.aimed, run, patient.boxes, self.dose_to)
+        doses = _doses(run, self.matter.volumes, patient.materials, self.dose_to)
         writing = time.perf_counter()
-        boxes = [
-            _write_box(Path(partial), out_folder, f"{name}-{box.name}.mha", box, dose)
-            for box, dose in zip(patient.boxes, _doses(run, volumes, patient.materials, dose_to), strict=True)
-        ]
-    result = ChunkResult(
-        inputs_sha256=inputs_sha256,
-        index=chunk.index,
-        seed=chunk.seed,
-        histories=chunk.histories,
-        nominal_photons=phase_space.nominal_photons,
-        dose_to=dose_to,
-        linac_sha256=linac_sha256,
-        particles=run.particles,
-        boxes=tuple(boxes),
-        engine=engine,
-        fates=aimed.fates,
-        energy=energy,
-        seconds={
-            "head": max(seconds_head - phase_space.seconds_start_up, 0.0),
-            "start_up": run.seconds_start_up + min(phase_space.seconds_start_up, seconds_head),
-            "transport": run.seconds_transport,
-            "writing": time.perf_counter() - writing,
-        },
-        peak_memory_mb=run.peak_memory_mb,
-    )
-    write_json(out_folder / f"{name}.json", result)
-    progress_file(out_folder, chunk.index).unlink(missing_ok=True)
-    logger.info("chunk %d: %d source photons in %.0f s", chunk.index, chunk.histories, sum(result.seconds.values()))
-    return result
-
-
-def _fine(boxes: Sequence[VoxelBox], volumes: Sequence[Volume]) -> Volume | None:
-    """The volume of fine voxels, where there is one."""
-    fine = [volume for box, volume in zip(boxes, volumes, strict=True) if box.role == "fine"]
-    return fine[0] if len(fine) == 1 else None
+        with tempfile.TemporaryDirectory(prefix=f".partial-{name}-", dir=self.out_folder) as partial:
+            boxes = [
+                _write_box(Path(partial), self.out_folder, f"{name}-{box.name}.mha", box, dose)
+                for box, dose in zip(patient.boxes, doses, strict=True)
+            ]
+        start_up_of_head = min(self.phase_space.seconds_start_up, self.seconds_head)
+        result = ChunkResult(
+            inputs_sha256=self.inputs_sha256,
+            index=chunk.index,
+            seed=chunk.seed,
+            histories=chunk.histories,
+            nominal_photons=self.phase_space.nominal_photons,
+            dose_to=self.dose_to,
+            linac_sha256=self.linac_sha256,
+            particles=run.particles,
+            boxes=tuple(boxes),
+            engine=self.engine,
+            fates=self.aimed.fates,
+            energy=energy,
+            seconds={
+                "head": self.seconds_head - start_up_of_head,
+                "start_up": run.seconds_start_up + start_up_of_head,
+                "transport": run.seconds_transport,
+                "writing": time.perf_counter() - writing,
+            },
+            peak_memory_mb=run.peak_memory_mb,
+        )
+        write_json(self.out_folder / f"{name}.json", result)
+        progress_file(self.out_folder, chunk.index).unlink(missing_ok=True)
+        seconds = sum(result.seconds.values())
+        logger.info("chunk %d: %d source photons in %.0f s", chunk.index, chunk.histories, seconds)
+        return result
 
 
 def remove_chunk(folder: Path, index: int) -> None:
     """Remove every trace of a chunk, done or interrupted; its JSON first, so that it never claims missing images."""
     name = chunk_name(index)
+    forget_jobs(folder, index)
     (folder / f"{name}.json").unlink(missing_ok=True)
     for path in (*folder.glob(f"{name}-*.mha"), *folder.glob(f".{name}*")):
         path.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from gatecheck.transport.gate_run import (
     hand_over,
     new_simulation,
     run_simulation,
+    start_random_numbers,
     take_process,
 )
 from gatecheck.transport.geant4_data import activate, resolve
@@ -45,6 +46,9 @@ Progress = Callable[[int], None]
 
 # Air around everything, mm: backscatter beyond it does not come back.
 _WORLD_MARGIN = 50.0
+
+MARGIN_FOR_HEAD = 1100.0
+"""mm round a patient that hold every particle of a head: its source lies 1000 mm from an isocentre in the patient."""
 
 # Stopping-power ratios for dose to water are taken at this energy, MeV: near the mean energy at which
 # electrons of megavoltage photons deposit. The ratio of water to bone varies by 0.5 % from 0.1 to 2 MeV;
@@ -93,6 +97,7 @@ def run_gate(
     progress: Progress | None = None,
     batches: int | Sequence[int] = 1,
     starts_inside: bool = False,
+    world_margin: float | None = None,
 ) -> GateRun:
     """Simulate a phase space in volumes surrounded by air, in this process.
 
@@ -113,6 +118,8 @@ def run_gate(
         Above 1: score that many equal parts of the phase space apart; or the particles of each part.
     starts_inside : bool
         Particles may start inside the volumes; a phase space below a head's collimators must not.
+    world_margin : float, optional
+        Of air round the volumes, mm, the same for every phase space; otherwise it is as wide as this one asks for.
 
     Raises
     ------
@@ -123,32 +130,78 @@ def run_gate(
     check_tiling(volumes)
     if not starts_inside:
         check_starts(volumes, phase_space)
-    ends = _batch_ends(len(phase_space), batches)
+    ends = batch_ends_of(len(phase_space), batches)
     if len(phase_space) == 0:
-        return _nothing(volumes, len(ends))
+        return no_dose(volumes, len(ends))
+    with tempfile.TemporaryDirectory(prefix="gate-", dir=work_folder) as folder:
+        reach = world_reach(volumes, phase_space, world_margin)
+        gate = prepared_gate(volumes, materials, settings, dose_to=dose_to, folder=Path(folder), reach=reach)
+        feed = ParticleFeed(phase_space, gate.actors, progress, ends, seed)
+        add_memory_source(gate.simulation, feed)
+        run_simulation(gate.simulation)
+        return gate.run_of(feed)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedGate:
+    """A simulation that lacks its source.
+
+    Attributes
+    ----------
+    simulation : opengate.Simulation
+    actors : list
+        Its dose actors, one for each volume.
+    volumes : sequence of Volume
+    started : float
+        `time.perf_counter` when its preparation began.
+    """
+
+    simulation: Any
+    actors: list[Any]
+    volumes: Sequence[Volume]
+    started: float
+
+    def run_of(self, feed: ParticleFeed) -> GateRun:
+        """What the simulation gave, when it has ended.
+
+        Raises
+        ------
+        SimulationError
+            When it did not take all particles, or a score is not a number.
+        """
+        scores = tuple(
+            _score(actor, volume, feed.snapshots_of(index, volume.scoring_size[::-1]))
+            for index, (actor, volume) in enumerate(zip(self.actors, self.volumes, strict=True))
+        )
+        ended = time.perf_counter()
+        first = feed.first_batch_at or ended
+        if feed.given != feed.numbers:
+            raise SimulationError(f"GATE took {feed.given} of {feed.numbers} particles. Run the same command again.")
+        return GateRun(scores, feed.numbers, first - self.started, ended - first, peak_memory_mb())
+
+
+def prepared_gate(
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    settings: TransportConfig,
+    *,
+    dose_to: str,
+    folder: Path,
+    reach: FloatArray,
+) -> PreparedGate:
+    """The one simulation of this process up to its source, in a world that reaches so far from the origin, (3,) mm."""
     take_process()
     started = time.perf_counter()
     activate(resolve(settings.geant4_data))
-    with tempfile.TemporaryDirectory(prefix="gate-", dir=work_folder) as folder:
-        simulation = new_simulation(settings, seed, Path(folder))
-        _add_world(simulation, volumes, phase_space)
-        names = _add_materials(simulation, materials)
-        actors = [
-            _add_volume(simulation, volume, f"{index}", names=names, dose_to=dose_to, folder=Path(folder))
-            for index, volume in enumerate(volumes)
-        ]
-        feed = _Feed(phase_space, actors if len(ends) > 1 else [], progress, ends)
-        add_memory_source(simulation, feed)
-        run_simulation(simulation)
-        scores = tuple(
-            _score(actor, volume, feed.snapshots_of(index, volume.scoring_size[::-1]) if len(ends) > 1 else [])
-            for index, (actor, volume) in enumerate(zip(actors, volumes, strict=True))
-        )
-    ended = time.perf_counter()
-    first = feed.first_batch_at or ended
-    if feed.given != len(phase_space):
-        raise SimulationError(f"GATE took {feed.given} of {len(phase_space)} particles. Run the same command again.")
-    return GateRun(scores, len(phase_space), first - started, ended - first, peak_memory_mb())
+    simulation = new_simulation(settings, seed=1, folder=folder)  # the feed starts the random numbers anew
+    simulation.world.size = [float(size) for size in 2 * reach]
+    simulation.world.material = "G4_AIR"
+    names = _add_materials(simulation, materials)
+    actors = [
+        _add_volume(simulation, volume, f"{index}", names=names, dose_to=dose_to, folder=folder)
+        for index, volume in enumerate(volumes)
+    ]
+    return PreparedGate(simulation, actors, volumes, started)
 
 
 def peak_memory_mb() -> float:
@@ -157,7 +210,8 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _nothing(volumes: Sequence[Volume], batches: int) -> GateRun:
+def no_dose(volumes: Sequence[Volume], batches: int) -> GateRun:
+    """The run of no particle."""
     shapes = [volume.scoring_size[::-1] for volume in volumes]
     empty = batches if batches > 1 else 0
     zeros = tuple(
@@ -185,12 +239,24 @@ def check_starts(volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
             )
 
 
-def _add_world(simulation: Any, volumes: Sequence[Volume], phase_space: PhaseSpace) -> None:
-    """Centre the world on the origin, large enough for volumes and particles' starts."""
-    lower, upper = hull(volumes)
-    reach = np.max(np.abs([lower, upper, phase_space.position.min(axis=0), phase_space.position.max(axis=0)]), axis=0)
-    simulation.world.size = [float(size) for size in 2 * (reach + _WORLD_MARGIN)]
-    simulation.world.material = "G4_AIR"
+def world_reach(volumes: Sequence[Volume], phase_space: PhaseSpace | None, margin: float | None) -> FloatArray:
+    """How far from the origin a world with its centre there has to reach along x, y and z, mm.
+
+    Raises
+    ------
+    SimulationError
+        When particles start beyond the margin.
+    """
+    corners = np.array(hull(volumes))
+    if margin is not None:
+        inner = np.abs(corners).max(axis=0) + margin - _WORLD_MARGIN
+        if phase_space is not None and (np.abs(phase_space.position) > inner).any():
+            raise SimulationError(
+                f"Particles start more than {margin:g} mm from the patient. Check the isocentre against the CT."
+            )
+        return np.asarray(inner + _WORLD_MARGIN)
+    starts = np.empty((0, 3)) if phase_space is None else phase_space.position
+    return np.asarray(np.abs(np.concatenate([corners, starts])).max(axis=0) + _WORLD_MARGIN)
 
 
 def _add_materials(simulation: Any, materials: Sequence[Material]) -> dict[int, str]:
@@ -270,7 +336,7 @@ def _label_image(volume: VoxelVolume, path: Path) -> Path:
     return path
 
 
-def _batch_ends(particles: int, batches: int | Sequence[int]) -> list[int]:
+def batch_ends_of(particles: int, batches: int | Sequence[int]) -> list[int]:
     """Where the parts that are scored apart end, in particles."""
     if isinstance(batches, int):
         size = math.ceil(particles / batches)
@@ -281,17 +347,24 @@ def _batch_ends(particles: int, batches: int | Sequence[int]) -> list[int]:
     return ends
 
 
-class _Feed:
+class ParticleFeed:
     """Hands the particles to GATE piece by piece; GATE asks for the next when the last is used up.
 
-    A piece never crosses the end of a batch, so that the scores between two pieces are a batch's.
+    A piece never crosses the end of a batch, so that the scores between two pieces are a batch's. Geant4's random
+    numbers start anew from the seed before the first particle.
     """
 
     def __init__(
-        self, phase_space: PhaseSpace, scored: Sequence[Any], progress: Progress | None, batch_ends: Sequence[int]
+        self,
+        phase_space: PhaseSpace,
+        actors: Sequence[Any],
+        progress: Progress | None,
+        batch_ends: Sequence[int],
+        seed: int,
     ) -> None:
         self._phase_space = phase_space
-        self._scored = scored
+        self._scored = actors if len(batch_ends) > 1 else []
+        self._seed = seed
         self._progress = progress
         self.numbers = len(phase_space)
         self.size = min(PARTICLES_AT_A_TIME, self.numbers)
@@ -303,6 +376,7 @@ class _Feed:
     def next_batch(self, g4_source: Any) -> int:
         """Set the source's arrays and give their length."""
         if self.first_batch_at is None:
+            start_random_numbers(self._seed)
             self.first_batch_at = time.perf_counter()
         else:
             if self._scored and self.given in self._batch_ends[:-1]:

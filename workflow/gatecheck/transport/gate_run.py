@@ -145,6 +145,20 @@ def hand_over(g4_source: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         getattr(g4_source, f"Set{name}Batch")(array)
 
 
+def start_random_numbers(seed: int) -> None:
+    """Start Geant4's random numbers anew."""
+    import opengate_core  # noqa: PLC0415
+
+    opengate_core.G4Random.setTheSeed(seed, 0)
+
+
+def end_run_after_next_particle() -> None:
+    """Have GATE end its run when the particle that is asked for next is done."""
+    import opengate_core  # noqa: PLC0415
+
+    opengate_core.G4RunManager.GetRunManager().AbortRun(True)
+
+
 def run_simulation(simulation: Any) -> None:
     """Run it in this process.
 

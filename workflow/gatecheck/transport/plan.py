@@ -18,9 +18,10 @@ from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, VoxelBox
-from gatecheck.transport.chunk import DoseTo, remove_chunk, simulate_chunk
+from gatecheck.transport.chunk import ChunkInputs, DoseTo, remove_chunk, simulate_chunk, starts_once
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
+from gatecheck.transport.jobs import forget_jobs
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse
 from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
@@ -164,12 +165,10 @@ def plan_chunks(
     seed = chunk_seed(inputs, linac.content_sha256, PILOT_INDEX, settings.seed)
     pilot = Chunk(index=PILOT_INDEX, histories=_pilot_histories(settings, source), seed=seed)
     with tempfile.TemporaryDirectory(prefix=".partial-pilot-", dir=out_folder) as folder:
-        result: ChunkResult = run_in_process(
-            simulate_chunk,
+        common = ChunkInputs(
             delivery_path=delivery_path,
             linac=linac,
             patient_folder=patient_folder,
-            chunk=pilot,
             inputs_sha256=inputs,
             settings=settings,
             dose_to=dose_to,
@@ -177,6 +176,7 @@ def plan_chunks(
             head=head,
             source=source,
         )
+        result: ChunkResult = run_in_process(simulate_chunk, inputs=common, chunk=pilot)
         estimate = estimate_from_pilot(result, Path(folder), patient_folder)
         remove_chunk(Path(folder), PILOT_INDEX)
     seeds = [
@@ -188,6 +188,7 @@ def plan_chunks(
         last = plan.chunks[-1]
         used = source.run_of_chunk(last.index, last.histories).end
         plan = plan.model_copy(update={"phase_space": phase_space_use(source, used)})
+    forget_jobs(out_folder)
     _remove_stale_chunks(out_folder, plan)
     write_json(out_folder / "chunks.json", plan)
     return plan
@@ -257,12 +258,13 @@ def histories_wanted(settings: TransportConfig, estimate: PilotEstimate) -> int:
 
 
 def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate, head: HeadKind = "fast") -> int:
-    """Chunks of about the wanted length with their start, never fewer than the standard deviation needs.
+    """Chunks of about the wanted length, never fewer than the standard deviation needs.
 
-    A chunk follows photons for as long as it starts, or longer, whatever length is wanted.
+    Where each chunk starts by itself (see `simulate_chunks_here`), its length is with its start, and it follows photons
+    for as long as it starts, or longer, whatever length is wanted.
     """
     histories = histories_wanted(settings, estimate)
-    start_up = estimate.seconds_start_up
+    start_up = 0.0 if starts_once(settings, head) else estimate.seconds_start_up
     seconds_for_photons = max(60 * settings.chunk_minutes - start_up, start_up)
     count = max(settings.minimum_chunks, math.ceil(histories * estimate.seconds_per_history / seconds_for_photons))
     return count if head == "fast" else max(count, math.ceil(histories / MOST_HISTORIES_AT_ONCE))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -53,3 +55,22 @@ def _called(function: Callable[..., ResultT], keywords: dict[str, Any]) -> Resul
 def run_in_process(function: Callable[..., ResultT], **keywords: Any) -> ResultT:
     """Call a function in a fresh process and give its result."""
     return run_in_processes(function, [keywords])[0]
+
+
+@contextlib.contextmanager
+def called_every_second(watch: Callable[[], None]) -> Iterator[None]:
+    """Call a function every second, from a thread beside this one, and once at the end."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(1.0):
+            watch()
+
+    beside = threading.Thread(target=look, daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beside.join()
+    watch()

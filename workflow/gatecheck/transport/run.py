@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gatecheck.config import TransportConfig
 from gatecheck.patient.model import Material
-from gatecheck.transport.gate import GateRun, Progress, Score, check_starts, check_tiling, run_gate
+from gatecheck.transport.gate import MARGIN_FOR_HEAD, GateRun, Progress, Score, check_starts, check_tiling, run_gate
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.photon_tracker import Roulette, TrackedPhotons, track_photons
 from gatecheck.transport.volumes import Volume
@@ -59,6 +59,94 @@ def run_transport(
             progress=progress,
             batches=batches,
         )
+    followed = follow_photons(
+        phase_space,
+        volumes,
+        materials,
+        settings,
+        seed=seed,
+        dose_to=dose_to,
+        batches=batches,
+        of_interest=of_interest,
+    )
+    run = run_gate(
+        volumes=volumes,
+        materials=materials,
+        phase_space=followed.charged,
+        settings=settings,
+        seed=seed,
+        dose_to=dose_to,
+        work_folder=work_folder,
+        progress=followed.in_particles(progress),
+        batches=followed.batches,
+        starts_inside=True,
+        world_margin=MARGIN_FOR_HEAD,
+    )
+    return followed.with_deposits(run)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedPhotons:
+    """What gatecheck's own tracking made of a phase space; GATE has yet to follow what it set free.
+
+    Attributes
+    ----------
+    tracked : TrackedPhotons
+    particles : int
+        Of the phase space.
+    seconds : float
+        That it took.
+    """
+
+    tracked: TrackedPhotons
+    particles: int
+    seconds: float
+
+    @property
+    def charged(self) -> PhaseSpace:
+        """What GATE follows."""
+        return self.tracked.charged
+
+    @property
+    def batches(self) -> Sequence[int]:
+        """Charged particles of each batch."""
+        return self.tracked.batch_sizes
+
+    def in_particles(self, progress: Progress | None) -> Progress | None:
+        """Progress in charged particles, said in particles of the phase space."""
+        if progress is None:
+            return None
+        say, particles, charged = progress, self.particles, max(len(self.charged), 1)
+        return lambda given: say(particles * given // charged)
+
+    def with_deposits(self, run: GateRun) -> GateRun:
+        """The run of the charged particles with what photons deposited where they were."""
+        return replace(
+            run,
+            scores=_with_deposits(run.scores, self.tracked),
+            particles=self.particles,
+            seconds_transport=run.seconds_transport + self.seconds,
+        )
+
+
+def follow_photons(
+    phase_space: PhaseSpace,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    settings: TransportConfig,
+    *,
+    seed: int,
+    dose_to: str = "medium",
+    batches: int = 1,
+    of_interest: Volume | None = None,
+) -> FollowedPhotons:
+    """The part of `run_transport` before GATE, where gatecheck follows the photons.
+
+    Raises
+    ------
+    SimulationError
+        When volumes overlap, or particles start inside them.
+    """
     check_tiling(volumes)
     check_starts(volumes, phase_space)
     started = time.perf_counter()
@@ -74,33 +162,7 @@ def run_transport(
         if of_interest is None
         else Roulette(of_interest.lower, of_interest.upper, settings.far_electron_survival),
     )
-    seconds = time.perf_counter() - started
-    run = run_gate(
-        volumes=volumes,
-        materials=materials,
-        phase_space=tracked.charged,
-        settings=settings,
-        seed=seed,
-        dose_to=dose_to,
-        work_folder=work_folder,
-        progress=_in_particles(progress, len(phase_space), len(tracked.charged)),
-        batches=tracked.batch_sizes,
-        starts_inside=True,
-    )
-    return replace(
-        run,
-        scores=_with_deposits(run.scores, tracked),
-        particles=len(phase_space),
-        seconds_transport=run.seconds_transport + seconds,
-    )
-
-
-def _in_particles(progress: Progress | None, particles: int, charged: int) -> Progress | None:
-    """Progress in charged particles, said in particles of the phase space."""
-    if progress is None:
-        return None
-    say = progress
-    return lambda given: say(particles * given // max(charged, 1))
+    return FollowedPhotons(tracked, len(phase_space), time.perf_counter() - started)
 
 
 def _with_deposits(scores: Sequence[Score], tracked: TrackedPhotons) -> tuple[Score, ...]:

@@ -38,11 +38,10 @@ from gatecheck.errors import InputError, ResultError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.layout import CaseLayout
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.chunk import simulate_chunk
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunks
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.model import CalibrationResult, Chunk, ChunkPlan
 from gatecheck.transport.plan import chunk_seed, inputs_sha256
-from gatecheck.transport.process import run_in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def recalculate_worst(
     count : int
         Displacements.
     progress : callable, optional
-        As of `run_in_processes`, of each displacement.
+        As of `simulate_chunks`, of each displacement.
 
     Raises
     ------
@@ -227,23 +226,18 @@ def _simulate(
         pilot_histories=0,
     )
     write_json(folder / "chunks.json", plan)
-    common = {
-        "transform": transform,
-        "delivery_path": layout.delivery,
-        "linac": linac,
-        "patient_folder": layout.patient,
-        "inputs_sha256": inputs,
-        "settings": settings,
-        "dose_to": dose_to,
-        "out_folder": folder,
-        "head": head,
-    }
-    run_in_processes(
-        simulate_chunk,
-        [{**common, "chunk": chunk} for chunk in chunks],
-        processes=processes,
-        progress=progress,
+    common = ChunkInputs(
+        delivery_path=layout.delivery,
+        linac=linac,
+        patient_folder=layout.patient,
+        inputs_sha256=inputs,
+        settings=settings,
+        dose_to=dose_to,
+        out_folder=folder,
+        head=head,
+        transform=transform,
     )
+    simulate_chunks(common, chunks, at_a_time=processes, progress=progress)
     return merge(
         transport_folder=folder,
         patient_folder=layout.patient,

@@ -1,0 +1,49 @@
+"""Jobs: which chunks they have, which of these are missing, and when they are no longer done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatecheck.errors import InputError
+from gatecheck.transport.chunk import remove_chunk
+from gatecheck.transport.jobs import chunks_of_job, forget_jobs, job_file, jobs_of, write_job
+from gatecheck.transport.model import Chunk, ChunkPlan
+
+
+def _plan(chunks: int) -> ChunkPlan:
+    return ChunkPlan(
+        inputs_sha256="a" * 64,
+        chunks=tuple(Chunk(index=index, histories=10, seed=index) for index in range(1, chunks + 1)),
+        target_relative_sigma=None,
+        expected_relative_sigma=None,
+        seconds_per_history=1.0,
+        pilot_histories=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("chunks", "per_job", "sizes"), [(7, 100, [7]), (7, 7, [7]), (7, 6, [4, 3]), (7, 3, [3, 2, 2]), (3, 1, [1, 1, 1])]
+)
+def test_chunks_are_shared_out_evenly_and_each_once(chunks: int, per_job: int, sizes: list[int]) -> None:
+    jobs = jobs_of(_plan(chunks), per_job)
+    assert [len(job) for job in jobs] == sizes
+    assert [chunk.index for job in jobs for chunk in job] == list(range(1, chunks + 1))
+    assert chunks_of_job(_plan(chunks), per_job, len(sizes)) == jobs[-1]
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_job_that_is_not_there_is_refused(number: int) -> None:
+    with pytest.raises(InputError, match=rf"^--job {number}: the plan has jobs 1 to 3\.$"):
+        chunks_of_job(_plan(7), 3, number)
+
+
+def test_a_job_is_not_done_any_more_when_a_chunk_of_it_goes(tmp_path: Path) -> None:
+    for number, job in enumerate(jobs_of(_plan(7), 3), start=1):
+        write_job(tmp_path, number, job)
+    remove_chunk(tmp_path, 4)
+    assert [job_file(tmp_path, number).exists() for number in (1, 2, 3)] == [True, False, True]
+    job_file(tmp_path, 3).write_text("{", encoding="utf-8")
+    forget_jobs(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []

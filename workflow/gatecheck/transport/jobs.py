@@ -1,0 +1,88 @@
+"""Jobs: chunks that one process simulates one after the other, or several at a time, on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatecheck.errors import InputError, ResultError
+from gatecheck.files import HandedOn, read_json, write_json
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
+
+
+class JobResult(HandedOn):
+    """Written as transport/job-0001.json when every chunk of the job is done: what the workflow waits for."""
+
+    number: int
+    chunks: tuple[int, ...]
+
+
+def job_file(transport_folder: Path, number: int) -> Path:
+    """Where a job says that it is done."""
+    return transport_folder / f"job-{number:04d}.json"
+
+
+def jobs_of(plan: ChunkPlan, chunks_per_job: int) -> list[tuple[Chunk, ...]]:
+    """The plan's chunks shared out to as few jobs as can be, evenly, in their order."""
+    number = -(-len(plan.chunks) // chunks_per_job)
+    each, more = divmod(len(plan.chunks), number)
+    jobs, start = [], 0
+    for index in range(number):
+        size = each + (index < more)
+        jobs.append(plan.chunks[start : start + size])
+        start += size
+    return jobs
+
+
+def chunks_of_job(plan: ChunkPlan, chunks_per_job: int, number: int) -> tuple[Chunk, ...]:
+    """The chunks of a job, from 1.
+
+    Raises
+    ------
+    InputError
+        When the plan has no such job.
+    """
+    jobs = jobs_of(plan, chunks_per_job)
+    if not 1 <= number <= len(jobs):
+        raise InputError(f"--job {number}: the plan has jobs 1 to {len(jobs)}.")
+    return jobs[number - 1]
+
+
+def missing_chunks(transport_folder: Path, plan: ChunkPlan, chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Those of a plan's chunks that are not there, or are there from another plan or without an image."""
+    return [chunk for chunk in chunks if not _is_done(transport_folder, plan, chunk)]
+
+
+def _is_done(folder: Path, plan: ChunkPlan, chunk: Chunk) -> bool:
+    path = folder / f"chunk-{chunk.index:04d}.json"
+    if not path.exists():
+        return False
+    try:
+        result = read_json(path, ChunkResult)
+    except ResultError:
+        return False
+    planned = (plan.inputs_sha256, chunk.index, chunk.histories, chunk.seed)
+    return (result.inputs_sha256, result.index, result.histories, result.seed) == planned and all(
+        (folder / box.file).exists() for box in result.boxes
+    )
+
+
+def write_job(transport_folder: Path, number: int, chunks: Sequence[Chunk]) -> None:
+    """Say that a job is done."""
+    result = JobResult(number=number, chunks=tuple(chunk.index for chunk in chunks))
+    write_json(job_file(transport_folder, number), result)
+
+
+def forget_jobs(transport_folder: Path, chunk: int | None = None) -> None:
+    """Remove what says that jobs are done: all of them, or those that a chunk belongs to, which is there no more."""
+    for path in transport_folder.glob("job-*.json"):
+        if chunk is None or chunk in _chunks_in(path):
+            path.unlink(missing_ok=True)
+
+
+def _chunks_in(path: Path) -> tuple[int, ...]:
+    try:
+        return read_json(path, JobResult).chunks
+    except ResultError:  # damaged: it says nothing, and is written anew
+        path.unlink(missing_ok=True)
+        return ()
