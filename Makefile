@@ -13,7 +13,7 @@ ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
 ORACLE_PACKAGES := pymedphys==0.41.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
 
-.PHONY: demo test test-physics bench faults lint format clean
+.PHONY: demo test test-physics test-cluster bench faults lint format clean
 
 demo: $(READY)
 	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
@@ -23,6 +23,9 @@ test: $(READY)
 
 test-physics: $(READY) $(ORACLE_READY)
 	$(BIN)/python -m pytest -m physics -n $(CORES) --dist load --durations=0
+
+test-cluster: $(READY)
+	$(BIN)/python -m pytest -m cluster tests/workflow/test_slurm.py
 
 bench: $(READY) $(ORACLE_READY)
 	$(BIN)/python tests/benchmarks/gamma_benchmark.py --oracle $(ORACLE)/bin/python

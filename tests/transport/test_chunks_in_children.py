@@ -148,6 +148,13 @@ def test_one_that_ends_early_is_told_and_leaves_nothing_and_those_before_it_are_
     assert not [name for name in _names(tmp_path) if "0002" in name and not name.startswith(".partial")]
 
 
+def test_one_that_is_killed_does_not_cost_the_one_beside_it(inputs: ChunkInputs, tmp_path: Path) -> None:
+    here = replace(inputs, out_folder=tmp_path)
+    with pytest.raises(SimulationError, match="ended without a result"):
+        run_in_process(_with_a_second_that, happens="is killed", inputs=here, at_a_time=2)
+    assert [name for name in _names(tmp_path) if name.endswith(".json")] == ["chunk-0001.json"]
+
+
 def _with_slow_photons(inputs: ChunkInputs) -> None:
     chunk_module.follow_photons = lambda *_, **__: time.sleep(600)
     simulate_chunks_here(inputs, CHUNKS, at_a_time=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -315,6 +316,30 @@ class ExecutionConfig(_Section):
         description="chunks that one job simulates, as many at a time as it has cores, with one start of Geant4; on a "
         "cluster fewer, so that several nodes work at a plan",
     )
+    scratch_folder: str | None = Field(
+        None,
+        description="where a job keeps what it needs while it runs; environment variables are filled in where it runs, "
+        "so that $TMPDIR is a node's own disk; empty: beside the results",
+    )
+
+    @property
+    def scratch(self) -> Path | None:
+        """That folder on this machine.
+
+        Raises
+        ------
+        InputError
+            When a variable in it is not set, or there is no such folder.
+        """
+        if self.scratch_folder is None:
+            return None
+        folder = Path(os.path.expandvars(self.scratch_folder))
+        if "$" in str(folder) or not folder.is_dir():
+            raise InputError(
+                f"execution.scratch_folder: {self.scratch_folder} is no folder on this machine, or a variable in it is "
+                "not set. Name a folder that every node has, or leave it empty."
+            )
+        return folder
 
 
 class ReportConfig(_Section):

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from gatecheck.files import read_json
-from gatecheck.transport.jobs import job_file, jobs_of
+from gatecheck.transport.jobs import core_seconds, job_file, jobs_of, memory_mb
 from gatecheck.transport.model import ChunkPlan
 
 
@@ -19,3 +19,15 @@ def job_results(wildcards):
         job_file(CASE.transport, number).as_posix()
         for number in range(1, len(jobs) + 1)
     ]
+
+
+def memory_of_job(wildcards, threads, attempt):
+    """MB for a job's chunks that run at a time, by the pilot's, with room; more at each attempt."""
+    of_one = memory_mb(CASE.chunk_plan)
+    return round((500 + 1.2 * of_one * threads) * 1.5 ** (attempt - 1))
+
+
+def minutes_of_job(wildcards, threads, attempt):
+    """Minutes for a job, by the pilot's speed, twice over; more at each attempt."""
+    seconds = core_seconds(CASE.chunk_plan, settings.execution.chunks_per_job, int(wildcards.job)) / threads
+    return round((5 + 2 * seconds / 60) * 2 ** (attempt - 1))

@@ -66,7 +66,8 @@ rule simulate:
         f"{FOLDER}/benchmarks/simulate-{{job}}.tsv"
     threads: workflow.cores or 1
     resources:
-        mem_mb=lambda wildcards, threads: 2000 + 1000 * threads,
+        mem_mb=memory_of_job,
+        runtime=minutes_of_job,
     params:
         folder=subpath(output[0], ancestor=2),
     message:

@@ -72,6 +72,9 @@ def verify(
     ] = None,
     fine_voxel: Annotated[float | None, typer.Option(help="voxel size of the fine region, mm")] = None,
     coarse_voxel: Annotated[float | None, typer.Option(help="voxel size elsewhere, mm")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Snakemake profile that says where it runs, such as workflow/profiles/slurm")
+    ] = None,
 ) -> None:
     """Verify a plan: from the DICOM folder to the report. Interrupted, the same command goes on where it stood."""
     from gatecheck.cli.verify import VerifyOptions, run_verification
@@ -86,6 +89,7 @@ def verify(
             target_relative_sigma=target_sigma,
             fine_voxel_size=fine_voxel,
             coarse_voxel_size=coarse_voxel,
+            profile=profile,
         )
     )
     typer.echo(f"Report: {report}")
@@ -274,6 +278,7 @@ def _planned(layout: CaseLayout, config: Config) -> tuple[ChunkPlan, ChunkInputs
         out_folder=layout.transport,
         head=config.machine.head,
         source=_source(layout, config),
+        scratch_folder=config.execution.scratch,
     )
     check_plan(
         plan,

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class VerifyOptions:
     target_relative_sigma: float | None
     fine_voxel_size: float | None
     coarse_voxel_size: float | None
+    profile: Path | None = None
 
 
 def run_verification(options: VerifyOptions) -> Path:
@@ -57,12 +58,19 @@ def run_verification(options: VerifyOptions) -> Path:
         # Only now: a refused second run must not change the configuration that the first one works with.
         prepared = prepare_case(config)
         write_inputs(layout.inputs, config, prepared.source_signature)
-        _run_to_the_end(layout, options.cores, lock)
+        where = ("--cores", str(options.cores))
+        if options.profile is not None:
+            where = ("--profile", str(options.profile.resolve()))
+        _run_to_the_end(layout, where, lock)
     return layout.report / "report.html"
 
 
 def effective_config(options: VerifyOptions) -> Config:
     """The configuration file (or the documented default) with the command line's wishes on top."""
+    if options.profile is not None and not (options.profile / "config.yaml").is_file():
+        raise InputError(
+            f"{options.profile}: no Snakemake profile (no config.yaml in it). Try workflow/profiles/slurm."
+        )
     if options.dicom_folder is not None and not options.dicom_folder.is_dir():
         raise InputError(f"{options.dicom_folder}: not a folder. Give the folder that holds the exported DICOM files.")
     content = _base_content(options)
@@ -103,25 +111,25 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
     return validate_config(content, source="configuration")
 
 
-def _run_to_the_end(layout: CaseLayout, cores: int, lock: int) -> None:
+def _run_to_the_end(layout: CaseLayout, where: Sequence[str], lock: int) -> None:
     """Run Snakemake, and ask it afterwards what it would still do: a code of 0 alone does not prove a current report.
 
     It has been seen to run one job, leave those behind it, and end with 0.
     """
-    _run_snakemake(layout, cores, lock)
-    if not _work_is_left(layout, cores):
+    _run_snakemake(layout, where, lock)
+    if not _work_is_left(layout, where):
         return
-    _run_snakemake(layout, cores, lock)
-    if _work_is_left(layout, cores):
+    _run_snakemake(layout, where, lock)
+    if _work_is_left(layout, where):
         raise SimulationError(
             "Snakemake ended without an error, but not with everything done, twice: the report is not current and must "
             f"not be used. See logs/{_snakemake_log(layout).name} in the case's folder."
         )
 
 
-def _work_is_left(layout: CaseLayout, cores: int) -> bool:
+def _work_is_left(layout: CaseLayout, where: Sequence[str]) -> bool:
     result = subprocess.run(
-        [*_snakemake_command(layout, cores), "--dry-run"],
+        [*_snakemake_command(layout, where), "--dry-run"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -137,13 +145,13 @@ def _snakemake_log(layout: CaseLayout) -> Path:
     return layout.logs / "snakemake.log"
 
 
-def _run_snakemake(layout: CaseLayout, cores: int, lock: int) -> None:
+def _run_snakemake(layout: CaseLayout, where: Sequence[str], lock: int) -> None:
     error_file = layout.logs / "error.json"
     error_file.unlink(missing_ok=True)
     log_file = _snakemake_log(layout)
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            _snakemake_command(layout, cores),
+            _snakemake_command(layout, where),
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -157,12 +165,12 @@ def _run_snakemake(layout: CaseLayout, cores: int, lock: int) -> None:
         raise _explained(error_file, log_file)
 
 
-def _snakemake_command(layout: CaseLayout, cores: int) -> list[str]:
+def _snakemake_command(layout: CaseLayout, where: Sequence[str]) -> list[str]:
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(project_folder() / "Snakefile")),
         *("--configfile", str(layout.config.resolve())),
-        *("--cores", str(cores)),
+        *where,
         *("--nolock", "--rerun-incomplete", "--nocolor"),
     ]
 

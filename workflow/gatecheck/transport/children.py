@@ -73,7 +73,8 @@ def fork_each(tasks: int, *, at_a_time: int = 1) -> ChildOf | None:
         process, status = os.waitpid(-1, 0)
         if process not in running:
             continue
-        error = error or _error_of(running.pop(process), os.waitstatus_to_exitcode(status))
+        found = _error_of(running.pop(process), os.waitstatus_to_exitcode(status))
+        error = error or found
     if error is not None:
         raise error
     return None

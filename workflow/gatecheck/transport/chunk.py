@@ -104,6 +104,8 @@ class ChunkInputs:
         Histories to use in place of the source model's photons: those of the chunk's own run, which no other has.
     transform : RigidTransform, optional
         From where the patient was planned to where it lies; see `gatecheck.delivery.displacement`.
+    scratch_folder : Path, optional
+        Where files lie that are needed while a job runs; without it in out_folder.
     """
 
     delivery_path: Path
@@ -116,6 +118,7 @@ class ChunkInputs:
     head: HeadKind = "fast"
     source: PhaseSpaceSource | None = None
     transform: RigidTransform | None = None
+    scratch_folder: Path | None = None
 
     def phase_space_of(self, chunk: Chunk) -> PhaseSpace:
         """The chunk's particles behind the head.
@@ -231,7 +234,8 @@ def simulate_chunks_here(inputs: ChunkInputs, chunks: Sequence[Chunk], *, at_a_t
     matter = PatientMatter.read(inputs.patient_folder)
     engine = describe_engine(inputs.settings, inputs.head)
     inputs.out_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=inputs.out_folder) as partial:
+    scratch = inputs.scratch_folder or inputs.out_folder
+    with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=scratch) as partial:
         run_gate_for_each(
             [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks],
             volumes=matter.volumes,

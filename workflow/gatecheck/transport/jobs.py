@@ -9,6 +9,8 @@ from gatecheck.errors import InputError, ResultError
 from gatecheck.files import HandedOn, read_json, write_json
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
 
+_MEMORY_MB = 1500.0
+
 
 class JobResult(HandedOn):
     """Written as transport/job-0001.json when every chunk of the job is done: what the workflow waits for."""
@@ -86,3 +88,18 @@ def _chunks_in(path: Path) -> tuple[int, ...]:
     except ResultError:  # damaged: it says nothing, and is written anew
         path.unlink(missing_ok=True)
         return ()
+
+
+def memory_mb(chunk_plan: Path) -> float:
+    """What one chunk's process holds, by the pilot of a plan; a guess before there is one."""
+    measured = read_json(chunk_plan, ChunkPlan).peak_memory_mb if chunk_plan.exists() else 0.0
+    return measured or _MEMORY_MB
+
+
+def core_seconds(chunk_plan: Path, chunks_per_job: int, number: int) -> float:
+    """What a job of a plan takes of one core with its start, by the pilot; nothing before there is one."""
+    if not chunk_plan.exists():
+        return 0.0
+    plan = read_json(chunk_plan, ChunkPlan)
+    chunks = chunks_of_job(plan, chunks_per_job, number)
+    return plan.seconds_start_up + plan.seconds_per_history * sum(chunk.histories for chunk in chunks)

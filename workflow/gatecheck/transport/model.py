@@ -116,6 +116,7 @@ class ChunkPlan(HandedOn):
     seconds_per_history: float
     seconds_start_up: float = Field(0.0, description="that every chunk takes before and beside its photons")
     pilot_histories: int
+    peak_memory_mb: float = Field(0.0, description="of the pilot's process")
     phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
 
 

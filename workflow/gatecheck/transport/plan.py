@@ -184,6 +184,7 @@ def plan_chunks(
         for index in range(1, number_of_chunks(settings, estimate, head) + 1)
     ]
     plan = make_plan(inputs, seeds, settings, estimate, result.histories)
+    plan = plan.model_copy(update={"peak_memory_mb": result.peak_memory_mb})
     if source is not None:
         last = plan.chunks[-1]
         used = source.run_of_chunk(last.index, last.histories).end
