@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CORES ?= 2
 # What `make faults` puts faults into, one after the other (hours each), and source photons of each fault.
 FAULT_CASES ?= clinical_case_1 clinical_case_2
-FAULT_PHOTONS ?= 6e6
+FAULT_PHOTONS ?= 12e6
 # pymedphys, which gamma is compared with, in an environment of its own.
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready

@@ -1,0 +1,133 @@
+"""The workflow on a real SLURM, undisturbed and disturbed: the same dose, bit for bit, as on this machine alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gatecheck.config import project_folder
+from gatecheck.files import sha256_of_file
+
+from .conftest import SETTINGS, Bench
+from .slurm_here import Slurm, slurm, why_not
+
+pytestmark = [pytest.mark.gate, pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not())]
+
+# Two jobs of two chunks each.
+ON_CLUSTER: dict[str, Any] = {"execution": {"chunks_per_job": 2, "scratch_folder": "/tmp"}}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    with slurm(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The profile as it is, but for jobs of two cores: there are no more here."""
+    folder = tmp_path_factory.mktemp("profile")
+    shutil.copy(project_folder() / "workflow" / "profiles" / "slurm" / "config.yaml", folder)
+    content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    content["set-threads"]["simulate"] = 2
+    (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder
+
+
+class OnCluster:
+    """Verifies a plan on the cluster, beside the one verified here."""
+
+    def __init__(self, bench: Bench, cluster: Slurm, profile: Path, water_plan: Path) -> None:
+        self.bench, self.cluster, self.profile, self.plan = bench, cluster, profile, water_plan
+
+    def command(self, name: str) -> list[str]:
+        """As of the bench, with the profile and settings of the cluster."""
+        words = self.bench.command(self.plan, name, "--profile", str(self.profile))
+        settings = self.bench.folder / "on_cluster.yaml"
+        settings.write_text(yaml.safe_dump(SETTINGS | ON_CLUSTER), encoding="utf-8")
+        words[words.index("--config") + 1] = str(settings)
+        return words
+
+    def start(self, name: str) -> subprocess.Popen[str]:
+        """Begin it."""
+        path = f"{self.bench.environment()['PATH']}:{self.cluster.environment['PATH']}"
+        return subprocess.Popen(
+            self.command(name),
+            env=self.cluster.environment | self.bench.environment() | {"PATH": path},
+            cwd=self.bench.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def verify(self, name: str) -> str:
+        """Verify it, and give Snakemake's log."""
+        process = self.start(name)
+        _, stderr = process.communicate(timeout=900)
+        assert process.returncode == 0, f"{stderr}\n{self.log(name)}"
+        return self.log(name)
+
+    def log(self, name: str) -> str:
+        """What Snakemake said last."""
+        return (self.bench.layout(name).logs / "snakemake.log").read_text(encoding="utf-8")
+
+    def job_at_work(self, name: str) -> str:
+        """Number of a job that simulates, once it has begun a chunk."""
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            at_work = [number for number, state, job in self.cluster.jobs() if state == "RUNNING" and "simulate" in job]
+            if at_work and any(self.bench.layout(name).transport.glob(".partial-chunk-*")):
+                return at_work[0]
+            time.sleep(0.2)
+        raise AssertionError(f"no job simulated\n{self.log(name)}")
+
+
+@pytest.fixture(scope="module")
+def on_cluster(bench: Bench, cluster: Slurm, profile: Path, water_plan: Path) -> OnCluster:
+    return OnCluster(bench, cluster, profile, water_plan)
+
+
+def _same_dose(bench: Bench, one: str, other: str) -> bool:
+    names = ("mc_dose.mha", "mc_sigma.mha")
+    return all(
+        sha256_of_file(bench.layout(one).dose / name) == sha256_of_file(bench.layout(other).dose / name)
+        for name in names
+    )
+
+
+def test_a_plan_is_a_handful_of_jobs_and_its_dose_is_that_of_one_machine(
+    bench: Bench, verified: str, on_cluster: OnCluster
+) -> None:
+    log = on_cluster.verify("on_slurm")
+    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", log)
+    # Preparation, calibration, plan of chunks, two of chunks, the end.
+    assert len(submitted) == len(set(submitted)) == 6, log
+    assert _same_dose(bench, "on_slurm", verified)
+
+
+def test_a_cancelled_job_is_run_again(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
+    process = on_cluster.start("cancelled")
+    on_cluster.cluster.command("scancel", on_cluster.job_at_work("cancelled"))
+    _, stderr = process.communicate(timeout=900)
+    assert process.returncode == 0, f"{stderr}\n{on_cluster.log('cancelled')}"
+    assert _same_dose(bench, "cancelled", verified)
+
+
+def test_a_node_that_goes_down_costs_its_jobs_alone(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
+    process = on_cluster.start("node down")
+    on_cluster.job_at_work("node down")
+    on_cluster.cluster.kill("slurmd")
+    on_cluster.cluster.wait_for("down")
+    on_cluster.cluster.start("slurmd")
+    on_cluster.cluster.wait_for("idle")
+    process.communicate(timeout=900)
+    on_cluster.verify("node down")
+    assert _same_dose(bench, "node down", verified)
