@@ -64,7 +64,7 @@ rule simulate:
         f"{FOLDER}/logs/simulate-{{job}}.log",
     benchmark:
         f"{FOLDER}/benchmarks/simulate-{{job}}.tsv"
-    threads: workflow.cores or 1
+    threads: workflow.resource_settings.cores or 1
     resources:
         mem_mb=memory_of_job,
         runtime=minutes_of_job,
