@@ -23,7 +23,7 @@ rule commission:
         f"{COMMISSIONING}/{{machine}}/commission.log",
     benchmark:
         f"{COMMISSIONING}/{{machine}}/commission.tsv"
-    threads: workflow.cores
+    threads: workflow.resource_settings.cores or 1
     resources:
         mem_mb=6000,
     params:
