@@ -16,6 +16,9 @@ from pathlib import Path
 import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
+SYSTEM_FILE = Path("/etc/slurm/slurm.conf")
+"""Where a job's own srun looks: SLURM_CONF does not reach it through Snakemake's plugin."""
+
 _CORES = 4  # said to be there, whatever is: the first jobs of a plan go three at a time
 _FOLDERS = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -25,6 +28,8 @@ def why_not() -> str:
     missing = [name for name in PROGRAMS if _program(name) is None]
     if missing:
         return f"{', '.join(missing)} not installed (apt-get install slurm-wlm munge)"
+    if SYSTEM_FILE.exists():
+        return f"this machine has a SLURM of its own ({SYSTEM_FILE})"
     return "" if os.geteuid() == 0 else "only root can start slurmd here"
 
 
@@ -110,6 +115,9 @@ def slurm(folder: Path) -> Iterator[Slurm]:
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o400)
     (folder / "slurm.conf").write_text(_configuration(folder), encoding="ascii")
+    SYSTEM_FILE.unlink(missing_ok=True)  # a link that an earlier test left to a folder that is gone
+    SYSTEM_FILE.parent.mkdir(exist_ok=True)
+    SYSTEM_FILE.symlink_to(folder / "slurm.conf")
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
     environment["PATH"] = f"{environment.get('PATH', '')}:{_FOLDERS}"
     here = Slurm(folder, environment, {})
@@ -126,6 +134,7 @@ def slurm(folder: Path) -> Iterator[Slurm]:
                 here.command("scancel", number)
         for name in list(here.daemons):
             here.kill(name)
+        SYSTEM_FILE.unlink(missing_ok=True)
 
 
 def _configuration(folder: Path) -> str:
