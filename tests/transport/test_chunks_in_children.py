@@ -83,12 +83,6 @@ def test_chunks_differ(together: Path) -> None:
     assert len({result.boxes[0].sha256 for result in results}) == len(CHUNKS)
 
 
-def test_the_start_is_paid_once(together: Path, inputs: ChunkInputs, tmp_path: Path) -> None:
-    alone = run_in_process(simulate_chunk, inputs=replace(inputs, out_folder=tmp_path), chunk=CHUNKS[0])
-    shares = [read_json(together / f"chunk-{one.index:04d}.json", ChunkResult).seconds["start_up"] for one in CHUNKS]
-    assert sum(shares) < 2 * alone.seconds["start_up"]  # the cores may have been busier
-
-
 def test_a_chunk_is_reproduced_unless_an_image_changed(together: Path, inputs: ChunkInputs, tmp_path: Path) -> None:
     shutil.copytree(together, tmp_path, dirs_exist_ok=True)
     here, plan = replace(inputs, out_folder=tmp_path), _plan()
