@@ -122,12 +122,12 @@ def test_a_cancelled_job_is_run_again(bench: Bench, verified: str, on_cluster: O
 
 
 def test_a_node_that_goes_down_costs_its_jobs_alone(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
-    process = on_cluster.start("node down")
-    on_cluster.job_at_work("node down")
+    process = on_cluster.start("node_down")
+    on_cluster.job_at_work("node_down")
     on_cluster.cluster.kill("slurmd")
     on_cluster.cluster.wait_for("down")
     on_cluster.cluster.start("slurmd")
     on_cluster.cluster.wait_for("idle")
     process.communicate(timeout=900)
-    on_cluster.verify("node down")
-    assert _same_dose(bench, "node down", verified)
+    on_cluster.verify("node_down")
+    assert _same_dose(bench, "node_down", verified)
