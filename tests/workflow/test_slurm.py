@@ -79,15 +79,16 @@ class OnCluster:
         """What Snakemake said last."""
         return (self.bench.layout(name).logs / "snakemake.log").read_text(encoding="utf-8")
 
-    def job_at_work(self, name: str) -> str:
+    def job_at_work(self, name: str, process: subprocess.Popen[str]) -> str:
         """Number of a job that simulates, once it has begun a chunk."""
         deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and process.poll() is None:
             at_work = [number for number, state, job in self.cluster.jobs() if state == "RUNNING" and "simulate" in job]
             if at_work and any(self.bench.layout(name).transport.glob(".partial-chunk-*")):
                 return at_work[0]
             time.sleep(0.2)
-        raise AssertionError(f"no job simulated\n{self.log(name)}")
+        process.kill()
+        raise AssertionError(f"no job simulated: {process.communicate()[1]}")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_plan_is_a_handful_of_jobs_and_its_dose_is_that_of_one_machine(
 
 def test_a_cancelled_job_is_run_again(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
     process = on_cluster.start("cancelled")
-    on_cluster.cluster.command("scancel", on_cluster.job_at_work("cancelled"))
+    on_cluster.cluster.command("scancel", on_cluster.job_at_work("cancelled", process))
     _, stderr = process.communicate(timeout=900)
     assert process.returncode == 0, f"{stderr}\n{on_cluster.log('cancelled')}"
     assert _same_dose(bench, "cancelled", verified)
@@ -123,7 +124,7 @@ def test_a_cancelled_job_is_run_again(bench: Bench, verified: str, on_cluster: O
 
 def test_a_node_that_goes_down_costs_its_jobs_alone(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
     process = on_cluster.start("node_down")
-    on_cluster.job_at_work("node_down")
+    on_cluster.job_at_work("node_down", process)
     on_cluster.cluster.kill("slurmd")
     on_cluster.cluster.wait_for("down")
     on_cluster.cluster.start("slurmd")
