@@ -29,5 +29,10 @@ def memory_of_job(wildcards, threads, attempt):
 
 def minutes_of_job(wildcards, threads, attempt):
     """Minutes for a job, by the pilot's speed, twice over; more at each attempt."""
-    seconds = core_seconds(CASE.chunk_plan, settings.execution.chunks_per_job, int(wildcards.job)) / threads
+    seconds = (
+        core_seconds(
+            CASE.chunk_plan, settings.execution.chunks_per_job, int(wildcards.job)
+        )
+        / threads
+    )
     return round((5 + 2 * seconds / 60) * 2 ** (attempt - 1))
