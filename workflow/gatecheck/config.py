@@ -143,6 +143,17 @@ class PatientConfig(_Section):
         return self
 
 
+class HalfWidthConfig(_Section):
+    """How well a metric is wanted."""
+
+    metric: Literal["cord_d003cc", "tumour_d95", "shell_means"] = Field(
+        description="dose to the hottest 0.03 ml of the cord or to 95 % of each tumour, or means of the shells round it"
+    )
+    percent: Annotated[float, Field(gt=0.05, le=50)] = Field(
+        description="half of the 95 % interval by noise, per cent of the prescription"
+    )
+
+
 class TransportConfig(_Section):
     """Physics of the patient's transport, and how much of it."""
 
@@ -178,7 +189,15 @@ class TransportConfig(_Section):
         "followed, in place of all of them; 1: each is. With tracked photons and fine voxels only",
     )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
-        0.025, description="mean relative sigma (k = 1) wanted in voxels above half the maximum dose"
+        0.025,
+        description="mean relative sigma (k = 1) wanted in the fine voxels above half the prescription, or half the "
+        "maximum without one",
+    )
+    target_half_widths: tuple[HalfWidthConfig, ...] = Field(
+        (), description="wanted besides: how well metrics of the comparison are to be known"
+    )
+    top_up_rounds: Annotated[int, Field(ge=0, le=3)] = Field(
+        3, description="rounds of more photons after those that the pilot asked for, until what is wanted is reached"
     )
     source_photons: Annotated[int, Field(ge=1000)] | None = Field(
         None, description="photons behind the head, instead of target_relative_sigma"

@@ -108,7 +108,7 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
             "geant4_data": data_set,
             "dose": section["dose"],
         },
-        "dose": {},
+        "dose": {"prescription_gy": section["comparison"]["prescription_gy"]},
         "compare": {
             "comparison": section["comparison"],
             "biology": section["biology"] | {"earlier_courses": _earlier_courses_of(config)},

@@ -2,8 +2,17 @@
 from pathlib import Path
 
 from gatecheck.files import read_json
-from gatecheck.transport.jobs import core_seconds, job_file, jobs_of, memory_mb
-from gatecheck.transport.model import ChunkPlan
+from gatecheck.transport.jobs import (
+    core_seconds,
+    job_file,
+    jobs_of,
+    memory_mb,
+    round_of_job,
+)
+from gatecheck.transport.model import TopUp
+from gatecheck.transport.rounds import most_rounds, read_plan
+
+ROUNDS = most_rounds(settings.transport)
 
 
 def inputs_of(room):
@@ -11,19 +20,45 @@ def inputs_of(room):
     return f"{FOLDER}/inputs/{room}.json"
 
 
-def job_results(wildcards):
-    """What the jobs write that simulate the chunks that plan_chunks asked for."""
-    plan = read_json(Path(checkpoints.plan_chunks.get().output[0]), ChunkPlan)
-    jobs = jobs_of(plan, settings.execution.chunks_per_job)
+def jobs_up_to(last_round):
+    """What the jobs write that simulate the chunks of the pilot's round and those after it, as far as any asks."""
+    checkpoints.plan_chunks.get()
+    for number in range(1, last_round + 1):
+        asked = checkpoints.top_up.get(round=number).output[0]
+        if not read_json(Path(asked), TopUp).chunks:
+            break
+    jobs = jobs_of(
+        read_plan(CASE.transport, last_round), settings.execution.chunks_per_job
+    )
     return [
         job_file(CASE.transport, number).as_posix()
         for number in range(1, len(jobs) + 1)
     ]
 
 
+def job_results(wildcards):
+    """What the jobs of all rounds write."""
+    return jobs_up_to(ROUNDS)
+
+
+def jobs_before_round(wildcards):
+    """What is there before a round asks for more."""
+    return jobs_up_to(int(wildcards.round) - 1)
+
+
+def plans_of_job(wildcards):
+    """The file that asks for a job's chunks, and those before it, so that a job of a changed round is done again."""
+    number = int(wildcards.job)
+    rounds = round_of_job(CASE.transport, settings.execution.chunks_per_job, number)
+    return [
+        rules.plan_chunks.output[0],
+        *(rules.top_up.output[0].format(round=one) for one in range(1, rounds + 1)),
+    ]
+
+
 def memory_of_job(wildcards, threads, attempt):
     """MB for a job's chunks that run at a time, by the pilot's, with room; more at each attempt."""
-    of_one = memory_mb(CASE.chunk_plan)
+    of_one = memory_mb(CASE.transport)
     return round((500 + 1.2 * of_one * threads) * 1.5 ** (attempt - 1))
 
 
@@ -31,7 +66,7 @@ def minutes_of_job(wildcards, threads, attempt):
     """Minutes for a job, by the pilot's speed, twice over; more at each attempt."""
     seconds = (
         core_seconds(
-            CASE.chunk_plan, settings.execution.chunks_per_job, int(wildcards.job)
+            CASE.transport, settings.execution.chunks_per_job, int(wildcards.job)
         )
         / threads
     )

@@ -55,7 +55,7 @@ checkpoint plan_chunks:
 # planned anew and still fit.
 rule simulate:
     input:
-        plan=rules.plan_chunks.output,
+        plan=plans_of_job,
         delivery=rules.deliver.output,
         patient=rules.voxelise.output,
     output:
@@ -74,3 +74,36 @@ rule simulate:
         "simulate: job {wildcards.job}"
     shell:
         "gatecheck simulate {params.folder:q} --job {wildcards.job} --cores {threads} > {log:q} 2>&1"
+
+
+# Merges and compares what there is, and asks for more chunks where more was wanted: at most ROUNDS times.
+checkpoint top_up:
+    input:
+        jobs=jobs_before_round,
+        calibration=rules.calibrate.output,
+        patient=rules.voxelise.output,
+        depends_on=[
+            inputs_of(room)
+            for room in (
+                ("transport", "dose", "compare")
+                if settings.transport.target_half_widths
+                else ("transport", "dose")
+            )
+        ],
+    output:
+        f"{FOLDER}/transport/top-up-{{round}}.json",
+    log:
+        f"{FOLDER}/logs/top_up-{{round}}.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/top_up-{{round}}.tsv"
+    wildcard_constraints:
+        round=r"[1-3]",
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        folder=subpath(output[0], ancestor=2),
+    message:
+        "top_up: whether what was wanted is reached, round {wildcards.round}"
+    shell:
+        "gatecheck top-up {params.folder:q} --round {wildcards.round} > {log:q} 2>&1"

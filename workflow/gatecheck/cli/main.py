@@ -262,12 +262,11 @@ def reproduce(
 
 def _planned(layout: CaseLayout, config: Config) -> tuple[ChunkPlan, ChunkInputs]:
     """A case's plan, and what its chunks are simulated from, which is what it was made for."""
-    from gatecheck.files import read_json
     from gatecheck.transport.chunk import ChunkInputs
-    from gatecheck.transport.model import ChunkPlan
     from gatecheck.transport.plan import check_plan
+    from gatecheck.transport.rounds import read_plan
 
-    plan = read_json(layout.chunk_plan, ChunkPlan)
+    plan = read_plan(layout.transport)
     inputs = ChunkInputs(
         delivery_path=layout.delivery,
         linac=_linac(layout, config),
@@ -294,13 +293,53 @@ def _planned(layout: CaseLayout, config: Config) -> tuple[ChunkPlan, ChunkInputs
 
 
 @app.command()
+def top_up(
+    case_folder: CaseFolder,
+    number: Annotated[int, typer.Option("--round", min=1, max=3, help="after the pilot's")] = 1,
+) -> None:
+    """transport: whether what was wanted is reached, and how many chunks more it takes."""
+    from gatecheck.compare.top_up import top_up as ask_for_more
+    from gatecheck.files import read_json
+    from gatecheck.transport.calibrate import check_calibration
+    from gatecheck.transport.model import CalibrationResult
+
+    layout, config = _case(case_folder)
+    _, inputs = _planned(layout, config)
+    calibration = read_json(layout.calibration, CalibrationResult)
+    check_calibration(
+        calibration, inputs.linac, config.transport, config.calibration, inputs.source, head=config.machine.head
+    )
+    result = ask_for_more(
+        layout,
+        config,
+        number,
+        linac=inputs.linac,
+        prescription_gy=_prescription(layout, config),
+        source=inputs.source,
+    )
+    for one in result.precisions:
+        reached = "not to be had from this case" if one.reached is None else f"{one.reached:.2f} % reached"
+        typer.echo(f"{one.name}: {one.wanted:.2f} % wanted, {reached}.")
+    photons = sum(chunk.histories for chunk in result.chunks)
+    typer.echo(f"round {number}: {len(result.chunks)} chunks more, {photons / 1e6:.2f} million photons.")
+
+
+def _prescription(layout: CaseLayout, config: Config) -> float | None:
+    """Gy of the whole course that per cents are of; None: neither configuration nor plan has one."""
+    from gatecheck.case.storage import read_case
+
+    return config.comparison.prescription_gy or read_case(layout.case).target_prescription_gy
+
+
+@app.command()
 def merge(case_folder: CaseFolder) -> None:
     """dose: add the chunks up to Gy with a standard deviation in every voxel."""
     from gatecheck.dose.merge import merge as merge_chunks
     from gatecheck.files import read_json
     from gatecheck.transport.calibrate import check_calibration
-    from gatecheck.transport.model import CalibrationResult, ChunkPlan
+    from gatecheck.transport.model import CalibrationResult
     from gatecheck.transport.plan import check_plan
+    from gatecheck.transport.rounds import read_plan
 
     layout, config = _case(case_folder)
     linac = _linac(layout, config)
@@ -308,7 +347,7 @@ def merge(case_folder: CaseFolder) -> None:
     source = _source(layout, config)
     check_calibration(calibration, linac, config.transport, config.calibration, source, head=config.machine.head)
     check_plan(
-        read_json(layout.chunk_plan, ChunkPlan),
+        read_plan(layout.transport),
         delivery_path=layout.delivery,
         linac=linac,
         patient_folder=layout.patient,
@@ -323,6 +362,7 @@ def merge(case_folder: CaseFolder) -> None:
         delivery_path=layout.delivery,
         calibration=calibration,
         out_folder=layout.dose,
+        prescription_gy=_prescription(layout, config),
     )
     for warning in result.warnings:
         typer.echo(f"warning: {warning}")

@@ -15,10 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from gatecheck.errors import ResultError
-from gatecheck.files import read_json
 from gatecheck.layout import CaseLayout
-from gatecheck.transport.model import ChunkPlan
 from gatecheck.transport.progress import read_calibration_progress, read_progress
+from gatecheck.transport.rounds import read_plan
 
 STEPS = (
     "phantom",
@@ -28,6 +27,7 @@ STEPS = (
     "calibrate",
     "plan_chunks",
     "simulate",
+    "top_up",
     "merge",
     "compare",
     "report",
@@ -53,7 +53,7 @@ def count_photons(layout: CaseLayout) -> PhotonCount | None:
     if not layout.chunk_plan.exists():
         return None
     try:
-        plan = read_json(layout.chunk_plan, ChunkPlan)
+        plan = read_plan(layout.transport)
     except ResultError:
         return None
     done = finished = 0

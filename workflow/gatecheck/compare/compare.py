@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from gatecheck.compare.biology.structures import configured_roles
 from gatecheck.compare.interface.analysis import InterfaceAnalysis
 from gatecheck.compare.model import Comparison
 from gatecheck.compare.noise import NoiseCollector
+from gatecheck.compare.precision import precisions_of
 from gatecheck.compare.setup_errors.robustness import RobustnessAnalysis
 from gatecheck.compare.structures import COMPARISON_FILE, compare_structures, read_mc_dose
 from gatecheck.config import Config
@@ -35,10 +37,17 @@ class TakesBatches(Protocol):
         """Take in the dose without one batch, Gy, on the grid of mc_dose.mha."""
 
 
-def compare(layout: CaseLayout, config: Config) -> Comparison:
+def compare(
+    layout: CaseLayout, config: Config, *, dose_folder: Path | None = None, out_folder: Path | None = None
+) -> Comparison:
     """Write interface.json, biology.json, setup.json and, last, comparison.json with what belongs to each.
 
     The batches, which are read twice from the chunks, are the slow part: each is handed to all that need it.
+
+    Parameters
+    ----------
+    dose_folder, out_folder : Path, optional
+        Of the merged dose and of the results, where they are not those of the case.
 
     Raises
     ------
@@ -49,13 +58,14 @@ def compare(layout: CaseLayout, config: Config) -> Comparison:
     WriteError
         When a file cannot be written.
     """
-    merged = read_json(layout.dose / "merge.json", MergeResult)
-    (layout.compare / COMPARISON_FILE).unlink(missing_ok=True)
-    image = read_mc_dose(layout.dose, layout.patient)
+    dose_folder, out_folder = dose_folder or layout.dose, out_folder or layout.compare
+    merged = read_json(dose_folder / "merge.json", MergeResult)
+    (out_folder / COMPARISON_FILE).unlink(missing_ok=True)
+    image = read_mc_dose(dose_folder, layout.patient)
     roles = configured_roles(read_case(layout.case).structures, config.setup, config.comparison)
     x, y, z = image.GetSpacing()
     noise = NoiseCollector(sitk.GetArrayViewFromImage(image), batches=merged.batches, spacing_zyx=(z, y, x))
-    folders: dict[str, Path] = {"case_folder": layout.case, "dose_folder": layout.dose}
+    folders: dict[str, Path] = {"case_folder": layout.case, "dose_folder": dose_folder}
     interface = InterfaceAnalysis(**folders, patient_folder=layout.patient, settings=config.comparison)
     biology = BiologyAnalysis(
         **folders,
@@ -71,16 +81,17 @@ def compare(layout: CaseLayout, config: Config) -> Comparison:
         prescription_gy=config.comparison.prescription_gy,
     )
     _hand_out(leave_one_out_doses(layout.transport, layout.patient, merged), (noise, interface, setup))
-    interface.finish(layout.compare)
-    setup.finish(layout.compare)
+    at_interface = interface.finish(out_folder)
+    setup.finish(out_folder)
     noisy = noise.finish()
-    biology.finish(layout.compare, noisy)
+    biology.finish(out_folder, noisy)
     return compare_structures(
         case_folder=layout.case,
         patient_folder=layout.patient,
-        dose_folder=layout.dose,
-        out_folder=layout.compare,
+        dose_folder=dose_folder,
+        out_folder=out_folder,
         noise=noisy,
+        precisions_of=functools.partial(precisions_of, config.transport, merged, at_interface),
     )
 
 

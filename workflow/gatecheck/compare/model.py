@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from gatecheck.files import HandedOn
+from gatecheck.transport.model import Precision
 
 
 class _Part(BaseModel):
@@ -69,4 +70,7 @@ class Comparison(HandedOn):
     made_from: dict[str, str]
     structures: tuple[StructureComparison, ...]
     has_tps_dose: bool
+    precisions: tuple[Precision, ...] = Field(
+        (), description="what was to be known how well, and is; empty: nothing was"
+    )
     warnings: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gatecheck.compare.structure_dose import Dose, StructureDose, structure_dose
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json
 from gatecheck.patient.model import PatientModel
+from gatecheck.transport.model import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def compare_structures(
     dose_folder: Path,
     out_folder: Path,
     noise: NoisyFields,
+    precisions_of: Callable[[tuple[StructureComparison, ...]], tuple[Precision, ...]] = lambda _: (),
 ) -> Comparison:
     """Write comparison.json and, where there is a TPS dose, difference.mha.
 
@@ -66,6 +69,8 @@ def compare_structures(
     ----------
     noise : NoisyFields
         The dose with its noise, on the grid of mc_dose.mha.
+    precisions_of : callable
+        How well that was reached which was wanted, from the structures' metrics among others.
 
     Raises
     ------
@@ -94,10 +99,12 @@ def compare_structures(
         write_image(out_folder / DIFFERENCE_FILE, difference(mc_image, tps_image, body))
     else:
         (out_folder / DIFFERENCE_FILE).unlink(missing_ok=True)
+    structures = tuple(_described(one, dose_axis, has_tps=tps is not None) for one in sampled)
     comparison = Comparison(
         made_from=made_from,
-        structures=tuple(_described(one, dose_axis, has_tps=tps is not None) for one in sampled),
+        structures=structures,
         has_tps_dose=tps is not None,
+        precisions=precisions_of(structures),
         warnings=tuple(warnings),
     )
     write_json(out_folder / COMPARISON_FILE, comparison)

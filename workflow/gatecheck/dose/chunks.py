@@ -14,6 +14,7 @@ from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
 from gatecheck.patient.model import VoxelBox
 from gatecheck.transport.chunk import chunk_name, remove_chunk
 from gatecheck.transport.model import ChunkPlan, ChunkResult
+from gatecheck.transport.rounds import read_plan
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,7 +35,7 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
     ResultError
         When chunks are missing, belong to other inputs, or two of them have the same seed.
     """
-    plan = read_json(transport_folder / "chunks.json", ChunkPlan)
+    plan = read_plan(transport_folder)
     missing = [c.index for c in plan.chunks if not (transport_folder / f"{chunk_name(c.index)}.json").exists()]
     if missing:
         for index in missing:

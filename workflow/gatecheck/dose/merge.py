@@ -16,10 +16,11 @@ from gatecheck.dose.joining import Float32Array, empty, put
 from gatecheck.dose.model import MergeResult
 from gatecheck.dose.statistics import BatchSums
 from gatecheck.errors import ResultError
-from gatecheck.files import image_from_zyx, read_json, write_image, write_json
+from gatecheck.files import image_from_zyx, write_image, write_json
 from gatecheck.patient.model import Grid, PatientModel
-from gatecheck.transport.model import CalibrationResult, ChunkPlan, ChunkResult
+from gatecheck.transport.model import CalibrationResult, ChunkResult
 from gatecheck.transport.patient_files import read_body, read_patient
+from gatecheck.transport.rounds import read_plan
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,12 @@ _FEW_BATCHES = 10
 _REACHED = 1.05
 # Batches and histories must tell about the same sigma; correlated particles make them differ.
 _LARGEST_DISAGREEMENT = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class _FineSigma:
+    relative_sigma: float
+    voxels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +52,17 @@ def merge(
     delivery_path: Path,
     calibration: CalibrationResult,
     out_folder: Path,
+    prescription_gy: float | None = None,
 ) -> MergeResult:
     """Merge all chunks into mc_dose.mha and mc_sigma.mha (float32, Gy, whole course) and, last, merge.json.
 
     Sigma (k = 1) comes from the spread of the chunks. The calibration's own uncertainty is common
     to all voxels and stated apart.
+
+    Parameters
+    ----------
+    prescription_gy : float, optional
+        Of the whole course: sigma is wanted where the dose is above half of it.
 
     Raises
     ------
@@ -60,13 +73,14 @@ def merge(
         When a result cannot be written.
     """
     results = read_chunks(transport_folder)
-    target = read_json(transport_folder / "chunks.json", ChunkPlan).target_relative_sigma
+    target = read_plan(transport_folder).target_relative_sigma
     _check_calibration(calibration, results[0])
     patient = read_patient(patient_folder)
     delivery = read_delivery(delivery_path)
     joined = _join(transport_folder, results, patient, _gray_per_unit(calibration, delivery))
     body = read_body(patient_folder, patient)
-    result = _describe(results, joined, body, delivery, calibration, target=target)
+    fine = _sigma_in_fine_voxels(joined, body & _fine_voxels(patient), prescription_gy)
+    result = _describe(results, joined, body, delivery, calibration, target=target, fine=fine)
     (out_folder / "merge.json").unlink(missing_ok=True)
     _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
     _write(out_folder / "mc_sigma.mha", joined.sigma, patient.joined_grid)
@@ -127,6 +141,7 @@ def _describe(
     calibration: CalibrationResult,
     *,
     target: float | None,
+    fine: _FineSigma,
 ) -> MergeResult:
     in_body = joined.dose[body_zyx]
     maximum = float(in_body.max(initial=0.0))
@@ -151,6 +166,8 @@ def _describe(
         calibration_relative_sigma=calibration.relative_sigma,
         calibration_key_sha256=calibration.key_sha256,
         mean_relative_sigma=by_batch,
+        fine_relative_sigma=fine.relative_sigma,
+        fine_voxels=fine.voxels,
         target_relative_sigma=target,
         mean_relative_sigma_history=by_history,
         voxels_above_half_maximum=int(high.sum()),
@@ -160,21 +177,45 @@ def _describe(
         engine=first.engine,
         seconds_of_chunks=float(sum(sum(result.seconds.values()) for result in results)),
         peak_memory_mb=max(result.peak_memory_mb for result in results),
-        warnings=tuple(_warnings(results, by_batch, by_history, target)),
+        warnings=tuple(_warnings(results, by_batch, by_history, (fine.relative_sigma, target))),
     )
 
 
-def _warnings(results: tuple[ChunkResult, ...], by_batch: float, by_history: float, target: float | None) -> list[str]:
+def _fine_voxels(patient: PatientModel) -> npt.NDArray[np.bool_]:
+    """Voxels of the joined grid that lie in the fine region; all without one."""
+    grid = patient.joined_grid
+    fine = empty(grid)
+    for box in patient.boxes:
+        if box.role == "fine":
+            put(fine, grid, box, np.ones(box.size[::-1]))
+    return fine > 0 if fine.any() else np.ones(fine.shape, dtype=bool)
+
+
+def _sigma_in_fine_voxels(
+    joined: _Joined, fine_zyx: npt.NDArray[np.bool_], prescription_gy: float | None
+) -> _FineSigma:
+    dose = joined.dose[fine_zyx]
+    half = 0.5 * (prescription_gy or float(dose.max(initial=0.0)))
+    high = dose > half
+    if not high.any():
+        return _FineSigma(0.0, 0)
+    return _FineSigma(float(np.mean(joined.sigma[fine_zyx][high] / dose[high], dtype=np.float64)), int(high.sum()))
+
+
+def _warnings(
+    results: tuple[ChunkResult, ...], by_batch: float, by_history: float, fine: tuple[float, float | None]
+) -> list[str]:
     warnings = []
+    reached, target = fine
     engine = results[0].engine
     if not engine.clinical:
         warnings.append(f"Not for clinical use: the Geant4 data are {engine.data_set}.")
     if len(results) < _FEW_BATCHES:
         warnings.append(f"The standard deviation comes from {len(results)} batches only.")
-    if target is not None and by_batch > _REACHED * target:
+    if target is not None and reached > _REACHED * target:
         warnings.append(
-            f"A mean relative sigma of {100 * target:.2g} % was asked for, {100 * by_batch:.2f} % was reached. Raise "
-            "transport.maximum_source_photons if that is what stopped the run."
+            f"A mean relative sigma of {100 * target:.2g} % was asked for, {100 * reached:.2f} % was reached. Raise "
+            "transport.maximum_source_photons if that is what stopped the run, or transport.top_up_rounds."
         )
     ratio = by_batch / by_history if by_history > 0 else np.inf
     if not 1 / _LARGEST_DISAGREEMENT < ratio < _LARGEST_DISAGREEMENT:

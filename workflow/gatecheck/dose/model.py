@@ -25,8 +25,14 @@ class MergeResult(HandedOn):
     calibration_relative_sigma: float = Field(description="common to all voxels; not part of mc_sigma")
     calibration_key_sha256: str
     mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    fine_relative_sigma: float = Field(
+        0.0,
+        description="over body voxels of the fine region above half the prescription, or half the maximum without one; "
+        "from batches",
+    )
+    fine_voxels: int = Field(0, description="how many these are, on the joined grid")
     target_relative_sigma: float | None = Field(
-        None, description="what mean_relative_sigma was to be; None when a number of photons was asked for"
+        None, description="what fine_relative_sigma was to be; None when a number of photons was asked for"
     )
     mean_relative_sigma_history: float = Field(description="the same from squared doses, history by history")
     voxels_above_half_maximum: int

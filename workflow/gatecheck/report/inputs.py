@@ -19,6 +19,7 @@ from gatecheck.layout import CaseLayout
 from gatecheck.patient.model import PatientModel
 from gatecheck.report.compared import Compared, check_compared, compared_files, read_compared
 from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse
+from gatecheck.transport.rounds import read_plan
 
 _METERSET_TOLERANCE = 1e-6  # relative; the same number went through several files
 _DIRECTION_TOLERANCE = 1e-6
@@ -151,7 +152,7 @@ def _with_images(files: dict[str, Path], layout: CaseLayout, case: Case) -> dict
 
 
 def _read_chunk_plan(layout: CaseLayout) -> ChunkPlan | None:
-    return read_json(layout.chunk_plan, ChunkPlan) if layout.chunk_plan.exists() else None
+    return read_plan(layout.transport) if layout.chunk_plan.exists() else None
 
 
 def _hash(path: Path) -> str:

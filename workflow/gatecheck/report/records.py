@@ -20,7 +20,7 @@ from gatecheck.linac.photon_source import mean_energy
 from gatecheck.report.inputs import ReportInputs
 from gatecheck.report.numbers import number
 from gatecheck.report.summary import RecordsItem
-from gatecheck.report.words import duration, latent, percent, recorded_source, setting_name, technique
+from gatecheck.report.words import duration, latent, percent, reached, recorded_source, setting_name, technique
 from gatecheck.transport.model import ChunkPlan, ChunkResult, Engine
 
 NOT_RECORDED = "not recorded"
@@ -315,11 +315,11 @@ def _scored(run: Run) -> RecordsItem:
 
 def _histories(run: Run) -> RecordsItem:
     merge, calibration, use = run.inputs.merge, run.inputs.calibration, run.inputs.phase_space
-    asked = "" if merge.target_relative_sigma is None else f"; asked for: {percent(merge.target_relative_sigma)}"
     done = [
         f"{number(merge.histories)} histories in {len(merge.chunks)} independent runs",
         f"Mean relative {_SIGMA} (k = 1) over the {number(merge.voxels_above_half_maximum)} body voxels above half the "
-        f"maximum: {percent(merge.mean_relative_sigma)}{asked}",
+        f"maximum: {percent(merge.mean_relative_sigma)}",
+        *(reached(one) for one in run.inputs.comparison.precisions),
         f"Maximum: {merge.maximum_gy:.2f} Gy, {_SIGMA} (k = 1): "
         f"{f'{merge.maximum_sigma_gy:.2f} Gy' if merge.maximum_sigma_gy else NOT_RECORDED}",
         f"Calibration, common to all voxels and in no other {_SIGMA}: "

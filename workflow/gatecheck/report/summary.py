@@ -16,7 +16,7 @@ from gatecheck.delivery.model import BeamTimeline
 from gatecheck.files import HandedOn
 from gatecheck.report.compared_warnings import compared_warnings
 from gatecheck.report.inputs import ReportInputs
-from gatecheck.transport.model import Engine, PhaseSpaceUse
+from gatecheck.transport.model import Engine, PhaseSpaceUse, Precision
 
 _LATENT = "latent-uncertainty"
 _LATENT_NOT_RECORDED = (
@@ -117,7 +117,13 @@ class Summary(HandedOn):
     chunks: int = Field(description="independent runs, each with its own seed")
     batches: int
     mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
-    target_relative_sigma: float | None = Field(description="what was asked for; None: a number of photons was")
+    fine_relative_sigma: float = Field(description="over fine voxels above half the prescription, from batches")
+    fine_voxels: int
+    target_relative_sigma: float | None = Field(
+        description="what fine_relative_sigma was to be; None: a number of photons was asked for"
+    )
+    precisions: tuple[Precision, ...] = Field((), description="how well it is known what was to be known")
+    chunks_of_rounds: tuple[int, ...] = Field((), description="asked for by the pilot and by each round after it")
     mean_relative_sigma_history: float
     voxels_above_half_maximum: int
     maximum_gy: float
@@ -171,7 +177,11 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         chunks=len(merge.chunks),
         batches=merge.batches,
         mean_relative_sigma=merge.mean_relative_sigma,
+        fine_relative_sigma=merge.fine_relative_sigma,
+        fine_voxels=merge.fine_voxels,
         target_relative_sigma=merge.target_relative_sigma,
+        precisions=inputs.comparison.precisions,
+        chunks_of_rounds=() if inputs.chunk_plan is None else inputs.chunk_plan.chunks_of_rounds,
         mean_relative_sigma_history=merge.mean_relative_sigma_history,
         voxels_above_half_maximum=merge.voxels_above_half_maximum,
         maximum_gy=merge.maximum_gy,

@@ -8,7 +8,7 @@ from gatecheck.compare.model import Metric
 from gatecheck.report import compared_words
 from gatecheck.report.numbers import MINUS, NO_BREAK, THIN, number, power, signed, significant
 from gatecheck.report.summary import AxisRange, SummaryBeam
-from gatecheck.transport.model import PhaseSpaceUse
+from gatecheck.transport.model import PhaseSpaceUse, Precision
 
 _STILL = 0.05  # degrees or mm: less than the last digit written
 
@@ -105,6 +105,15 @@ def latent(use: PhaseSpaceUse) -> str:
     )
 
 
+def reached(precision: Precision) -> str:
+    """What was to be known how well, and is."""
+    what = _PRECISIONS[precision.name]
+    if precision.reached is None:
+        return f"{what}: not to be had from this case; {precision.wanted:.2g}{THIN}% was wanted"
+    missed = "" if precision.reached <= _REACHED * precision.wanted else ", not reached"
+    return f"{what}: {precision.reached:.2f}{THIN}%; {precision.wanted:.2g}{THIN}% was wanted{missed}"
+
+
 def _files(count: int) -> str:
     return f"{count} {'file' if count == 1 else 'files'}"
 
@@ -132,6 +141,16 @@ def _degrees(value: float) -> str:
     return f"{number(round(value, 1) % 360, 1)}°"
 
 
+_SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
+_PRECISIONS = {
+    "relative_sigma": f"Mean relative {_SIGMA} (k = 1) of the fine voxels above half the prescription",
+    "cord_d003cc": f"D0.03{THIN}cc of the cord, half of its 95{THIN}% interval, of the prescription",
+    "tumour_d95": f"D95{THIN}% of the tumour, half of its 95{THIN}% interval, of the prescription",
+    "shell_means": f"Means of the shells, half of the widest 95{THIN}% interval, of the prescription",
+}
+# Reached, but for the noise of what was reached.
+_REACHED = 1.05
+
 FILTERS = {
     function.__name__: function
     for function in (
@@ -154,5 +173,6 @@ FILTERS = {
         setting_name,
         setting_value,
         hash_groups,
+        reached,
     )
 } | compared_words.FILTERS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from gatecheck.errors import InputError, ResultError
 from gatecheck.files import HandedOn, read_json, write_json
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
+from gatecheck.transport.rounds import chunk_plan_file, read_plan
 
 _MEMORY_MB = 1500.0
 
@@ -25,15 +27,29 @@ def job_file(transport_folder: Path, number: int) -> Path:
 
 
 def jobs_of(plan: ChunkPlan, chunks_per_job: int) -> list[tuple[Chunk, ...]]:
-    """The plan's chunks shared out to as few jobs as can be, evenly, in their order."""
-    number = -(-len(plan.chunks) // chunks_per_job)
-    each, more = divmod(len(plan.chunks), number)
+    """The plan's chunks shared out to as few jobs as can be, evenly, in their order; no job is of two rounds."""
     jobs, start = [], 0
-    for index in range(number):
-        size = each + (index < more)
-        jobs.append(plan.chunks[start : start + size])
-        start += size
+    for count in plan.chunks_of_rounds or (len(plan.chunks),):
+        number = -(-count // chunks_per_job)
+        each, more = divmod(count, number)
+        for index in range(number):
+            size = each + (index < more)
+            jobs.append(plan.chunks[start : start + size])
+            start += size
     return jobs
+
+
+def round_of_job(transport_folder: Path, chunks_per_job: int, number: int) -> int:
+    """The round that a job's chunks belong to, 0 for the pilot's; 0 too before there is a plan with such a job."""
+    if not chunk_plan_file(transport_folder).exists():
+        return 0
+    plan = read_plan(transport_folder)
+    jobs = jobs_of(plan, chunks_per_job)
+    if number > len(jobs):
+        return 0
+    before = sum(len(job) for job in jobs[: number - 1])
+    ends = itertools.accumulate(plan.chunks_of_rounds or (len(plan.chunks),))
+    return sum(end <= before for end in ends)
 
 
 def chunks_of_job(plan: ChunkPlan, chunks_per_job: int, number: int) -> tuple[Chunk, ...]:
@@ -90,16 +106,16 @@ def _chunks_in(path: Path) -> tuple[int, ...]:
         return ()
 
 
-def memory_mb(chunk_plan: Path) -> float:
+def memory_mb(transport_folder: Path) -> float:
     """What one chunk's process holds, by the pilot of a plan; a guess before there is one."""
-    measured = read_json(chunk_plan, ChunkPlan).peak_memory_mb if chunk_plan.exists() else 0.0
+    measured = read_plan(transport_folder).peak_memory_mb if chunk_plan_file(transport_folder).exists() else 0.0
     return measured or _MEMORY_MB
 
 
-def core_seconds(chunk_plan: Path, chunks_per_job: int, number: int) -> float:
+def core_seconds(transport_folder: Path, chunks_per_job: int, number: int) -> float:
     """What a job of a plan takes of one core with its start, by the pilot; nothing before there is one."""
-    if not chunk_plan.exists():
+    if not chunk_plan_file(transport_folder).exists():
         return 0.0
-    plan = read_json(chunk_plan, ChunkPlan)
+    plan = read_plan(transport_folder)
     chunks = chunks_of_job(plan, chunks_per_job, number)
     return plan.seconds_start_up + plan.seconds_per_history * sum(chunk.histories for chunk in chunks)

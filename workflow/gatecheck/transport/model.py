@@ -118,6 +118,32 @@ class ChunkPlan(HandedOn):
     pilot_histories: int
     peak_memory_mb: float = Field(0.0, description="of the pilot's process")
     phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
+    chunks_of_rounds: tuple[int, ...] = Field(
+        (), description="how many of the chunks the pilot and each round after it asked for; empty: all by the pilot"
+    )
+
+
+class Precision(_Part):
+    """How well something was to be known, and is."""
+
+    name: str = Field(description="relative_sigma, cord_d003cc, tumour_d95 or shell_means")
+    wanted: float = Field(description="per cent: relative_sigma k = 1, the others half of the 95 % interval")
+    reached: float | None = Field(description="per cent; null: not to be had from this case")
+
+    @property
+    def more_photons(self) -> float:
+        """Times the photons so far that it takes: the square of what is reached over what is wanted."""
+        return 0.0 if self.reached is None else (self.reached / self.wanted) ** 2
+
+
+class TopUp(HandedOn):
+    """Written as transport/top-up-1.json and so on: what a round after the pilot's still asks for."""
+
+    number: int
+    inputs_sha256: str
+    precisions: tuple[Precision, ...] = Field(description="before this round")
+    chunks: tuple[Chunk, ...] = Field(description="none: all is reached, or no more photons are allowed")
+    phase_space: PhaseSpaceUse | None = Field(None, description="with the chunks of this round")
 
 
 class ScoredBox(_Part):

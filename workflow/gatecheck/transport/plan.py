@@ -22,10 +22,18 @@ from gatecheck.transport.chunk import ChunkInputs, DoseTo, remove_chunk, simulat
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
 from gatecheck.transport.jobs import forget_jobs
-from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse, Precision, TopUp
 from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import run_in_process
+from gatecheck.transport.rounds import (
+    added_chunks,
+    chunk_plan_file,
+    chunks_to_add,
+    forget_top_ups,
+    read_plan,
+    top_up_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -190,9 +198,51 @@ def plan_chunks(
         used = source.run_of_chunk(last.index, last.histories).end
         plan = plan.model_copy(update={"phase_space": phase_space_use(source, used)})
     forget_jobs(out_folder)
-    _remove_stale_chunks(out_folder, plan)
-    write_json(out_folder / "chunks.json", plan)
+    forget_top_ups(out_folder)
+    _remove_stale_chunks(out_folder, plan, linac.content_sha256, settings.seed)
+    write_json(chunk_plan_file(out_folder), plan)
     return plan
+
+
+def plan_top_up(
+    *,
+    number: int,
+    precisions: tuple[Precision, ...],
+    linac_sha256: str,
+    settings: TransportConfig,
+    out_folder: Path,
+    source: PhaseSpaceSource | None = None,
+) -> TopUp:
+    """Ask for the chunks that bring every precision to what is wanted, and write top-up-<number>.json.
+
+    Parameters
+    ----------
+    number : int
+        Of the round, from 1; later rounds are forgotten.
+    precisions : of all chunks so far
+
+    Raises
+    ------
+    ResultError
+        When the plan is missing or damaged.
+    """
+    forget_top_ups(out_folder, number)
+    plan = read_plan(out_folder)
+    most = settings.maximum_source_photons if source is None else min(settings.maximum_source_photons, source.uses)
+    first = plan.chunks[-1].index + 1
+    seeds = [
+        chunk_seed(plan.inputs_sha256, linac_sha256, index, settings.seed)
+        for index in range(first, first + chunks_to_add(plan, precisions, most))
+    ]
+    if len({chunk.seed for chunk in plan.chunks} | set(seeds)) != len(plan.chunks) + len(seeds):
+        raise SimulationError("Two chunks would have the same seed. Set transport.seed to another number.")
+    chunks = added_chunks(plan, seeds)
+    top_up = TopUp(number=number, inputs_sha256=plan.inputs_sha256, precisions=precisions, chunks=chunks)
+    if source is not None and chunks:
+        used = source.run_of_chunk(chunks[-1].index, chunks[-1].histories).end
+        top_up = top_up.model_copy(update={"phase_space": phase_space_use(source, used)})
+    write_json(top_up_file(out_folder, number), top_up)
+    return top_up
 
 
 def phase_space_use(source: PhaseSpaceSource, histories_used: int) -> PhaseSpaceUse:
@@ -216,14 +266,15 @@ def phase_space_use(source: PhaseSpaceSource, histories_used: int) -> PhaseSpace
     )
 
 
-def _remove_stale_chunks(folder: Path, plan: ChunkPlan) -> None:
-    """Chunks of an earlier plan are no part of this one; nobody shall count or merge them."""
-    wanted = {(chunk.index, chunk.histories, chunk.seed) for chunk in plan.chunks}
+def _remove_stale_chunks(folder: Path, plan: ChunkPlan, linac_sha256: str, user_seed: int) -> None:
+    """Remove the chunks of other plans; what lies beyond this plan's last, a round may ask for again."""
+    each = plan.chunks[0].histories
     for path in folder.glob("chunk-*.json"):
         try:
             result = read_json(path, ChunkResult)
             index = result.index
-            fits = result.inputs_sha256 == plan.inputs_sha256 and (index, result.histories, result.seed) in wanted
+            seed = chunk_seed(plan.inputs_sha256, linac_sha256, index, user_seed)
+            fits = (result.inputs_sha256, result.histories, result.seed) == (plan.inputs_sha256, each, seed)
         except ResultError:
             index, fits = int(path.stem.removeprefix("chunk-")), False
         if not fits:
@@ -296,8 +347,9 @@ def make_plan(
 
 
 def estimate_from_pilot(result: ChunkResult, chunk_folder: Path, patient_folder: Path) -> PilotEstimate:
-    """Relative sigma per history where the smoothed pilot dose is above half its maximum, and speed.
+    """Relative sigma per history in fine voxels where the smoothed pilot dose is above half its maximum, and speed.
 
+    Without fine voxels it is that of all.
     Dose and squared dose are smoothed over 6 mm, box by box: a pilot's voxels hold too few photons
     for a variance of their own.
 
@@ -308,10 +360,9 @@ def estimate_from_pilot(result: ChunkResult, chunk_folder: Path, patient_folder:
     """
     patient = read_patient(patient_folder)
     body = read_body(patient_folder, patient)
-    parts = [
-        _smoothed(chunk_folder / scored.file, box, body, patient.joined_grid)
-        for scored, box in zip(result.boxes, patient.boxes, strict=True)
-    ]
+    boxes = list(zip(result.boxes, patient.boxes, strict=True))
+    fine = [(scored, box) for scored, box in boxes if box.role == "fine"]
+    parts = [_smoothed(chunk_folder / scored.file, box, body, patient.joined_grid) for scored, box in fine or boxes]
     maximum = max(float((dose * (in_body > 0)).max()) for dose, _, in_body in parts)
     if maximum <= 0:
         raise SimulationError(
