@@ -233,8 +233,11 @@ def _explained(error_file: Path, log_file: Path) -> GatecheckError:
         detail = refused.group(1).strip() if refused else "Snakemake ended without a result"
         return SimulationError(f"{detail}. See logs/{log_file.name} in the case's folder.")
     step = failed.group(1)
-    job = re.search(r"job[-= ](\d{4})", log[failed.start() :]) if step == "simulate" else None
-    name, log_name = (f"{step} (job {job.group(1)})", f"{step}-{job.group(1)}") if job else (step, step)
+    which = {"simulate": ("job", r"job[-= ](\d{4})"), "top_up": ("round", r"top-up-(\d)")}.get(step)
+    found = re.search(which[1], log[failed.start() :]) if which else None
+    name, log_name = step, step
+    if which and found:
+        name, log_name = f"{step} ({which[0]} {found.group(1)})", f"{step}-{found.group(1)}"
     return SimulationError(
         f"The step {name} ended without a result and without a message: its process was killed or crashed (out of "
         "memory, disk full?). Nothing half-written was kept; run the same command again and it goes on where it stood. "
