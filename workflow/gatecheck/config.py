@@ -340,6 +340,11 @@ class ExecutionConfig(_Section):
         description="where a job keeps what it needs while it runs; environment variables are filled in where it runs, "
         "so that $TMPDIR is a node's own disk; empty: beside the results",
     )
+    longest_chunk_minutes: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
+        None,
+        description="a chunk's process that runs longer is stopped, and its job with it; empty: an hour and ten times "
+        "what the pilot's speed says",
+    )
 
     @property
     def scratch(self) -> Path | None:

@@ -219,7 +219,7 @@ def simulate(
     """transport: simulate the chunks of the plan that are not there yet."""
     from gatecheck.cli.progress import count_photons
     from gatecheck.transport.chunk import simulate_chunks_here
-    from gatecheck.transport.jobs import chunks_of_job, missing_chunks, write_job
+    from gatecheck.transport.jobs import chunks_of_job, longest_seconds, missing_chunks, write_job
 
     layout, config = _case(case_folder)
     plan, inputs = _planned(layout, config)
@@ -232,7 +232,8 @@ def simulate(
         of_job = plan.chunks if job is None else chunks_of_job(plan, config.execution.chunks_per_job, job)
         wanted = missing_chunks(layout.transport, plan, of_job)
     if wanted:
-        simulate_chunks_here(inputs, wanted, at_a_time=cores)
+        limit = longest_seconds(plan, config.execution.longest_chunk_minutes)
+        simulate_chunks_here(inputs, wanted, at_a_time=cores, longest_seconds=limit)
     if job is not None:
         write_job(layout.transport, job, of_job)
     count = count_photons(layout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import pickle
 import signal
@@ -22,6 +23,8 @@ from gatecheck.errors import GatecheckError, SimulationError
 logger = logging.getLogger(__name__)
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+_SECONDS_BETWEEN_LOOKS = 0.2
+_LARGEST_MESSAGE = 32_000  # bytes; a pipe holds 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,16 @@ def can_fork() -> bool:
     return hasattr(os, "fork")
 
 
-def fork_each(tasks: int, *, at_a_time: int = 1) -> ChildOf | None:
+def fork_each(tasks: int, *, at_a_time: int = 1, longest_seconds: float = math.inf) -> ChildOf | None:
     """Fork a child for each task; a child gets what it is, and the parent None when all have ended.
 
     A child ends with `end_child`, and by SIGKILL when its parent dies. After an error no more children are forked, and
     the error is raised when those that run have ended: what they finish is kept.
+
+    Parameters
+    ----------
+    longest_seconds : float
+        A child that runs longer is killed, by a clock that nobody sets.
 
     Raises
     ------
@@ -60,24 +68,51 @@ def fork_each(tasks: int, *, at_a_time: int = 1) -> ChildOf | None:
         What the first child to fail raised; SimulationError when it was killed.
     """
     parent = os.getpid()
-    running: dict[int, int] = {}
+    running: dict[int, _Running] = {}
     error: GatecheckError | None = None
     waiting = list(range(tasks))
     while running or (waiting and error is None):
         if waiting and error is None and len(running) < at_a_time:
-            child = _fork(waiting.pop(0), parent, list(running.values()))
+            child = _fork(waiting.pop(0), parent, [one.messages for one in running.values()])
             if isinstance(child, ChildOf):
                 return child
-            running[child[0]] = child[1]
+            running[child[0]] = _Running(child[1], time.monotonic() + longest_seconds)
             continue
-        process, status = os.waitpid(-1, 0)
-        if process not in running:
+        ended = _next_to_end(running)
+        if ended is None:
             continue
-        found = _error_of(running.pop(process), os.waitstatus_to_exitcode(status))
+        process, code = ended
+        one = running.pop(process)
+        found = _error_of(one.messages, code)
+        if found is not None and time.monotonic() > one.until:
+            found = SimulationError(
+                f"A chunk did not end within {longest_seconds / 60:.3g} minutes, and was stopped. If the machine was "
+                "only slow, raise execution.longest_chunk_minutes and run the same command again."
+            )
         error = error or found
     if error is not None:
         raise error
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    messages: int
+    until: float
+
+
+def _next_to_end(running: dict[int, _Running]) -> tuple[int, int] | None:
+    """The child that ends next and its exit code; kills those that run for too long. None: it was no child of these."""
+    if all(math.isinf(one.until) for one in running.values()):
+        process, status = os.waitpid(-1, 0)
+    else:
+        process, status = os.waitpid(-1, os.WNOHANG)
+        if process == 0:
+            for late, one in running.items():
+                if time.monotonic() > one.until:
+                    os.kill(late, signal.SIGKILL)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return (process, os.waitstatus_to_exitcode(status)) if process in running else None
 
 
 def _fork(number: int, parent: int, of_others: Sequence[int]) -> ChildOf | tuple[int, int]:
@@ -126,8 +161,11 @@ def end_child(child: ChildOf, error: BaseException | None = None) -> NoReturn:
         if not isinstance(error, GatecheckError):
             logger.error("a simulation process failed", exc_info=error)
             error = SimulationError(f"A simulation process failed: {type(error).__name__}: {error}")
+        content = pickle.dumps(error)
+        if len(content) > _LARGEST_MESSAGE:  # the parent reads when this process has ended: nothing may wait for it
+            content = pickle.dumps(SimulationError(str(error)[: _LARGEST_MESSAGE // 8]))
         with os.fdopen(child.messages, "wb") as stream:
-            stream.write(pickle.dumps(error))
+            stream.write(content)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

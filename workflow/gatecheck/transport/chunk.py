@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import tempfile
 import time
@@ -213,11 +214,18 @@ def starts_once(settings: TransportConfig, head: HeadKind) -> bool:
     return settings.tracks_photons and head == "fast" and can_fork()
 
 
-def simulate_chunks_here(inputs: ChunkInputs, chunks: Sequence[Chunk], *, at_a_time: int = 1) -> None:
+def simulate_chunks_here(
+    inputs: ChunkInputs, chunks: Sequence[Chunk], *, at_a_time: int = 1, longest_seconds: float = math.inf
+) -> None:
     """As `simulate_chunk` for each of several, so many at a time, in children of this process.
 
     Where gatecheck follows the photons, Geant4's tables are built once for all of them; with photons or a full head in
     GATE each chunk has a process that starts anew. Either way a chunk is what it is when simulated alone.
+
+    Parameters
+    ----------
+    longest_seconds : float
+        A child that runs longer is killed; processes that start anew are not.
 
     Raises
     ------
@@ -244,6 +252,7 @@ def simulate_chunks_here(inputs: ChunkInputs, chunks: Sequence[Chunk], *, at_a_t
             dose_to=inputs.dose_to,
             work_folder=Path(partial),
             at_a_time=at_a_time,
+            longest_seconds=longest_seconds,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ def run_gate_for_each(
     dose_to: str = "medium",
     work_folder: Path | None = None,
     at_a_time: int = 1,
+    longest_seconds: float = math.inf,
 ) -> None:
     """As `gatecheck.transport.gate.run_gate` for each task, in children of this process.
 
@@ -76,6 +78,8 @@ def run_gate_for_each(
     ----------
     at_a_time : int
         Children that run at a time.
+    longest_seconds : float
+        A child that runs longer is killed.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def run_gate_for_each(
     with tempfile.TemporaryDirectory(prefix="gate-", dir=work_folder) as folder:
         reach = world_reach(volumes, None, MARGIN_FOR_HEAD)
         gate = prepared_gate(volumes, materials, settings, dose_to=dose_to, folder=Path(folder), reach=reach)
-        feed = _FeedOfChildren(tasks, gate, at_a_time)
+        feed = _FeedOfChildren(tasks, gate, at_a_time, longest_seconds)
         add_memory_source(gate.simulation, feed)
         try:
             run_simulation(gate.simulation)
@@ -109,10 +113,12 @@ class _FeedOfChildren:
         tasks: Sequence[Task],
         gate: PreparedGate,
         at_a_time: int,
+        longest_seconds: float,
     ) -> None:
         self._tasks = tasks
         self._gate = gate
         self._at_a_time = at_a_time
+        self._longest_seconds = longest_seconds
         self._ready_at: float | None = None
         self._child: ChildOf | None = None
         self._feed: ParticleFeed | None = None
@@ -130,7 +136,7 @@ class _FeedOfChildren:
 
     def _fork(self) -> None:
         try:
-            self._child = fork_each(len(self._tasks), at_a_time=self._at_a_time)
+            self._child = fork_each(len(self._tasks), at_a_time=self._at_a_time, longest_seconds=self._longest_seconds)
             if self._child is not None:
                 particles, batches, progress = self._tasks[self._child.number].particles()
                 world_reach(self._gate.volumes, particles, MARGIN_FOR_HEAD)  # it refuses what starts beyond

@@ -119,3 +119,11 @@ def core_seconds(transport_folder: Path, chunks_per_job: int, number: int) -> fl
     plan = read_plan(transport_folder)
     chunks = chunks_of_job(plan, chunks_per_job, number)
     return plan.seconds_start_up + plan.seconds_per_history * sum(chunk.histories for chunk in chunks)
+
+
+def longest_seconds(plan: ChunkPlan, minutes: float | None) -> float:
+    """How long a chunk of a plan may take: so many minutes, or an hour and ten times what the pilot's speed says."""
+    if minutes is not None:
+        return 60 * minutes
+    of_longest = plan.seconds_per_history * max(chunk.histories for chunk in plan.chunks)
+    return 3600 + 10 * (plan.seconds_start_up + of_longest)
