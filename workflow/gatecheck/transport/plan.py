@@ -356,7 +356,7 @@ def estimate_from_pilot(result: ChunkResult, chunk_folder: Path, patient_folder:
     Raises
     ------
     SimulationError
-        When no dose reached the body.
+        When no dose reached these.
     """
     patient = read_patient(patient_folder)
     body = read_body(patient_folder, patient)
@@ -366,7 +366,8 @@ def estimate_from_pilot(result: ChunkResult, chunk_folder: Path, patient_folder:
     maximum = max(float((dose * (in_body > 0)).max()) for dose, _, in_body in parts)
     if maximum <= 0:
         raise SimulationError(
-            f"The pilot run of {result.histories} source photons gave no dose in the body ({result.particles} "
+            f"The pilot run of {result.histories} source photons gave no dose in the "
+            f"{'fine region' if fine else 'body'} ({result.particles} "
             "particles reached the patient). Check the isocentre against the CT, or raise transport.pilot_photons."
         )
     weighted = total = 0.0
