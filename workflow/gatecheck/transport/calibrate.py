@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gatecheck.config import CalibrationConfig, HeadKind, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
-from gatecheck.files import read_json, sha256_of_json, write_json
+from gatecheck.files import HandedOn, read_json, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.chunk import DoseTo
@@ -42,7 +42,10 @@ _BATCHES_PER_RUN = 10
 _FIRST_HISTORIES = 100_000
 _MOST_HISTORIES_PER_RUN = 1_500_000  # a run's charged particles stay below 1 GB
 _RESERVE = 1.1
-_MOST_ROUNDS = 12
+_MOST_HISTORIES = 300_000_000
+"""Some five hours of two cores; what would take more is refused when the first rounds have shown it."""
+_SURE_HISTORIES = 1_500_000  # from so many the forecast is good to a tenth or two
+_RUNS_FILE = "reference-runs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,13 @@ class ReferenceRun:
     doses: tuple[float, ...]
     histories: int
     seconds: float
+
+
+class _KeptRuns(HandedOn):
+    """Written after every round beside where calibration.json will be, so that an interrupted one goes on."""
+
+    key_sha256: str
+    runs: tuple[ReferenceRun, ...]
 
 
 def calibrate(
@@ -87,7 +97,7 @@ def calibrate(
     InputError
         When a phase-space source has too few histories for the wanted sigma.
     SimulationError
-        When the simulation fails or does not reach the wanted sigma.
+        When the simulation fails, or what is wanted would take more photons than anybody waits for.
     """
     engine = describe_engine(settings, head)
     key = calibration_key(linac, engine, calibration, settings.seed, source)
@@ -96,10 +106,11 @@ def calibrate(
     if cached is not None:
         return cached
     started = time.perf_counter()
-    runs = _simulate(linac, settings, calibration.relative_sigma, key, progress=progress, head=head, source=source)
-    doses = np.concatenate([run.doses for run in runs])
-    weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
-    mean, relative_sigma = weighted_mean(doses, weights)
+    kept = path.with_name(_RUNS_FILE)
+    runs = _simulate(
+        linac, settings, calibration.relative_sigma, key, kept=kept, progress=progress, head=head, source=source
+    )
+    mean, relative_sigma = _mean_of(runs)
     reference = linac.calibration.reference
     result = CalibrationResult(
         key_sha256=key,
@@ -121,6 +132,7 @@ def calibrate(
         phase_space=None if source is None else _use_of(source, runs),
     )
     write_json(path, result)
+    kept.unlink(missing_ok=True)
     logger.info(
         "calibration: %.4g nominal photons per MU, relative sigma %.2f %%, %.0f s",
         result.nominal_photons_per_mu,
@@ -192,6 +204,18 @@ def _cached(path: Path, key: str) -> CalibrationResult | None:
     return result if result.key_sha256 == key else None
 
 
+def _kept_runs(path: Path, key: str) -> list[ReferenceRun]:
+    """What an interrupted calibration has simulated."""
+    if not path.exists():
+        return []
+    try:
+        kept = read_json(path, _KeptRuns)
+    except ResultError as error:
+        logger.warning("%s Calibrating from the start.", error)
+        return []
+    return list(kept.runs) if kept.key_sha256 == key else []
+
+
 def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
     """Mean of batches of different weight, and its relative sigma from their spread."""
     mean = float(np.average(values, weights=weights))
@@ -205,22 +229,31 @@ def _simulate(
     wanted: float,
     key: str,
     *,
+    kept: Path,
     progress: Progress | None,
     head: HeadKind,
     source: PhaseSpaceSource | None,
 ) -> list[ReferenceRun]:
     """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
-    runs: list[ReferenceRun] = []
-    histories = _FIRST_HISTORIES
+    runs = _kept_runs(kept, key)
     next_history = 0  # of a phase space: no process uses those of another
-    for round_number in range(_MOST_ROUNDS):
+    if source is not None:
+        for one in runs:
+            next_history = source.run_from(next_history, one.histories).end
+    while True:
+        histories = _FIRST_HISTORIES
+        if runs:
+            sigma, missing = _still_missing(runs, wanted, progress)
+            if sigma <= wanted:
+                return runs
+            histories = min(max(math.ceil(missing / _PROCESSES), _FIRST_HISTORIES), _MOST_HISTORIES_PER_RUN)
         requests: list[dict[str, Any]] = [
             {
                 "linac": linac,
                 "settings": settings,
                 "histories": histories,
                 "head": head,
-                "seed": chunk_seed(key, linac.content_sha256, _PROCESSES * round_number + process, settings.seed),
+                "seed": chunk_seed(key, linac.content_sha256, len(runs) + process, settings.seed),
             }
             for process in range(_PROCESSES)
         ]
@@ -230,21 +263,37 @@ def _simulate(
                 next_history = run.end
                 request.update(source=source, run=run)
         runs += run_in_processes(simulate_reference, requests, processes=_PROCESSES)
-        doses = np.concatenate([run.doses for run in runs])
-        weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
-        sigma = weighted_mean(doses, weights)[1]
-        if sigma <= wanted:
-            return runs
-        done = sum(run.histories for run in runs)
-        missing = _RESERVE * done * (sigma / wanted) ** 2 - done
-        if progress is not None:
-            left = missing / _PROCESSES * sum(run.seconds for run in runs) / done
-            progress(CalibrationProgress(sigma, wanted, done, done + math.ceil(missing), left))
-        histories = min(max(math.ceil(missing / _PROCESSES), _FIRST_HISTORIES), _MOST_HISTORIES_PER_RUN)
-    raise SimulationError(
-        f"calibration.relative_sigma: {100 * wanted:g} % wanted, {100 * sigma:.2f} % reached with {done} source "
-        "photons. Ask for a larger one."
-    )
+        write_json(kept, _KeptRuns(key_sha256=key, runs=tuple(runs)))
+
+
+def _still_missing(runs: Sequence[ReferenceRun], wanted: float, progress: Progress | None) -> tuple[float, float]:
+    """Relative sigma of the runs, and how many source photons more the wanted one takes.
+
+    Raises
+    ------
+    SimulationError
+        When these are too many.
+    """
+    sigma = _mean_of(runs)[1]
+    done = sum(run.histories for run in runs)
+    missing = _RESERVE * done * (sigma / wanted) ** 2 - done
+    seconds_each = sum(run.seconds for run in runs) / done / _PROCESSES
+    if sigma > wanted and done >= _SURE_HISTORIES and done + missing > _MOST_HISTORIES:
+        million, hours = (done + missing) / 1e6, (done + missing) * seconds_each / 3600
+        raise SimulationError(
+            f"calibration.relative_sigma: {100 * wanted:g} % would take about {million:.0f} million source photons and "
+            f"{hours:.0f} hours, at most {_MOST_HISTORIES / 1e6:.0f} million are simulated; {100 * sigma:.2f} % is reached "
+            f"with {done / 1e6:.1f} million. Ask for a larger one."
+        )
+    if sigma > wanted and progress is not None:
+        progress(CalibrationProgress(sigma, wanted, done, done + math.ceil(missing), missing * seconds_each))
+    return sigma, missing
+
+
+def _mean_of(runs: Sequence[ReferenceRun]) -> tuple[float, float]:
+    doses = np.concatenate([run.doses for run in runs])
+    weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
+    return weighted_mean(doses, weights)
 
 
 def simulate_reference(

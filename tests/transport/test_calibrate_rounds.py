@@ -1,0 +1,95 @@
+"""Rounds of the calibration: none is lost, enough are made, and what nobody waits for is refused early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fast_head_deliveries import STX
+
+from gatecheck.config import CalibrationConfig, TransportConfig
+from gatecheck.errors import SimulationError
+from gatecheck.transport import calibrate as calibrate_module
+from gatecheck.transport.calibrate import ReferenceRun, calibrate
+from gatecheck.transport.model import CalibrationResult
+
+SIGMA_OF_ONE = 10.0  # relative, of the dose by one photon: 0.29 % takes 11 million
+
+
+class _Pretended:
+    """Processes whose batches scatter as photons do, the same from the same seed; they may break off."""
+
+    def __init__(self, breaks_off_after: int | None = None) -> None:
+        self.seeds: list[int] = []
+        self.left = breaks_off_after
+
+    def __call__(self, _function: Any, requests: list[dict[str, Any]], *, processes: int) -> list[ReferenceRun]:
+        assert processes == len(requests) == 2
+        if self.left is not None:
+            if self.left == 0:
+                raise SimulationError("killed")
+            self.left -= 1
+        self.seeds += [request["seed"] for request in requests]
+        return [self._run(request) for request in requests]
+
+    @staticmethod
+    def _run(request: dict[str, Any]) -> ReferenceRun:
+        batches, histories = 10, request["histories"]
+        noise = np.random.default_rng(request["seed"]).normal(size=batches)
+        doses = 3e-15 * (1 + SIGMA_OF_ONE / np.sqrt(histories / batches) * noise)
+        return ReferenceRun(tuple(doses.tolist()), histories, 85e-6 * histories)
+
+
+def _calibrated(
+    folder: Path, pretended: _Pretended, wanted: float, monkeypatch: pytest.MonkeyPatch
+) -> CalibrationResult:
+    monkeypatch.setattr(calibrate_module, "run_in_processes", pretended)
+    return calibrate(STX, TransportConfig(), CalibrationConfig(relative_sigma=wanted), "medium", folder)
+
+
+@pytest.mark.parametrize("broken_after", [1, 4])
+def test_an_interrupted_calibration_goes_on_and_gives_what_an_undisturbed_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_after: int
+) -> None:
+    whole = _Pretended()
+    undisturbed = _calibrated(tmp_path / "whole", whole, 0.004, monkeypatch)
+    first, second = _Pretended(broken_after), _Pretended()
+    with pytest.raises(SimulationError, match="killed"):
+        _calibrated(tmp_path / "broken", first, 0.004, monkeypatch)
+    result = _calibrated(tmp_path / "broken", second, 0.004, monkeypatch)
+    assert first.seeds + second.seeds == whole.seeds
+    assert len(set(whole.seeds)) == len(whole.seeds)
+    assert result.model_copy(update={"seconds": 0.0}) == undisturbed.model_copy(update={"seconds": 0.0})
+    assert [path.name for path in (tmp_path / "broken").glob("*/*")] == ["calibration.json"]
+
+
+def test_damaged_notes_of_an_interrupted_calibration_cost_its_rounds_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SimulationError, match="killed"):
+        _calibrated(tmp_path, _Pretended(2), 0.004, monkeypatch)
+    (notes,) = tmp_path.glob("*/reference-runs.json")
+    notes.write_text(notes.read_text(encoding="utf-8")[:50], encoding="utf-8")
+    again = _Pretended()
+    assert _calibrated(tmp_path, again, 0.004, monkeypatch).relative_sigma <= 0.004
+    assert len(again.seeds) > 4
+
+
+def test_a_sigma_that_takes_many_rounds_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.15 % took more rounds than there once were."""
+    pretended = _Pretended()
+    result = _calibrated(tmp_path, pretended, 0.0015, monkeypatch)
+    assert result.relative_sigma <= 0.0015
+    assert len(pretended.seeds) > 24
+    assert 20e6 < result.histories < 80e6
+
+
+def test_what_would_take_half_a_day_is_refused_within_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretended = _Pretended()
+    with pytest.raises(
+        SimulationError, match=r"0\.03 % would take about 1\d\d\d million source photons and \d\d hours"
+    ):
+        _calibrated(tmp_path, pretended, 0.0003, monkeypatch)
+    assert len(pretended.seeds) <= 4
