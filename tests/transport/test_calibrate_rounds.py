@@ -49,7 +49,7 @@ def _calibrated(
     return calibrate(STX, TransportConfig(), CalibrationConfig(relative_sigma=wanted), "medium", folder)
 
 
-@pytest.mark.parametrize("broken_after", [1, 4])
+@pytest.mark.parametrize("broken_after", [1, 2])
 def test_an_interrupted_calibration_goes_on_and_gives_what_an_undisturbed_one_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_after: int
 ) -> None:
@@ -88,8 +88,6 @@ def test_a_sigma_that_takes_many_rounds_is_reached(tmp_path: Path, monkeypatch: 
 
 def test_what_would_take_half_a_day_is_refused_within_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretended = _Pretended()
-    with pytest.raises(
-        SimulationError, match=r"0\.03 % would take about 1\d\d\d million source photons and \d\d hours"
-    ):
+    with pytest.raises(SimulationError, match=r"0\.03 % would take about 1\d\d\d million .* \d\d hours"):
         _calibrated(tmp_path, pretended, 0.0003, monkeypatch)
     assert len(pretended.seeds) <= 4

@@ -282,8 +282,8 @@ def _still_missing(runs: Sequence[ReferenceRun], wanted: float, progress: Progre
         million, hours = (done + missing) / 1e6, (done + missing) * seconds_each / 3600
         raise SimulationError(
             f"calibration.relative_sigma: {100 * wanted:g} % would take about {million:.0f} million source photons and "
-            f"{hours:.0f} hours, at most {_MOST_HISTORIES / 1e6:.0f} million are simulated; {100 * sigma:.2f} % is reached "
-            f"with {done / 1e6:.1f} million. Ask for a larger one."
+            f"{hours:.0f} hours, at most {_MOST_HISTORIES / 1e6:.0f} million are simulated; {100 * sigma:.2f} % is "
+            f"reached with {done / 1e6:.1f} million. Ask for a larger one."
         )
     if sigma > wanted and progress is not None:
         progress(CalibrationProgress(sigma, wanted, done, done + math.ceil(missing), missing * seconds_each))
