@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.physics, pytest.mark.gate]
 
 logger = logging.getLogger(__name__)
 
-PHOTONS = 150_000
+PHOTONS = 2_000_000
 VOXEL = 3.0
 COUNT = 22
 
