@@ -17,7 +17,7 @@ from gatecheck.files import array_zyx, image_from_zyx, read_image, sha256_of_fil
 from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, PatientModel, VoxelBox
-from gatecheck.transport.calibrate import ReferenceRun, calibrate, simulate_reference
+from gatecheck.transport.calibrate import calibrate
 from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY, ChunkInputs, simulate_chunks
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.materials import water
@@ -31,6 +31,7 @@ from gatecheck.transport.progress import (
     write_calibration_progress,
 )
 from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank
+from gatecheck.transport.reference_run import ReferenceRun, simulate_reference
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def _reference_of_all_particles(**request: Any) -> ReferenceRun:
     So that it follows the very same particles, with the same random numbers, as a chunk of the same seed.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gatecheck.transport.calibrate.thinned", lambda phase_space, *_args, **_options: phase_space)
+        patch.setattr("gatecheck.transport.reference_run.thinned", lambda phase_space, *_args, **_options: phase_space)
         return simulate_reference(**request)
 
 

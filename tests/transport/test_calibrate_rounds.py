@@ -12,8 +12,9 @@ from fast_head_deliveries import STX
 from gatecheck.config import CalibrationConfig, TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.transport import calibrate as calibrate_module
-from gatecheck.transport.calibrate import ReferenceRun, calibrate
+from gatecheck.transport.calibrate import calibrate
 from gatecheck.transport.model import CalibrationResult
+from gatecheck.transport.reference_run import ReferenceRun
 
 SIGMA_OF_ONE = 10.0  # relative, of the dose by one photon: 0.29 % takes 11 million
 

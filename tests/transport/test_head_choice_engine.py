@@ -15,12 +15,12 @@ from gatecheck.config import TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import SimulationError
-from gatecheck.transport.calibrate import simulate_reference
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk
 from gatecheck.transport.full_head import simulate
 from gatecheck.transport.model import Chunk, ChunkResult
 from gatecheck.transport.plan import plan_chunks
 from gatecheck.transport.process import run_in_process
+from gatecheck.transport.reference_run import simulate_reference
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
 

@@ -15,10 +15,11 @@ from iaea_files import particles, write_phase_space
 from gatecheck.config import CalibrationConfig, PhaseSpaceConfig, TransportConfig
 from gatecheck.files import read_json
 from gatecheck.transport import calibrate as calibrate_module
-from gatecheck.transport.calibrate import ReferenceRun, calibrate
+from gatecheck.transport.calibrate import calibrate
 from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse
 from gatecheck.transport.phase_space_source import PhaseSpaceSource, open_source
 from gatecheck.transport.plan import phase_space_use
+from gatecheck.transport.reference_run import ReferenceRun
 
 HISTORIES = 100_000
 

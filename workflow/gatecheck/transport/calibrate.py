@@ -4,67 +4,37 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from gatecheck.config import CalibrationConfig, HeadKind, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import HandedOn, read_json, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.chunk import DoseTo
 from gatecheck.transport.engine import code_sha256, describe_engine
-from gatecheck.transport.head import sample_head
-from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult, Engine, PhaseSpaceUse
-from gatecheck.transport.phase_space_source import HistoryRun, PhaseSpaceSource
+from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.plan import chunk_seed, phase_space_use
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.progress import CalibrationProgress
-from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank, thinned
-from gatecheck.transport.run import run_transport
-from gatecheck.transport.volumes import hull
+from gatecheck.transport.reference_run import ReferenceRun, reference_dose, simulate_reference
 
-FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[CalibrationProgress], None]
 
 logger = logging.getLogger(__name__)
 
 _PROCESSES = 2
-_BATCHES_PER_RUN = 10
 _FIRST_HISTORIES = 100_000
 _MOST_HISTORIES_PER_RUN = 1_500_000  # a run's charged particles stay below 1 GB
+_PHOTONS_PER_HISTORY = 20  # followed without their electrons: so both parts of the sigma cost about the same time
 _RESERVE = 1.1
 _MOST_HISTORIES = 300_000_000
 """Some five hours of two cores; what would take more is refused when the first rounds have shown it."""
 _SURE_HISTORIES = 1_500_000  # from so many the forecast is good to a tenth or two
 _RUNS_FILE = "reference-runs.json"
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceRun:
-    """One process' share.
-
-    Attributes
-    ----------
-    doses : tuple of float
-        At the reference point, of each batch, Gy per nominal photon.
-    histories : int
-        Source photons.
-    seconds : float
-        That they took, without the start of the process and of GATE.
-    """
-
-    doses: tuple[float, ...]
-    histories: int
-    seconds: float
 
 
 class _KeptRuns(HandedOn):
@@ -110,7 +80,7 @@ def calibrate(
     runs = _simulate(
         linac, settings, calibration.relative_sigma, key, kept=kept, progress=progress, head=head, source=source
     )
-    mean, relative_sigma = _mean_of(runs)
+    mean, relative_sigma = reference_dose(runs)
     reference = linac.calibration.reference
     result = CalibrationResult(
         key_sha256=key,
@@ -128,6 +98,7 @@ def calibrate(
         relative_sigma=relative_sigma,
         nominal_photons_per_mu=reference.gray_per_mu / mean,
         histories=sum(run.histories for run in runs),
+        photon_histories=sum(run.photon_histories for run in runs),
         seconds=time.perf_counter() - started,
         phase_space=None if source is None else _use_of(source, runs),
     )
@@ -216,13 +187,6 @@ def _kept_runs(path: Path, key: str) -> list[ReferenceRun]:
     return list(kept.runs) if kept.key_sha256 == key else []
 
 
-def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
-    """Mean of batches of different weight, and its relative sigma from their spread."""
-    mean = float(np.average(values, weights=weights))
-    variance = float((weights * (values - mean) ** 2).sum() / ((len(values) - 1) * weights.sum()))
-    return mean, math.sqrt(variance) / abs(mean)
-
-
 def _simulate(
     linac: LinacModel,
     settings: TransportConfig,
@@ -236,6 +200,8 @@ def _simulate(
 ) -> list[ReferenceRun]:
     """Rounds of two processes until the wanted sigma is reached; the first tells how many photons that takes."""
     runs = _kept_runs(kept, key)
+    # A full head takes longer than the tank, and recorded histories are few.
+    photons_alone = settings.tracks_photons and head == "fast" and source is None
     next_history = 0  # of a phase space: no process uses those of another
     if source is not None:
         for one in runs:
@@ -252,6 +218,7 @@ def _simulate(
                 "linac": linac,
                 "settings": settings,
                 "histories": histories,
+                "photon_histories": _PHOTONS_PER_HISTORY * histories if photons_alone else 0,
                 "head": head,
                 "seed": chunk_seed(key, linac.content_sha256, len(runs) + process, settings.seed),
             }
@@ -274,7 +241,7 @@ def _still_missing(runs: Sequence[ReferenceRun], wanted: float, progress: Progre
     SimulationError
         When these are too many.
     """
-    sigma = _mean_of(runs)[1]
+    sigma = reference_dose(runs)[1]
     done = sum(run.histories for run in runs)
     missing = _RESERVE * done * (sigma / wanted) ** 2 - done
     seconds_each = sum(run.seconds for run in runs) / done / _PROCESSES
@@ -288,64 +255,3 @@ def _still_missing(runs: Sequence[ReferenceRun], wanted: float, progress: Progre
     if sigma > wanted and progress is not None:
         progress(CalibrationProgress(sigma, wanted, done, done + math.ceil(missing), missing * seconds_each))
     return sigma, missing
-
-
-def _mean_of(runs: Sequence[ReferenceRun]) -> tuple[float, float]:
-    doses = np.concatenate([run.doses for run in runs])
-    weights = np.concatenate([np.full(len(run.doses), run.histories / len(run.doses)) for run in runs])
-    return weighted_mean(doses, weights)
-
-
-def simulate_reference(
-    *,
-    linac: LinacModel,
-    settings: TransportConfig,
-    histories: int,
-    seed: int,
-    head: HeadKind = "fast",
-    source: PhaseSpaceSource | None = None,
-    run: HistoryRun | None = None,
-) -> ReferenceRun:
-    """The reference field in the water tank, in this process; a full head in one of its own before it.
-
-    Parameters
-    ----------
-    head : "fast" or "full"
-    source, run : PhaseSpaceSource and HistoryRun, optional
-        Recorded histories in place of the source model's.
-    """
-    started = time.perf_counter()
-    reference = linac.calibration.reference
-    tank = reference_tank(linac)
-    with tempfile.TemporaryDirectory(prefix="reference-field-") as folder:
-        phase_space = sample_head(
-            reference_delivery(linac),
-            linac,
-            head=head,
-            histories=histories,
-            seed=seed,
-            settings=settings,
-            work_folder=Path(folder),
-            source=source,
-            run=run,
-        )
-    aimed = aimed_at(phase_space, *hull([tank]))
-    transported = run_transport(
-        volumes=[tank],
-        materials=[water()],
-        phase_space=thinned(aimed, tank, field_size=reference.field_size, seed=seed, keeps_order=source is not None),
-        settings=settings,
-        seed=seed,
-        batches=_BATCHES_PER_RUN,
-    )
-    estimator = point_estimator(tank, depth=reference.depth, field_size=reference.field_size)
-    batches = transported.scores[0].batches
-    if len(batches) < 2:
-        raise SimulationError("The reference field gave no particles. Check the machine model's reference condition.")
-    per_batch = phase_space.nominal_photons / len(batches)
-    start_up = phase_space.seconds_start_up + transported.seconds_start_up
-    return ReferenceRun(
-        tuple(estimator.dose(batch) / per_batch for batch in batches),
-        histories,
-        time.perf_counter() - started - start_up,
-    )

@@ -186,6 +186,7 @@ class CalibrationResult(HandedOn):
     dose_per_nominal_photon: float = Field(description="Gy at the reference point per nominal photon")
     relative_sigma: float
     nominal_photons_per_mu: float
-    histories: int
+    histories: int = Field(description="source photons whose dose was simulated")
+    photon_histories: int = Field(0, description="source photons followed besides without their electrons")
     seconds: float
     phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")

@@ -79,6 +79,18 @@ def reference_tank(linac: LinacModel) -> HomogeneousVolume:
     )
 
 
+def fitted_region(tank: HomogeneousVolume, *, depth: float, field_size: float) -> HomogeneousVolume:
+    """A box round the voxels that `point_estimator` fits."""
+    radius = _FITTED_SHARE * field_size
+    return HomogeneousVolume(
+        name="fitted region",
+        material_label=tank.material_label,
+        lower=(-radius, tank.lower[1] + _FIRST_FITTED_DEPTH, -radius),
+        upper=(radius, tank.lower[1] + depth + _FITTED_BEYOND, radius),
+        scoring_size=(1, 1, 1),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PointEstimator:
     """A fixed linear combination of voxel energies (MeV) that gives the dose (Gy) at a point.

@@ -69,20 +69,16 @@ def run_transport(
         batches=batches,
         of_interest=of_interest,
     )
-    run = run_gate(
-        volumes=volumes,
-        materials=materials,
-        phase_space=followed.charged,
-        settings=settings,
+    return follow_charged(
+        followed,
+        volumes,
+        materials,
+        settings,
         seed=seed,
         dose_to=dose_to,
         work_folder=work_folder,
-        progress=followed.in_particles(progress),
-        batches=followed.batches,
-        starts_inside=True,
-        world_margin=MARGIN_FOR_HEAD,
+        progress=progress,
     )
-    return followed.with_deposits(run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +159,40 @@ def follow_photons(
         else Roulette(of_interest.lower, of_interest.upper, settings.far_electron_survival),
     )
     return FollowedPhotons(tracked, len(phase_space), time.perf_counter() - started)
+
+
+def follow_charged(
+    followed: FollowedPhotons,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    settings: TransportConfig,
+    *,
+    seed: int,
+    dose_to: str = "medium",
+    work_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> GateRun:
+    """The rest of `run_transport`: what the photons set free, by GATE.
+
+    Raises
+    ------
+    SimulationError
+        As `run_gate`.
+    """
+    run = run_gate(
+        volumes=volumes,
+        materials=materials,
+        phase_space=followed.charged,
+        settings=settings,
+        seed=seed,
+        dose_to=dose_to,
+        work_folder=work_folder,
+        progress=followed.in_particles(progress),
+        batches=followed.batches,
+        starts_inside=True,
+        world_margin=MARGIN_FOR_HEAD,
+    )
+    return followed.with_deposits(run)
 
 
 def _with_deposits(scores: Sequence[Score], tracked: TrackedPhotons) -> tuple[Score, ...]:
