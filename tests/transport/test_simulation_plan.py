@@ -76,13 +76,22 @@ def test_equal_seeds_are_refused_at_planning() -> None:
         make_plan("a" * 64, [1, 2, 2], TransportConfig(), ESTIMATE, 1000)
 
 
-def _pilot(folder: Path, patient_folder: Path, hits: np.random.Generator | None, histories: int) -> ChunkResult:
-    """A made pilot: each history gives one voxel of the boxes a dose of 1, all voxels alike in dose."""
+def _pilot(
+    folder: Path,
+    patient_folder: Path,
+    hits: np.random.Generator | None,
+    histories: int,
+    shapes: dict[str, np.ndarray] | None = None,
+) -> ChunkResult:
+    """A made pilot: each history gives one voxel of the boxes a dose of 1, all voxels alike in dose.
+
+    With `shapes` it is how often each voxel of a box is hit by a history.
+    """
     patient = write_patient(patient_folder)
     boxes = []
     for box in patient.boxes:
         voxels = np.prod(box.spacing) / 40.0**3
-        mean = histories * voxels
+        mean = histories * (voxels if shapes is None else shapes[box.name])
         counts = np.zeros(box.size[::-1]) if hits is None else hits.poisson(mean, box.size[::-1]).astype(float)
         dose = 1e-9 / np.prod(box.spacing)
         image = sitk.GetImageFromArray(
@@ -117,6 +126,26 @@ def test_a_pilot_of_sparse_hits_foretells_sigma_within_5_percent(tmp_path: Path)
     estimate = estimate_from_pilot(result, tmp_path / "pilot", tmp_path / "patient")
     assert estimate.relative_sigma_of_one == pytest.approx(np.sqrt(8000.0), rel=0.05)
     assert estimate.seconds_per_history == pytest.approx(10.0 / 20_000)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_round_a_small_target_a_pilot_asks_for_about_the_photons_that_it_takes(tmp_path: Path, seed: int) -> None:
+    """A dose of 50 % at 6 mm, as round 0.3 ml, five hits in its middle voxel: no fewer, and less than 1.8 times them.
+
+    Smoothing makes the maximum lower, and so what is above its half wider: 1.5 times here (1.34 to 1.64 in 12 pilots),
+    3.4 times where it is always by 6 mm.
+    """
+    (tmp_path / "pilot").mkdir()
+    (tmp_path / "patient").mkdir()
+    x, z = -19.0 + 2.0 * np.arange(20), 1.0 + 2.0 * np.arange(10)
+    squared = x[None, None, :] ** 2 + x[None, :, None] ** 2 + (z[:, None, None] - 10.0) ** 2
+    chance = 2.5e-5 * np.exp(-squared / (2 * 5.0**2))
+    shapes = {"fine": chance, "coarse-1": np.zeros((5, 10, 10))}
+    result = _pilot(tmp_path / "pilot", tmp_path / "patient", np.random.default_rng(seed), 200_000, shapes)
+    estimate = estimate_from_pilot(result, tmp_path / "pilot", tmp_path / "patient")
+    high = chance > chance.max() / 2
+    true = np.sqrt(1 / chance[high]).mean()
+    assert 1.0 < (estimate.relative_sigma_of_one / true) ** 2 < 1.8
 
 
 def test_a_pilot_without_dose_in_the_body_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gatecheck.report.inputs import ReportInputs
 from gatecheck.report.numbers import number
 from gatecheck.report.summary import RecordsItem
 from gatecheck.report.words import duration, latent, percent, reached, recorded_source, setting_name, technique
-from gatecheck.transport.model import ChunkPlan, ChunkResult, Engine
+from gatecheck.transport.model import CalibrationResult, ChunkPlan, ChunkResult, Engine
 
 NOT_RECORDED = "not recorded"
 
@@ -323,11 +323,18 @@ def _histories(run: Run) -> RecordsItem:
         f"Maximum: {merge.maximum_gy:.2f} Gy, {_SIGMA} (k = 1): "
         f"{f'{merge.maximum_sigma_gy:.2f} Gy' if merge.maximum_sigma_gy else NOT_RECORDED}",
         f"Calibration, common to all voxels and in no other {_SIGMA}: "
-        f"{percent(merge.calibration_relative_sigma)} (k = 1) from {number(calibration.histories)} histories",
+        f"{percent(merge.calibration_relative_sigma)} (k = 1) from {_calibration_histories(calibration)}",
         *_latent(run.inputs),
         f"Uncertainty that is not statistical (beam model, CT numbers, setup): {NOT_RECORDED}",
     ]
     return _item("Histories and uncertainty", done, _MERGE, *([_PLAN] if use else []), _CALIBRATION)
+
+
+def _calibration_histories(calibration: CalibrationResult) -> str:
+    said = f"{number(calibration.histories)} histories"
+    if calibration.photon_histories == 0:
+        return said
+    return f"{said} and the photons alone of {number(calibration.photon_histories)} others"
 
 
 def _latent(inputs: ReportInputs) -> list[str]:
