@@ -60,7 +60,7 @@ class FaultOptions:
     root : Path
         Folder in which each fault has its case folder.
     photons : int
-        Source photons of each fault that is simulated.
+        Source photons of each fault that is simulated, times its `photon_factor`.
     chunks : int or None
         None: as `config_of` says.
     cores : int
@@ -78,10 +78,14 @@ def layout_of(fault: Fault, options: FaultOptions) -> CaseLayout:
     return CaseLayout(options.root / folder_name(fault))
 
 
+def _config_of(base: FaultFree, fault: Fault, options: FaultOptions) -> Config:
+    return config_of(base, photons=options.photons * fault.photon_factor, chunks=options.chunks)
+
+
 def is_finished(base: FaultFree, fault: Fault, options: FaultOptions) -> bool:
     """Whether the fault has been compared, and nothing that this depends on has changed."""
     layout = layout_of(fault, options)
-    config = config_of(base, photons=options.photons, chunks=options.chunks)
+    config = _config_of(base, fault, options)
     try:
         finished = read_json(layout.folder / FINISHED_FILE, Finished)
         return (
@@ -103,7 +107,7 @@ def run_fault(base: FaultFree, fault: Fault, options: FaultOptions, say: Say) ->
         When a step fails.
     """
     started, cores_before = time.perf_counter(), _core_seconds()
-    config = config_of(base, photons=options.photons, chunks=options.chunks)
+    config = _config_of(base, fault, options)
     key, layout = simulation_key(base, fault, config), layout_of(fault, options)
     prepared = _prepared(layout.folder, key) or _prepare(base, fault, layout.folder, config, key)
     if prepared.work is Work.SIMULATE:

@@ -42,6 +42,9 @@ class Fault:
         mm by which the TPS dose's grid is displaced along x, y, z.
     must_be_seen : bool
         Whether a check that does not see it is not sensitive enough; every gross one is among these.
+    photon_factor : int
+        How many times the photons of other faults it takes to be seen: what moves no isodose, and changes the dose by
+        2 to 3 %, needs more than what moves one by a millimetre.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Fault:
     of_ct_numbers: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.int16]] = field(default=lambda numbers: numbers)
     tps_dose_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     must_be_seen: bool = False
+    photon_factor: int = 1
 
 
 def output_scaled(beams: Beams, by: float) -> Beams:
@@ -158,7 +162,12 @@ def faults(*, tps_dose_spacing: tuple[float, float, float]) -> Mapping[str, Faul
         Fault("none"),
         Fault("output +2 %", of_beams=lambda beams: output_scaled(beams, 1.02), must_be_seen=True),
         Fault("output -2 %", of_beams=lambda beams: output_scaled(beams, 0.98)),
-        Fault("leaf gap +0.5 mm", of_beams=lambda beams: leaves_moved(beams, x1=-0.25, x2=0.25), must_be_seen=True),
+        Fault(
+            "leaf gap +0.5 mm",
+            of_beams=lambda beams: leaves_moved(beams, x1=-0.25, x2=0.25),
+            must_be_seen=True,
+            photon_factor=5,
+        ),
         Fault("bank X2 +1 mm", of_beams=lambda beams: leaves_moved(beams, x2=1.0), must_be_seen=True),
         Fault("one leaf stuck", of_beams=leaf_stuck),
         *(
