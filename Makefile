@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORES ?= 2
-# What `make faults` puts faults into, one after the other (hours each), and source photons of each fault, five times as many where its dose alone changes.
+# What `make faults` puts faults into, one after the other (hours each), and source photons of each fault, five times as many for a leaf gap.
 FAULT_CASES ?= clinical_case_1 clinical_case_2
 FAULT_PHOTONS ?= 12e6
 # pymedphys, which gamma is compared with, in an environment of its own.

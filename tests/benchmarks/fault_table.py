@@ -7,7 +7,7 @@ CASE is the folder of a finished case without any fault (`gatecheck verify` made
 is then verified first with `--config`. For each of `gatecheck.phantoms.faults` a case folder is made below `--out`
 (<case folder>-faults without it) whose TPS dose is that of the plan as it was meant and whose simulation has the
 fault: beams changed and delivered again, CT numbers changed and voxelised again, or the TPS dose's grid displaced.
-Each is planned with the same number of photons (five times as many where the dose alone changes), simulated with
+Each is planned with the same number of photons (five times as many for a leaf gap), simulated with
 seeds of its own and the fault-free case's calibration, merged and compared by gatecheck's own steps. Output +2 % takes
 the fault-free chunks, whose dose is per nominal photon, and merges them with its own meterset; the displaced grid takes
 the fault-free dose.

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from fast_head_deliveries import STX
 
+from gatecheck.config import TransportConfig
+from gatecheck.errors import SimulationError
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.materials import water
 from gatecheck.transport.photon_tracker import track_photons
@@ -17,7 +19,12 @@ from gatecheck.transport.reference_field import (
     reference_delivery,
     reference_tank,
 )
-from gatecheck.transport.reference_run import ReferenceRun, reference_dose, straight_line_doses
+from gatecheck.transport.reference_run import (
+    ReferenceRun,
+    reference_dose,
+    simulate_reference,
+    straight_line_doses,
+)
 
 TRUE_DOSE = 3e-15
 RATIO = 1.07  # of the dose to its control variate
@@ -61,6 +68,20 @@ def test_the_reference_dose_has_no_bias_and_the_sigma_it_says() -> None:
     assert abs(doses.mean() - 1) < 4 * expected / np.sqrt(1000)
     assert doses.std(ddof=1) == pytest.approx(expected, rel=0.12)
     assert sigmas.mean() == pytest.approx(expected, rel=0.03)
+
+
+def test_photons_alone_that_are_of_another_field_are_refused() -> None:
+    run = _run(np.random.default_rng(1), histories=1_000_000, photon_histories=20_000_000)
+    other = replace(run, photon_straight=tuple(1.1 * value for value in run.photon_straight))
+    with pytest.raises(SimulationError, match=r"differ by -\d+\.\d\d % \+- [01]\.\d\d %"):
+        reference_dose([other])
+
+
+def test_photons_alone_of_another_head_are_refused_before_any_is_followed() -> None:
+    with pytest.raises(ValueError, match="fast head"):
+        simulate_reference(
+            linac=STX, settings=TransportConfig(), histories=1000, seed=1, photon_histories=1000, head="full"
+        )
 
 
 def test_without_photons_followed_alone_it_is_the_mean_of_the_doses() -> None:
