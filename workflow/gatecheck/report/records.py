@@ -334,7 +334,9 @@ def _calibration_histories(calibration: CalibrationResult) -> str:
     said = f"{number(calibration.histories)} histories"
     if calibration.photon_histories == 0:
         return said
-    return f"{said} and the photons alone of {number(calibration.photon_histories)} others"
+    return (
+        f"{said}, and {number(calibration.photon_histories)} more whose photons were followed without their electrons"
+    )
 
 
 def _latent(inputs: ReportInputs) -> list[str]:

@@ -77,6 +77,7 @@ class SummaryCalibration(_Part):
     nominal_photons_per_mu: float
     relative_sigma: float = Field(description="common to every voxel; not part of any other sigma given")
     histories: int
+    photon_histories: int = Field(0, description="more, whose photons alone were followed: the control variate's")
     reference: dict[str, float | str]
     phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
 
@@ -201,6 +202,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
             nominal_photons_per_mu=merge.nominal_photons_per_mu,
             relative_sigma=merge.calibration_relative_sigma,
             histories=calibration.histories,
+            photon_histories=calibration.photon_histories,
             reference=calibration.reference,
             phase_space=calibration.phase_space,
         ),
