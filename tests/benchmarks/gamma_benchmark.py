@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gamma_pairs import pymedphys_gamma, treatment
 
-from gatecheck.compare.gamma import GammaCriteria, gamma_map
+from gatecheck.compare.dose_image import DoseImage
+from gatecheck.compare.gamma import GammaCriteria, GammaResult, gamma_map
 from gatecheck.compare.sampling import VoxelGrid
 
 SIZE = (200, 200, 150)
@@ -19,9 +20,12 @@ HALF_WIDTHS = (70.0, 65.0, 50.0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--oracle", type=Path, required=True, help="Python of the environment with pymedphys")
-    parser.add_argument("--interp-fraction", type=int, default=10, help="of pymedphys; 10 is its default")
     parser.add_argument(
-        "--slices", type=int, default=SIZE[2], help="reference slices given to pymedphys, its time scaled by points"
+        "--settings",
+        nargs="+",
+        default=["10", "20:10"],
+        metavar="INTERP_FRACTION[:SLICES]",
+        help="of pymedphys, which has 10; with SLICES, so many reference slices, its time scaled by points",
     )
     options = parser.parse_args()
     grid = VoxelGrid(SIZE, (1.0, 1.0, 1.0), (-99.5, -99.5, -74.5))
@@ -35,24 +39,33 @@ def main() -> None:
     own = time.perf_counter() - started
     sys.stdout.write(f"gatecheck {own:.2f} s for {result.points} points, {100 * result.pass_rate:.3f} % pass\n")
     sys.stdout.flush()
-    first = (SIZE[2] - options.slices) // 2
+    for setting in options.settings:
+        interp_fraction, _, slices = setting.partition(":")
+        measured, points = pymedphys_seconds(
+            options.oracle, evaluated, result, int(interp_fraction), int(slices or SIZE[2])
+        )
+        scaled = measured * result.points / points
+        how = "" if points == result.points else f" (measured {measured:.1f} s for {points} points, scaled)"
+        sys.stdout.write(f"pymedphys {scaled:.1f} s at interp_fraction {interp_fraction}{how}, ")
+        sys.stdout.write(f"ratio {scaled / own:.0f}\n")
+        sys.stdout.flush()
+
+
+def pymedphys_seconds(
+    oracle: Path, evaluated: DoseImage, result: GammaResult, interp_fraction: int, slices: int
+) -> tuple[float, int]:
+    """Seconds and points of pymedphys for the middle slices of the reference dose."""
+    grid, criteria, normalisation = evaluated.grid, result.criteria, result.normalisation
+    first = (SIZE[2] - slices) // 2
     part = treatment(
-        VoxelGrid((SIZE[0], SIZE[1], options.slices), grid.spacing, (*grid.origin[:2], grid.origin[2] + first)),
+        VoxelGrid((SIZE[0], SIZE[1], slices), grid.spacing, (*grid.origin[:2], grid.origin[2] + first)),
         half_widths=HALF_WIDTHS,
     )
-    points = gamma_map(part, evaluated, criteria, normalisation=result.normalisation).points
+    points = gamma_map(part, evaluated, criteria, normalisation=normalisation).points
     _, seconds = pymedphys_gamma(
-        options.oracle,
-        part,
-        evaluated,
-        criteria,
-        interp_fraction=options.interp_fraction,
-        normalisation=result.normalisation,
+        oracle, part, evaluated, criteria, interp_fraction=interp_fraction, normalisation=normalisation
     )
-    scaled = seconds * result.points / points
-    how = "" if points == result.points else f" (measured {seconds:.1f} s for {points} points, scaled)"
-    sys.stdout.write(f"pymedphys {scaled:.1f} s at interp_fraction {options.interp_fraction}{how}\n")
-    sys.stdout.write(f"ratio {scaled / own:.0f}\n")
+    return seconds, points
 
 
 if __name__ == "__main__":

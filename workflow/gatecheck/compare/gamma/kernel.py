@@ -9,16 +9,20 @@ any box cut out of it, with t = -1 to 1 from face to face,
 
     d = b0 + bx tx + by ty + bz tz + bxy tx ty + bxz tx tz + byz ty tz + bxyz tx ty tz,
 
-so d is linear up to a remainder of at most R = |bxy| + |bxz| + |byz| + |bxyz|. With E + g.y the linear part and any
-number r,
+so that about any place p in the box, with s = y - p and u = s counted in half box widths,
 
-    gamma^2 >= 2 r E - r^2 - 2 |r| R + sum over axes of min (2 r g y + y^2)
+    d = d(p) + g.s + (bxy + bxyz tz) ux uy + (bxz + bxyz ty) ux uz + (byz + bxyz tx) uy uz
 
-in the box, since a^2 >= 2 r a - r^2. That is the Lagrange dual of a convex problem: without remainder its largest
-value over r is the least gamma itself, reached at y = clip(-r g), r = E + g.y. Cells are visited by their distance.
-One whose bound is below the best gamma found so far, less the accuracy asked for, is halved along the axis with the
-largest part in R, which falls to a quarter when all axes are halved once. So what is found is a gamma that occurs, and
-at most the accuracy above the least.
+with each t somewhere in the box. For any number r, d^2 >= 2 r d - r^2, and 2 |ux uy| <= ux^2 + uy^2, so
+
+    gamma^2 >= 2 r d(p) - r^2 + |p|^2 + sum over axes of min (2 (r g + p) s + (1 - |r| B / h^2) s^2)
+
+in the box, h being half its width and Bx = |bxy| + |bxz| + 2 |bxyz|, likewise By and Bz. In a linear dose that is the
+Lagrange dual of a convex problem: it is the least gamma itself for p = clip(-r g), r = d(p). Elsewhere, p and r are
+those of the dose's tangent at the place found before, and what the bound lacks falls with the square of how far r g + p
+is from nothing. Cells are visited by their distance, and cut to what lies within the best gamma found so far along each
+axis. One whose bound is below that, less the accuracy asked for, is halved along the axis with the largest B h. So what
+is found is a gamma that occurs, and at most the accuracy above the least.
 """
 
 from __future__ import annotations
@@ -37,8 +41,8 @@ _B0, _BX, _BY, _BZ, _BXY, _BXZ, _BYZ, _BXYZ, _LOW, _HIGH, _COLUMNS = 0, 1, 2, 3,
 # Each halving leaves one more box waiting: 3 x 40 are boxes of 1e-12 of a cell.
 _MOST_WAITING = 128
 _MOST_STEPS = 60
-# Cells are left out only for less than this, since their linear part is found exactly: in a linear dose nothing else
-# is off, and another box of each cell is what would cost time.
+_MOST_TANGENTS = 3
+# Boxes are left out unsearched only for less than this: in a linear dose, what is searched is found exactly.
 _CELL_ACCURACY = 1e-4
 
 
@@ -153,7 +157,7 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
         waiting[0, _LOW], waiting[0, _LOW + 1], waiting[0, _LOW + 2] = low_x, low_y, low_z
         waiting[0, _HIGH], waiting[0, _HIGH + 1] = low_x + pitch[0], low_y + pitch[1]
         waiting[0, _HIGH + 2] = low_z + pitch[2]
-        best = search_cell(waiting, best, accuracy)
+        best = search_cell(waiting, best, accuracy, leave)
     return best, reached
 
 
@@ -188,73 +192,140 @@ def clipped(value: float, low: float, high: float) -> float:
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def search_cell(waiting: FloatArray, best: float, accuracy: float) -> float:  # noqa: PLR0915 - one formula
+def search_cell(  # noqa: PLR0915 - one formula
+    waiting: FloatArray, best: float, accuracy: float, leave: float
+) -> float:
     """The best gamma after searching the box in the first row of `waiting`."""
     count = 1
     while count > 0:
+        wanted = best - accuracy
+        if wanted <= 0.0:
+            return best
         count -= 1
         box = waiting[count]
+        away = squared_distance(box[_LOW], box[_HIGH])
+        away += squared_distance(box[_LOW + 1], box[_HIGH + 1]) + squared_distance(box[_LOW + 2], box[_HIGH + 2])
+        if away >= (best - leave) ** 2:
+            continue
+        cut_to(box, best)
         b0, bx, by, bz = box[_B0], box[_BX], box[_BY], box[_BZ]
         bxy, bxz, byz, bxyz = box[_BXY], box[_BXZ], box[_BYZ], box[_BXYZ]
+        most = abs(bx) + abs(by) + abs(bz) + abs(bxy) + abs(bxz) + abs(byz) + abs(bxyz)
+        off = max(abs(b0) - most, 0.0)
+        if away + off * off >= (best - leave) ** 2:
+            continue
         low_x, low_y, low_z = box[_LOW], box[_LOW + 1], box[_LOW + 2]
         high_x, high_y, high_z = box[_HIGH], box[_HIGH + 1], box[_HIGH + 2]
         per_x, per_y, per_z = 2.0 / (high_x - low_x), 2.0 / (high_y - low_y), 2.0 / (high_z - low_z)
         middle_x, middle_y, middle_z = 0.5 * (low_x + high_x), 0.5 * (low_y + high_y), 0.5 * (low_z + high_z)
-        gx, gy, gz = bx * per_x, by * per_y, bz * per_z
-        level = b0 - gx * middle_x - gy * middle_y - gz * middle_z
-        slope = 1.0 + gx * gx + gy * gy + gz * gz
-        multiplier = level / slope
-        x = y = z = 0.0
-        # r = E + g.clip(-r g) by Newton's method: the difference is piecewise linear and falls with r.
-        # Alone it may go to and fro between two pieces, so what is known to be too low or too high bounds it.
-        lower, upper = -math.inf, math.inf
-        for _ in range(_MOST_STEPS):
-            x = clipped(-multiplier * gx, low_x, high_x)
-            y = clipped(-multiplier * gy, low_y, high_y)
-            z = clipped(-multiplier * gz, low_z, high_z)
-            rest = level + gx * x + gy * y + gz * z - multiplier
-            slope = 1.0
-            slope += gx * gx if low_x < x < high_x else 0.0
-            slope += gy * gy if low_y < y < high_y else 0.0
-            slope += gz * gz if low_z < z < high_z else 0.0
-            if abs(rest) <= 1e-6 * slope:
-                break
-            if rest > 0.0:
-                lower = multiplier
-            else:
-                upper = multiplier
-            multiplier += rest / slope
-            if not lower < multiplier < upper:
-                multiplier = 0.5 * (lower + upper)
+        cross_x = (abs(bxy) + abs(bxz) + 2.0 * abs(bxyz)) * per_x * per_x
+        cross_y = (abs(bxy) + abs(byz) + 2.0 * abs(bxyz)) * per_y * per_y
+        cross_z = (abs(bxz) + abs(byz) + 2.0 * abs(bxyz)) * per_z * per_z
+        x, y, z = clipped(0.0, low_x, high_x), clipped(0.0, low_y, high_y), clipped(0.0, low_z, high_z)
         tx, ty, tz = (x - middle_x) * per_x, (y - middle_y) * per_y, (z - middle_z) * per_z
         off = b0 + bx * tx + (by + bxy * tx) * ty + (bz + bxz * tx + (byz + bxyz * tx) * ty) * tz
-        found = off * off + x * x + y * y + z * z
-        if found < best * best:
-            best = math.sqrt(found)
-        wanted = best - accuracy
-        if wanted <= 0.0:
-            return best
-        remainder = abs(bxy) + abs(bxz) + abs(byz) + abs(bxyz)
-        # The remainder takes as much from E as it is large.
-        multiplier = math.copysign(max(abs(multiplier) - remainder / slope, 0.0), multiplier)
-        bound = 2.0 * (multiplier * level - abs(multiplier) * remainder) - multiplier * multiplier
+        gx = (bx + bxy * ty + (bxz + bxyz * ty) * tz) * per_x
+        gy = (by + bxy * tx + (byz + bxyz * tx) * tz) * per_y
+        gz = (bz + bxz * tx + (byz + bxyz * tx) * ty) * per_z
+        is_done = False
+        for _ in range(_MOST_TANGENTS):
+            multiplier, x, y, z = least_of_linear(
+                off - gx * x - gy * y - gz * z, gx, gy, gz, low_x, low_y, low_z, high_x, high_y, high_z
+            )
+            tx, ty, tz = (x - middle_x) * per_x, (y - middle_y) * per_y, (z - middle_z) * per_z
+            off = b0 + bx * tx + (by + bxy * tx) * ty + (bz + bxz * tx + (byz + bxyz * tx) * ty) * tz
+            found = off * off + x * x + y * y + z * z
+            if found < best * best:
+                best = math.sqrt(found)
+                wanted = best - accuracy
+                if wanted <= 0.0:
+                    return best
+            size = abs(multiplier)  # of r; cross is B / h^2
+            gx = (bx + bxy * ty + (bxz + bxyz * ty) * tz) * per_x
+            gy = (by + bxy * tx + (byz + bxyz * tx) * tz) * per_y
+            gz = (bz + bxz * tx + (byz + bxyz * tx) * ty) * per_z
+            bound = multiplier * (2.0 * off - multiplier) + x * x + y * y + z * z
+            bound += least_of_square(2.0 * (multiplier * gx + x), 1.0 - size * cross_x, low_x - x, high_x - x)
+            bound += least_of_square(2.0 * (multiplier * gy + y), 1.0 - size * cross_y, low_y - y, high_y - y)
+            bound += least_of_square(2.0 * (multiplier * gz + z), 1.0 - size * cross_z, low_z - z, high_z - z)
+            if bound >= wanted * wanted:
+                is_done = True
+                break
+        if not is_done and count + 2 <= _MOST_WAITING:
+            part_x, part_y, part_z = cross_x / per_x**3, cross_y / per_y**3, cross_z / per_z**3
+            halve_longest(waiting, count, (part_x, part_y, part_z), (tx, ty, tz))
+            count += 2
+    return best
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def least_of_square(slope: float, square: float, low: float, high: float) -> float:
+    # Of slope s + square s^2 from low to high.
+    if square <= 0.0:
+        return min(low * (slope + square * low), high * (slope + square * high))
+    place = clipped(-0.5 * slope / square, low, high)
+    return place * (slope + square * place)
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def least_of_linear(  # noqa: PLR0917 - compiled code knows arguments by place
+    level: float,
+    gx: float,
+    gy: float,
+    gz: float,
+    low_x: float,
+    low_y: float,
+    low_z: float,
+    high_x: float,
+    high_y: float,
+    high_z: float,
+) -> tuple[float, float, float, float]:
+    """r and y of the least gamma in a box where the dose is level + g.y more than the reference dose."""
+    multiplier = level / (1.0 + gx * gx + gy * gy + gz * gz)
+    x = y = z = 0.0
+    # r = level + g.clip(-r g) by Newton's method: the difference is piecewise linear and falls with r.
+    # Alone it may go to and fro between two pieces, so what is known to be too low or too high bounds it.
+    lower, upper = -math.inf, math.inf
+    for _ in range(_MOST_STEPS):
         x = clipped(-multiplier * gx, low_x, high_x)
         y = clipped(-multiplier * gy, low_y, high_y)
         z = clipped(-multiplier * gz, low_z, high_z)
-        bound += x * (2.0 * multiplier * gx + x) + y * (2.0 * multiplier * gy + y) + z * (2.0 * multiplier * gz + z)
-        if bound < wanted * wanted and count + 2 <= _MOST_WAITING:
-            part_x = abs(bxy) + abs(bxz) + abs(bxyz)
-            part_y = abs(bxy) + abs(byz) + abs(bxyz)
-            part_z = abs(bxz) + abs(byz) + abs(bxyz)
-            # The nearer half is searched first, so it comes last.
-            if part_x >= part_y and part_x >= part_z:
-                halve(waiting, count, 0, 1.0 if tx < 0 else -1.0)
-            elif part_y >= part_z:
-                halve(waiting, count, 1, 1.0 if ty < 0 else -1.0)
-            else:
-                halve(waiting, count, 2, 1.0 if tz < 0 else -1.0)
-            count += 2
-    return best
+        rest = level + gx * x + gy * y + gz * z - multiplier
+        slope = 1.0
+        slope += gx * gx if low_x < x < high_x else 0.0
+        slope += gy * gy if low_y < y < high_y else 0.0
+        slope += gz * gz if low_z < z < high_z else 0.0
+        if abs(rest) <= 1e-6 * slope:
+            break
+        if rest > 0.0:
+            lower = multiplier
+        else:
+            upper = multiplier
+        multiplier += rest / slope
+        if not lower < multiplier < upper:
+            multiplier = 0.5 * (lower + upper)
+    return multiplier, x, y, z
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def cut_to(box: FloatArray, best: float) -> None:
+    # What lies further along an axis than the best gamma is no better, and less of a box is less curved.
+    for axis in range(3):
+        if box[_LOW + axis] < -best or box[_HIGH + axis] > best:
+            narrow(box, axis, max(box[_LOW + axis], -best), min(box[_HIGH + axis], best))
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def halve_longest(
+    waiting: FloatArray, row: int, parts: tuple[float, float, float], place: tuple[float, float, float]
+) -> None:
+    # The half with the place found is searched first, so it comes last.
+    if parts[0] >= parts[1] and parts[0] >= parts[2]:
+        halve(waiting, row, 0, 1.0 if place[0] < 0 else -1.0)
+    elif parts[1] >= parts[2]:
+        halve(waiting, row, 1, 1.0 if place[1] < 0 else -1.0)
+    else:
+        halve(waiting, row, 2, 1.0 if place[2] < 0 else -1.0)
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
@@ -262,36 +333,39 @@ def halve(waiting: FloatArray, row: int, axis: int, side: float) -> None:
     """Put the half of a box at its lower (-1) or upper (1) side in its place, and the other half into the next row."""
     for column in range(_COLUMNS):
         waiting[row + 1, column] = waiting[row, column]
-    halve_to(waiting[row], axis, side)
-    halve_to(waiting[row + 1], axis, -side)
+    low, high = waiting[row, _LOW + axis], waiting[row, _HIGH + axis]
+    middle = 0.5 * (low + high)
+    near, far = (row, row + 1) if side < 0 else (row + 1, row)
+    narrow(waiting[near], axis, low, middle)
+    narrow(waiting[far], axis, middle, high)
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def halve_to(box: FloatArray, axis: int, side: float) -> None:
-    # t = side / 2 + t' / 2: half of each coefficient of t goes to the one without it, and half stays.
+def narrow(box: FloatArray, axis: int, low: float, high: float) -> None:
+    """Cut a box to its part between two places along an axis."""
+    # t = shift + part t' along it: a part of each coefficient of t stays, and the shift goes to the one without it.
+    before, after = box[_LOW + axis], box[_HIGH + axis]
+    per_length = 1.0 / (after - before)
+    shift, part = (low + high - before - after) * per_length, (high - low) * per_length
     if axis == 0:
-        take_half(box, _B0, _BX, side)
-        take_half(box, _BY, _BXY, side)
-        take_half(box, _BZ, _BXZ, side)
-        take_half(box, _BYZ, _BXYZ, side)
+        narrow_along(box, _B0, _BX, shift, part)
+        narrow_along(box, _BY, _BXY, shift, part)
+        narrow_along(box, _BZ, _BXZ, shift, part)
+        narrow_along(box, _BYZ, _BXYZ, shift, part)
     elif axis == 1:
-        take_half(box, _B0, _BY, side)
-        take_half(box, _BX, _BXY, side)
-        take_half(box, _BZ, _BYZ, side)
-        take_half(box, _BXZ, _BXYZ, side)
+        narrow_along(box, _B0, _BY, shift, part)
+        narrow_along(box, _BX, _BXY, shift, part)
+        narrow_along(box, _BZ, _BYZ, shift, part)
+        narrow_along(box, _BXZ, _BXYZ, shift, part)
     else:
-        take_half(box, _B0, _BZ, side)
-        take_half(box, _BX, _BXZ, side)
-        take_half(box, _BY, _BYZ, side)
-        take_half(box, _BXY, _BXYZ, side)
-    middle = 0.5 * (box[_LOW + axis] + box[_HIGH + axis])
-    if side < 0:
-        box[_HIGH + axis] = middle
-    else:
-        box[_LOW + axis] = middle
+        narrow_along(box, _B0, _BZ, shift, part)
+        narrow_along(box, _BX, _BXZ, shift, part)
+        narrow_along(box, _BY, _BYZ, shift, part)
+        narrow_along(box, _BXY, _BXYZ, shift, part)
+    box[_LOW + axis], box[_HIGH + axis] = low, high
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def take_half(box: FloatArray, without: int, coefficient: int, side: float) -> None:
-    box[coefficient] *= 0.5
-    box[without] += side * box[coefficient]
+def narrow_along(box: FloatArray, without: int, coefficient: int, shift: float, part: float) -> None:
+    box[without] += shift * box[coefficient]
+    box[coefficient] *= part
