@@ -186,7 +186,8 @@ class TransportConfig(_Section):
     far_electron_survival: Annotated[float, Field(ge=0.01, le=1)] = Field(
         0.1,
         description="probability with which an electron that is set free too far from the fine voxels to reach them is "
-        "followed, in place of all of them; 1: each is. With tracked photons and fine voxels only",
+        "followed, in place of all of them; 1: each is. With tracked photons, in cases with fine voxels, and in the "
+        "calibration's tank beside the voxels that are fitted",
     )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
         0.025,

@@ -163,7 +163,7 @@ def thinned(
     that belong together and were shuffled in groups.
     """
     one_in = 4
-    random = np.random.default_rng([seed, 1])
+    random = np.random.default_rng([seed, 3])  # 1 and 2 are the head's, of the same seed
     along = (tank.lower[1] - phase_space.position[:, 1]) / phase_space.direction[:, 1]
     x, z = (phase_space.position[:, axis] + along * phase_space.direction[:, axis] for axis in (0, 2))
     far = np.hypot(x, z) > (_FITTED_SHARE + 0.05) * field_size
