@@ -24,10 +24,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.model import MultileafCollimator
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ def leaf_sides(mlc: MultileafCollimator) -> LeafSides:
     return LeafSides(position, step, -shift, shift, mlc.interleaf_gap / 2)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def tip_centre(position: float, bank: float, leaf_centre: float, tip_radius: float, axis_distance: float) -> float:
     """Where the centre of a leaf tip's arc lies (x at the leaves' centre plane).
 
@@ -97,7 +97,7 @@ def tip_centre(position: float, bank: float, leaf_centre: float, tip_radius: flo
     return leaf_centre * tangent + bank * tip_radius * math.sqrt(1.0 + tangent * tangent)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def half_space_interval(offset: float, slope: float, bank: float, start: float, end: float) -> tuple[float, float]:
     """Part of [start, end] where bank·(offset + slope·s) >= 0; empty intervals have end <= start."""
     a = bank * offset
@@ -113,7 +113,7 @@ def half_space_interval(offset: float, slope: float, bank: float, start: float, 
     return start, start
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def jaw_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     intercept: float,
     slope: float,
@@ -153,7 +153,7 @@ def jaw_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     return half_space_interval(offset - bottom * stretch, along, -1.0, first, last)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def tip_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     intercept: float,
     slope: float,
@@ -194,7 +194,7 @@ def tip_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     return low, high
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def side_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     intercept: float,
     slope: float,
@@ -213,7 +213,7 @@ def side_interval(  # noqa: PLR0917 - compiled code knows arguments by place
     return half_space_interval(intercept - high_shift, slope - high_edge / axis_distance, -1.0, first, last)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def first_pair_near(side_position: FloatArray, lowest: float) -> int:
     """Index of the first leaf pair whose upper boundary lies above `lowest` (isocentre plane)."""
     low = 0
@@ -227,7 +227,7 @@ def first_pair_near(side_position: FloatArray, lowest: float) -> int:
     return low
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def leaf_intervals(  # noqa: PLR0917 - compiled code knows arguments by place
     x0: float,
     slope_x: float,

@@ -196,7 +196,7 @@ def prepared_gate(
     simulation = new_simulation(settings, seed=1, folder=folder)  # the feed starts the random numbers anew
     simulation.world.size = [float(size) for size in 2 * reach]
     simulation.world.material = "G4_AIR"
-    names = _add_materials(simulation, materials)
+    names = add_materials(simulation, materials)
     actors = [
         _add_volume(simulation, volume, f"{index}", names=names, dose_to=dose_to, folder=folder)
         for index, volume in enumerate(volumes)
@@ -259,7 +259,7 @@ def world_reach(volumes: Sequence[Volume], phase_space: PhaseSpace | None, margi
     return np.asarray(np.abs(np.concatenate([corners, starts])).max(axis=0) + _WORLD_MARGIN)
 
 
-def _add_materials(simulation: Any, materials: Sequence[Material]) -> dict[int, str]:
+def add_materials(simulation: Any, materials: Sequence[Material]) -> dict[int, str]:
     """Register the materials under names of ours and give the name of every label."""
     import opengate  # noqa: PLC0415
 

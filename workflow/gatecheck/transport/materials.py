@@ -50,10 +50,21 @@ def mean_excitation_energy(material: Material) -> float | None:
         return None
     if _is_water(material.mass_fractions):
         return _WATER_EXCITATION_ENERGY
+    if not set(material.mass_fractions) <= set(_ATOMIC_NUMBER_AND_MASS):
+        return None
+    return mean_excitation_energy_of(material.mass_fractions)
+
+
+def mean_excitation_energy_of(mass_fractions: dict[str, float]) -> float:
+    """Of elements bound in condensed matter, by Bragg's rule, eV.
+
+    Raises
+    ------
+    KeyError
+        For an element that is not known.
+    """
     weighted = total = 0.0
-    for symbol, fraction in material.mass_fractions.items():
-        if symbol not in _ATOMIC_NUMBER_AND_MASS:
-            return None
+    for symbol, fraction in mass_fractions.items():
         number, mass = _ATOMIC_NUMBER_AND_MASS[symbol]
         energy = _CONDENSED_EXCITATION_ENERGY.get(symbol)
         if energy is None:
@@ -62,6 +73,17 @@ def mean_excitation_energy(material: Material) -> float | None:
         weighted += electrons * math.log(energy)
         total += electrons
     return math.exp(weighted / total)
+
+
+def atomic_number_and_mass(symbol: str) -> tuple[int, float]:
+    """Of an element; the mass in g/mol.
+
+    Raises
+    ------
+    KeyError
+        For an element that is not known.
+    """
+    return _ATOMIC_NUMBER_AND_MASS[symbol]
 
 
 def is_liquid_water(material: Material) -> bool:

@@ -29,8 +29,8 @@ from gatecheck.commissioning.water.tank import (
     profile_bins,
     shorter_side,
 )
+from gatecheck.compiled import digest_of_sources
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import collimation, compton, random
 from gatecheck.transport.fast_head.rays import RAY_LABEL
 from gatecheck.transport.fast_head.sample import Rays, collimated, emitted_rays, plan_emission

@@ -18,9 +18,9 @@ from gatecheck.commissioning.water import scoring
 from gatecheck.commissioning.water.electron_library import ElectronLibrary
 from gatecheck.commissioning.water.scoring import Bins, Detectors, Library, as_library, room_for_photons, score_charged
 from gatecheck.commissioning.water.source_basis import Sampling
+from gatecheck.compiled import digest_of_sources
 from gatecheck.delivery.model import BeamTimeline, Delivery
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import collimation, compton, random
 from gatecheck.transport.fast_head.rays import RAY_LABEL
 from gatecheck.transport.fast_head.sample import Rays, collimated, emitted_rays, plan_emission

@@ -30,8 +30,8 @@ from gatecheck.compare.gamma import kernel
 from gatecheck.compare.gamma.kernel import search_points
 from gatecheck.compare.gamma.model import PASS_LIMIT, GammaCriteria, GammaResult, GammaValues
 from gatecheck.compare.sampling import VoxelGrid
+from gatecheck.compiled import digest_of_sources
 from gatecheck.errors import InputError
-from gatecheck.transport.compiled import digest_of_sources
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import part_of_kernel
 from gatecheck.delivery import coordinates
 from gatecheck.linac.geometry import jaw_interval, leaf_intervals
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
@@ -66,7 +67,7 @@ class Work(NamedTuple):
     isocentre: FloatArray
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def looked_up(table: FloatArray, energy: float, lowest: float) -> float:
     # Below the table metal is as good as opaque, and its first entry says so.
     place = max((energy - lowest) / ENERGY_STEP, 0.0)
@@ -140,7 +141,7 @@ def metal_intervals(
     return in_jaws, count
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def metal_lengths(intervals: FloatArray, in_jaws: int, count: int) -> tuple[float, float]:
     """Range of s inside jaws and inside leaves."""
     jaws = 0.0
@@ -152,7 +153,7 @@ def metal_lengths(intervals: FloatArray, in_jaws: int, count: int) -> tuple[floa
     return jaws, leaves
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _place_at_depth(
     intervals: FloatArray, in_jaws: int, count: int, depth: float, jaw_rate: float, leaf_rate: float
 ) -> tuple[float, bool]:

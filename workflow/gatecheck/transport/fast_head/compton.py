@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 
-import numba
-
+from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.random import State, uniform
 
 _REST = ELECTRON_REST_ENERGY
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def klein_nishina(energy: float, state: State) -> tuple[float, float]:
     """Sample the scattered photon's energy (MeV) and the cosine of its angle.
 
@@ -33,7 +32,7 @@ def klein_nishina(energy: float, state: State) -> tuple[float, float]:
             return part * energy, 1.0 - one_minus_cosine
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def turned(ux: float, uy: float, uz: float, cosine: float, azimuth: float) -> tuple[float, float, float]:
     """A unit vector turned by an angle of given cosine, at a given azimuth about itself."""
     sine = math.sqrt(max(0.0, 1.0 - cosine * cosine))

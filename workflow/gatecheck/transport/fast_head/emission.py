@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import part_of_kernel
 from gatecheck.transport.fast_head.proposal import LEVELS, RIM_WEIGHT, Stretches
 from gatecheck.transport.fast_head.random import normal_pair, start_stream, uniform
 from gatecheck.transport.fast_head.rays import (
@@ -70,7 +71,7 @@ _LATTICE_ROOT = 1.1673039782614187
 _LATTICE_STEPS = np.array([_LATTICE_ROOT ** -(dimension + 1.0) for dimension in range(EVEN_DIMENSIONS)])
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def even_spread(photon: int, dimension: int, aim: Aim, state: Any) -> float:
     """The number in [0, 1) that decides one quantity of a photon: by chance, or its place in the lattice.
 
@@ -87,7 +88,7 @@ def even_spread(photon: int, dimension: int, aim: Aim, state: Any) -> float:
     return result
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _quantile(table: FloatArray, u: float) -> float:
     place = u * (len(table) - 1)
     index = min(int(place), len(table) - 2)
@@ -96,7 +97,7 @@ def _quantile(table: FloatArray, u: float) -> float:
     return value
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _energy(source: Source, component: int, radius: float, u: float) -> float:
     if component == FOCAL:
         place = radius / RADIUS_STEP
@@ -110,7 +111,7 @@ def _energy(source: Source, component: int, radius: float, u: float) -> float:
     return _quantile(source.extra_focal_energy, u)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _relative_density(source: Source, component: int, radius: float) -> float:
     if radius >= source.opening_radius:
         return 0.0
@@ -121,7 +122,7 @@ def _relative_density(source: Source, component: int, radius: float) -> float:
     return value
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _origin(source: Source, component: int, collimator: float, state: Any) -> tuple[float, float]:
     """A point of the component's disc, in the beam limiting device system."""
     a, b = normal_pair(state)
@@ -240,7 +241,7 @@ def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happen
     return emitted
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _bin(cumulative: FloatArray, mark: float, start: int) -> int:
     """First bin whose upper edge lies above `mark`, not before `start`: marks come in order."""
     place = start
@@ -249,13 +250,13 @@ def _bin(cumulative: FloatArray, mark: float, start: int) -> int:
     return place
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _within(rectangle: FloatArray, x: float, y: float) -> bool:
     inside: bool = rectangle[1] <= x < rectangle[2] and rectangle[4] <= y < rectangle[5]
     return inside
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _component(source: Source, u: float) -> int:
     left = u * source.number.sum()
     for component in range(COMPONENTS - 1):

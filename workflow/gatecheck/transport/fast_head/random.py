@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from gatecheck.compiled import part_of_kernel
 
 State = npt.NDArray[np.uint64]
 
@@ -21,27 +22,27 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _mixed(value: np.uint64) -> np.uint64:
     value = (value ^ (value >> _S30)) * _MIX_1
     value = (value ^ (value >> _S27)) * _MIX_2
     return value ^ (value >> _S31)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def start_stream(state: State, seed: np.uint64, index: np.uint64) -> None:
     """Set `state` (shape (1,)) to the beginning of the stream of photon `index`."""
     state[0] = _mixed(_mixed(seed + _GAMMA) + (index + np.uint64(1)) * _GAMMA)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def uniform(state: State) -> float:
     """The stream's next number in [0, 1)."""
     state[0] += _GAMMA
     return float(_mixed(state[0]) >> _S11) * _UNIT
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def normal_pair(state: State) -> tuple[float, float]:
     """Two independent standard normal numbers (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))

@@ -12,12 +12,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import digest_of_sources
 from gatecheck.delivery import coordinates
 from gatecheck.delivery.model import Delivery
 from gatecheck.linac import geometry
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport import gate_run
-from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import collimation, compton, emission, proposal, random, rays, tables
 from gatecheck.transport.fast_head.collimation import looked_up, metal_intervals, metal_lengths
 from gatecheck.transport.fast_head.rays import (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numba
-
+from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.random import State, uniform
 
@@ -14,7 +13,7 @@ _SCREENING_NUMBER = 7.4  # of water's electrons; screening hardly matters below 
 _SYMMETRIC_BELOW = 2.0  # MeV: any division of a pair's energy is as likely, as Geant4 has it
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def compton_electron(
     energy: float,
     u: tuple[float, float, float],
@@ -31,7 +30,7 @@ def compton_electron(
     return x / length, y / length, z / length
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def photoelectron_cosine(kinetic: float, state: State) -> float:
     """Cosine between photon and photoelectron: Sauter's K-shell distribution in Gavrila's form.
 
@@ -50,7 +49,7 @@ def photoelectron_cosine(kinetic: float, state: State) -> float:
             return 1.0 - z
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def pair_share(energy: float, state: State) -> float:
     """Share of the photon's energy (rest masses included) that the electron gets.
 
@@ -71,21 +70,21 @@ def pair_share(energy: float, state: State) -> float:
             return share
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _screened_1(delta: float) -> float:
     if delta <= 1.0:
         return 20.867 - 3.242 * delta + 0.625 * delta * delta
     return 21.12 - 4.184 * math.log(delta + 0.952)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _screened_2(delta: float) -> float:
     if delta <= 1.0:
         return 20.209 - 1.930 * delta - 0.086 * delta * delta
     return 21.12 - 4.184 * math.log(delta + 0.952)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def pair_angle(total_energy: float, state: State) -> float:
     """Angle of an electron or positron of a pair to the photon (Tsai's distribution, as Geant4 simplifies it)."""
     while True:

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
 from gatecheck.transport.fast_head.random import State, start_stream, uniform
@@ -98,7 +99,7 @@ class Scores(NamedTuple):
     tally: FloatArray
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _at(table: FloatArray, place: float) -> float:
     index = min(max(int(place), 0), len(table) - 2)
     share = place - index
@@ -106,7 +107,7 @@ def _at(table: FloatArray, place: float) -> float:
     return value
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _voxel(boxes: Boxes, x: float, y: float, z: float) -> tuple[int, int]:
     """Row of the material at a point, and the scoring voxel there; -1 outside of the boxes."""
     for box in range(len(boxes.first)):
@@ -126,7 +127,7 @@ def _voxel(boxes: Boxes, x: float, y: float, z: float) -> tuple[int, int]:
     return int(boxes.air), -1
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _crossing(boxes: Boxes, position: FloatArray, direction: FloatArray) -> tuple[float, float]:
     """Distances to where a ray enters and leaves the boxes' hull; it misses when the first is the larger."""
     enter, leave = 0.0, math.inf
@@ -143,7 +144,7 @@ def _crossing(boxes: Boxes, position: FloatArray, direction: FloatArray) -> tupl
     return enter, leave
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def longest_range(kinetic: float, density: float) -> float:
     """A length (mm) that no electron exceeds: 1.2 times 0.412 E^(1.265 - 0.0954 ln E) g/cm².
 
@@ -155,7 +156,7 @@ def longest_range(kinetic: float, density: float) -> float:
     return longest
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _stays(kinetic: float, row: int, voxel: int, position: FloatArray, boxes: Boxes, matter: Matter) -> bool:
     """Whether an electron cannot leave the scoring voxel that it is set free in."""
     if kinetic > HIGHEST_LOCAL:
@@ -172,7 +173,7 @@ def _stays(kinetic: float, row: int, voxel: int, position: FloatArray, boxes: Bo
     return True
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _is_far(kinetic: float, position: FloatArray, boxes: Boxes) -> bool:
     """Whether an electron in water could not reach the region of interest; one in thinner matter may."""
     square = 0.0
@@ -182,7 +183,7 @@ def _is_far(kinetic: float, position: FloatArray, boxes: Boxes) -> bool:
     return square > longest_range(kinetic, 1.0) ** 2
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _set_free(
     kinetic: float,
     direction: tuple[float, float, float],
@@ -227,7 +228,7 @@ def _set_free(
     return kept + 1
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _rayleigh_cosine(energy: float, row: int, matter: Matter, state: State) -> float:
     """Cosine of coherent scattering: the squared form factor by inversion, Thomson's by rejection."""
     table = matter.form_factor[row]
@@ -247,7 +248,7 @@ def _rayleigh_cosine(energy: float, row: int, matter: Matter, state: State) -> f
             return cosine
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _flight(
     energy: float, position: FloatArray, direction: FloatArray, boxes: Boxes, matter: Matter, state: State
 ) -> tuple[int, int]:
@@ -278,7 +279,7 @@ def _flight(
             return row, voxel
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _follow(
     energy: float,
     position: FloatArray,

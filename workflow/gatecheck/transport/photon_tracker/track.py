@@ -14,9 +14,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import digest_of_sources
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
-from gatecheck.transport.compiled import digest_of_sources
 from gatecheck.transport.fast_head import compton, random
 from gatecheck.transport.materials import air
 from gatecheck.transport.model import PhaseSpace
@@ -148,7 +148,7 @@ def track_photons(
     if not score_on_the_spot:
         # No electron stays in an infinitely thin medium.
         matter = matter._replace(density=np.zeros_like(matter.density))
-    particles = _as_rows(phase_space)
+    particles = as_rows(phase_space)
     stream = _stream(seed)
     ends = np.linspace(0, len(particles), batches + 1).round().astype(int)
     voxels = int(boxes.first[-1] + boxes.size[-1].prod())
@@ -157,7 +157,7 @@ def track_photons(
     tally = np.zeros(TALLIES)
     for first, last in itertools.pairwise(ends):
         scores = Scores(np.zeros(voxels), np.zeros(voxels), tally)
-        part = _follow_batch(int(first), int(last), particles, copies, boxes, matter, stream, scores)
+        part = follow_batch(int(first), int(last), particles, copies, boxes, matter, stream, scores)
         parts.append(part)
         sizes.append(len(part))
         deposits.append(tuple(_deposits(scores, boxes, volumes)))
@@ -184,7 +184,7 @@ def track_photons(
     )
 
 
-def _follow_batch(
+def follow_batch(
     first: int,
     last: int,
     particles: FloatArray,
@@ -224,7 +224,7 @@ def charged_of(
     voxels = int(boxes.first[-1] + boxes.size[-1].prod())
     scores = Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(TALLIES))
     nothing_stays = matter._replace(density=np.zeros_like(matter.density))
-    return _follow_batch(0, len(particles), particles, copies, boxes, nothing_stays, _stream(seed), scores)
+    return follow_batch(0, len(particles), particles, copies, boxes, nothing_stays, _stream(seed), scores)
 
 
 def _stream(seed: int) -> np.uint64:
@@ -285,7 +285,7 @@ def _rows_of(labels: npt.NDArray[np.uint16], name: str, by_label: dict[int, int]
     return np.asarray(table[labels])
 
 
-def _as_rows(phase_space: PhaseSpace) -> FloatArray:
+def as_rows(phase_space: PhaseSpace) -> FloatArray:
     rows = np.empty((len(phase_space), COLUMNS))
     rows[:, ENERGY] = phase_space.energy
     rows[:, X : X + 3] = phase_space.position

@@ -1,0 +1,36 @@
+"""What compiled kernels share: keys of those that are kept on disk, and parts that count no references."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numba
+
+# Numba's own way to do without its runtime (numba.extending.register_jitable shows it); its stubs do not know of it.
+_UNCOUNTED: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
+
+
+def digest_of_sources(*modules: ModuleType) -> int:
+    """A number that changes with the source of any module that a kernel was made from.
+
+    Numba itself looks only at the file of the function that it caches, and would go on using what an
+    older version of another file gave. Captured by that function, the number is a part of its key.
+    """
+    content = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
+    return int(hashlib.sha256(content).hexdigest()[:15], 16)
+
+
+def part_of_kernel(function: FunctionT) -> FunctionT:
+    """Compile a function that other compiled code calls, and that makes no array.
+
+    Numba counts references to every array of every tuple that a function is given, atomically; where photons are
+    followed that took more than half of the time. A caller holds the arrays as long as such a function runs.
+    """
+    compiled: FunctionT = numba.njit(**_UNCOUNTED)(function)
+    return compiled
