@@ -24,8 +24,9 @@ from gatecheck.files import sha256_of_file, write_image, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Material, PatientModel, VoxelBox
 from gatecheck.transport.aim import aimed_at
-from gatecheck.transport.children import can_fork
+from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.displaced import displaced
+from gatecheck.transport.electron_replay.provide import electron_steps
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.gate import GateRun, Progress, Score
 from gatecheck.transport.gate_children import run_gate_for_each
@@ -36,7 +37,7 @@ from gatecheck.transport.patient_files import read_box, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import called_every_second, run_in_process, run_in_processes
 from gatecheck.transport.progress import progress_file, write_progress
-from gatecheck.transport.run import FollowedPhotons, follow_photons, run_transport
+from gatecheck.transport.run import FollowedPhotons, follow_charged, follow_photons, run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull
 
 logger = logging.getLogger(__name__)
@@ -242,10 +243,14 @@ def simulate_chunks_here(
     matter = PatientMatter.read(inputs.patient_folder)
     engine = describe_engine(inputs.settings, inputs.head)
     inputs.out_folder.mkdir(parents=True, exist_ok=True)
+    tasks = [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks]
+    if inputs.settings.replays_electrons:
+        _replay_for_each(tasks, at_a_time=at_a_time, longest_seconds=longest_seconds)
+        return
     scratch = inputs.scratch_folder or inputs.out_folder
     with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=scratch) as partial:
         run_gate_for_each(
-            [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks],
+            tasks,
             volumes=matter.volumes,
             materials=matter.patient.materials,
             settings=inputs.settings,
@@ -256,8 +261,22 @@ def simulate_chunks_here(
         )
 
 
+def _replay_for_each(tasks: Sequence[_ChunkTask], *, at_a_time: int, longest_seconds: float) -> None:
+    """Each task in a child of this process, which has the recorded steps ready for all of them."""
+    tasks[0].get_ready()
+    child = fork_each(len(tasks), at_a_time=at_a_time, longest_seconds=longest_seconds)
+    if child is None:
+        return
+    error: BaseException | None = None
+    try:
+        tasks[child.number].replay()
+    except BaseException as found:
+        error = found
+    end_child(child, error)
+
+
 class _ChunkTask:
-    """A chunk for `run_gate_for_each`: its photons are followed in the child."""
+    """A chunk for `run_gate_for_each` or `_replay_for_each`: its photons are followed in the child."""
 
     def __init__(self, inputs: ChunkInputs, chunk: Chunk, matter: PatientMatter, engine: Engine) -> None:
         self._inputs, self._chunk, self._matter, self._engine = inputs, chunk, matter, engine
@@ -293,6 +312,28 @@ class _ChunkTask:
         )
         self._begun = begun, followed
         return followed.charged, followed.batches, followed.in_particles(begun.say)
+
+    def get_ready(self) -> None:
+        """Have the recorded steps in memory, made where need be."""
+        electron_steps(self._inputs.settings, self._matter.patient.materials)
+
+    def replay(self) -> None:
+        """All of it, where electrons follow recorded steps."""
+        self.particles()
+        if self._begun is not None:
+            begun, followed = self._begun
+            begun.finish(
+                follow_charged(
+                    followed,
+                    self._matter.volumes,
+                    self._matter.patient.materials,
+                    self._inputs.settings,
+                    seed=self._chunk.seed,
+                    dose_to=self._inputs.dose_to,
+                    progress=begun.say,
+                    of_interest=self._matter.fine,
+                )
+            )
 
     def finish(self, run: GateRun) -> None:
         """Write the chunk's result."""

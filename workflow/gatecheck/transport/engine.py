@@ -71,6 +71,7 @@ def physics_settings(settings: TransportConfig) -> dict[str, str]:
         "photon_transport": f"tracked by gatecheck, each {settings.photon_splitting} times"
         if settings.tracks_photons
         else "GATE",
+        "electron_transport": "along steps recorded by GATE" if settings.replays_electrons else "GATE",
         "far_electrons": f"one in {1 / settings.far_electron_survival:g} followed, in the place of all, where they "
         "cannot reach the fine voxels"
         if settings.tracks_photons and settings.far_electron_survival < 1

@@ -1,4 +1,4 @@
-"""A phase space through the patient: photons by gatecheck's own tracking or by GATE, electrons always by GATE."""
+"""A phase space through the patient: photons by gatecheck's own tracking or by GATE, electrons by GATE or its steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from gatecheck.config import TransportConfig
+from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
+from gatecheck.transport.electron_replay.provide import electron_steps
+from gatecheck.transport.electron_replay.replay import replay_charged
 from gatecheck.transport.gate import MARGIN_FOR_HEAD, GateRun, Progress, Score, check_starts, check_tiling, run_gate
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.photon_tracker import Roulette, TrackedPhotons, track_photons
@@ -78,6 +81,7 @@ def run_transport(
         dose_to=dose_to,
         work_folder=work_folder,
         progress=progress,
+        of_interest=of_interest,
     )
 
 
@@ -154,9 +158,7 @@ def follow_photons(
         score_on_the_spot=dose_to == "medium",
         copies=settings.photon_splitting,
         batches=batches,
-        roulette=None
-        if of_interest is None
-        else Roulette(of_interest.lower, of_interest.upper, settings.far_electron_survival),
+        roulette=_roulette(of_interest, settings),
     )
     return FollowedPhotons(tracked, len(phase_space), time.perf_counter() - started)
 
@@ -171,14 +173,29 @@ def follow_charged(
     dose_to: str = "medium",
     work_folder: Path | None = None,
     progress: Progress | None = None,
+    of_interest: Volume | None = None,
 ) -> GateRun:
-    """The rest of `run_transport`: what the photons set free, by GATE.
+    """The rest of `run_transport`: what the photons set free, by GATE or along its recorded steps.
 
     Raises
     ------
     SimulationError
-        As `run_gate`.
+        As `run_gate` or `replay_charged`.
     """
+    if settings.replays_electrons:
+        if dose_to != "medium":
+            raise SimulationError("transport.electron_transport: replayed electrons give dose to medium only.")
+        run = replay_charged(
+            followed.charged,
+            volumes,
+            materials,
+            electron_steps(settings, materials),
+            seed=seed,
+            batches=followed.batches,
+            roulette=_roulette(of_interest, settings),
+            progress=followed.in_particles(progress),
+        )
+        return followed.with_deposits(run)
     run = run_gate(
         volumes=volumes,
         materials=materials,
@@ -193,6 +210,12 @@ def follow_charged(
         world_margin=MARGIN_FOR_HEAD,
     )
     return followed.with_deposits(run)
+
+
+def _roulette(of_interest: Volume | None, settings: TransportConfig) -> Roulette | None:
+    if of_interest is None:
+        return None
+    return Roulette(of_interest.lower, of_interest.upper, settings.far_electron_survival)
 
 
 def _with_deposits(scores: Sequence[Score], tracked: TrackedPhotons) -> tuple[Score, ...]:

@@ -108,7 +108,7 @@ def _at(table: FloatArray, place: float) -> float:
 
 
 @part_of_kernel
-def _voxel(boxes: Boxes, x: float, y: float, z: float) -> tuple[int, int]:
+def voxel_at(boxes: Boxes, x: float, y: float, z: float) -> tuple[int, int]:
     """Row of the material at a point, and the scoring voxel there; -1 outside of the boxes."""
     for box in range(len(boxes.first)):
         i = math.floor((x - boxes.lower[box, 0]) / boxes.spacing[box, 0])
@@ -274,7 +274,7 @@ def _flight(
         leave -= way
         for axis in range(3):
             position[axis] += way * direction[axis]
-        row, voxel = _voxel(boxes, position[0], position[1], position[2])
+        row, voxel = voxel_at(boxes, position[0], position[1], position[2])
         if uniform(state) * majorant < _at(matter.total[row], place):
             return row, voxel
 

@@ -1,0 +1,120 @@
+"""Dose by recorded steps against GATE's own electrons, the same photons and the same electrons set free.
+
+Slabs of water, bone, lung and air, 2 mm thick each, in a beam of 6 MV of 60 x 60 mm; both runs take the same photon
+interactions, so that what differs is the electrons. Sigma is of the difference of batches; differences are
+held to 4 sigma and 1 %.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gatecheck.commissioning.beam_data import JawField
+from gatecheck.commissioning.water.tank import field_delivery
+from gatecheck.config import TransportConfig
+from gatecheck.linac.load import load_linac_model
+from gatecheck.patient.model import Material
+from gatecheck.transport.engine import describe_engine
+from gatecheck.transport.fast_head import sample_phase_space
+from gatecheck.transport.gate import GateRun
+from gatecheck.transport.materials import air, water
+from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.run import run_transport
+from gatecheck.transport.volumes import VoxelVolume
+
+pytestmark = [pytest.mark.physics, pytest.mark.gate]
+
+logger = logging.getLogger(__name__)
+
+MODELS = Path(__file__).resolve().parents[2] / "linac_models"
+BONE = Material(
+    label=1,
+    name="bone",
+    density=1.45,
+    mass_fractions={"H": 0.05, "C": 0.212, "N": 0.04, "O": 0.435, "Mg": 0.002, "P": 0.081, "S": 0.003, "Ca": 0.177},
+)
+LUNG = Material(
+    label=2, name="lung", density=0.26, mass_fractions={"H": 0.103, "C": 0.105, "N": 0.031, "O": 0.759, "Cl": 0.002}
+)
+MATERIALS = [water(0), BONE, LUNG, air(3)]
+BATCHES = 20
+PHOTONS = 1_500_000
+# Slabs of 2 mm, along the beam.
+LAYERS = [0] * 15 + [1] * 5 + [0] * 5 + [2] * 10 + [0] * 5 + [3] * 5 + [0] * 15
+
+
+def transported(*, electrons: str) -> GateRun:
+    """The same photons with electrons of either kind; in a process of its own."""
+    settings = TransportConfig(electron_transport=electrons)
+    describe_engine(settings)
+    linac = load_linac_model(MODELS / "truebeam_stx")
+    phase_space = sample_phase_space(field_delivery(JawField.of_size(60.0, 60.0), linac), linac, PHOTONS, 7)
+    labels_zyx = np.broadcast_to(np.array(LAYERS, np.uint16)[None, :, None], (60, len(LAYERS), 60)).copy()
+    volume = VoxelVolume("slabs", labels_zyx, (2.0, 2.0, 2.0), (-59.0, 1.0, -59.0))
+    return run_transport(
+        volumes=[volume],
+        materials=MATERIALS,
+        phase_space=phase_space,
+        settings=settings,
+        seed=11,
+        batches=BATCHES,
+    )
+
+
+def per_batch(run: GateRun, across: slice) -> npt.NDArray[np.float64]:
+    """MeV in each slab within some rows across the beam, (batches, slabs)."""
+    return np.array([batch[across, :, across].sum(axis=(0, 2)) for batch in run.scores[0].batches])
+
+
+@pytest.fixture(scope="module")
+def runs() -> tuple[GateRun, GateRun]:
+    by_gate, replayed = run_in_processes(transported, [{"electrons": "gate"}, {"electrons": "replayed"}], processes=2)
+    logger.info("GATE %.0f s, recorded steps %.0f s", by_gate.seconds_transport, replayed.seconds_transport)
+    return by_gate, replayed
+
+
+REGIONS = {
+    "water before": slice(2, 15),
+    "bone": slice(15, 20),
+    "water behind bone": slice(20, 25),
+    "first of lung": slice(25, 27),
+    "lung": slice(27, 33),
+    "last of lung": slice(33, 35),
+    "first behind lung": slice(35, 36),
+    "air": slice(40, 45),
+    "first behind air": slice(45, 46),
+    "water behind": slice(46, 60),
+    "everything": slice(0, 60),
+}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_mean_dose_in_slabs_is_gates(runs: tuple[GateRun, GateRun], region: str) -> None:
+    middle = slice(20, 40)
+    by_gate, replayed = (per_batch(run, middle)[:, REGIONS[region]].sum(axis=1) for run in runs)
+    difference = 100 * (replayed - by_gate) / by_gate.mean()
+    mean, sigma = difference.mean(), difference.std(ddof=1) / np.sqrt(BATCHES)
+    logger.info("%s: %+.2f +- %.2f %%", region, mean, sigma)
+    assert sigma < 0.5
+    assert abs(mean) < max(4 * sigma, 0.2)
+    assert abs(mean) < 1.0
+
+
+def test_penumbra_is_gates(runs: tuple[GateRun, GateRun]) -> None:
+    """Dose across the field's edge in water and lung, 2 mm apart, in 4 sigma; and sigma's own size."""
+    for name, slabs in (("water", REGIONS["water before"]), ("lung", REGIONS["lung"])):
+        by_gate, replayed = (
+            np.array([batch[20:40, slabs, :].sum(axis=(0, 1)) for batch in run.scores[0].batches]) for run in runs
+        )
+        difference = replayed - by_gate
+        mean, sigma = difference.mean(axis=0), difference.std(axis=0, ddof=1) / np.sqrt(BATCHES)
+        edge = [*range(8, 22), *range(38, 52)]
+        logger.info("%s: %s %% of the axis", name, np.round(100 * mean[edge] / by_gate.mean(axis=0)[30], 2))
+        assert (np.abs(mean[edge]) < 4 * sigma[edge] + 1e-3 * by_gate.mean(axis=0)[30]).all()
+    squares = [run.scores[0].energy_squared_zyx.sum() for run in runs]
+    assert squares[1] == pytest.approx(squares[0], rel=0.05)

@@ -1,0 +1,57 @@
+"""Recorded steps made by hand: straight tracks that lose the same energy in every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gatecheck.patient.model import Material
+from gatecheck.transport.electron_replay.grouping import MatterGroups, group_materials
+from gatecheck.transport.electron_replay.replay import ElectronSteps
+from gatecheck.transport.electron_replay.steps import RecordedTracks, joined
+from gatecheck.transport.materials import air
+
+HIGHEST = 6.0  # MeV
+STEP_LENGTH = 0.5  # mm in water
+REST = 0.51099895
+
+
+def straight_tracks(
+    loss: float, *, density: float = 1.0, tracks: int = 300, annihilate: bool = False
+) -> RecordedTracks:
+    """Tracks of `loss` MeV per mm of water; starts are spread over a step, so that every energy is somewhere."""
+    per_step = loss * STEP_LENGTH
+    energies, deposits, last = [], [], []
+    for track in range(tracks):
+        energy = HIGHEST - per_step * track / tracks
+        starts = energy - per_step * np.arange(int(np.ceil(energy / per_step - 1e-9)))
+        energies.append(starts)
+        deposits.append(np.minimum(starts, per_step))
+        last.append(np.arange(len(starts)) == len(starts) - 1)
+    count = sum(len(one) for one in energies)
+    ends = np.concatenate(last)
+    chord = np.zeros((count, 3), np.float32)
+    chord[:, 2] = STEP_LENGTH / density * np.concatenate(deposits) / per_step
+    direction = np.tile(np.float32([0, 0, 1]), (count, 1))
+    freed = np.where(ends, 2, 0) if annihilate else np.zeros(count, int)
+    photons = int(freed.sum())
+    return RecordedTracks(
+        energy=np.concatenate(energies).astype(np.float32),
+        deposit=np.concatenate(deposits).astype(np.float32),
+        chord=chord,
+        direction=direction,
+        is_last=ends,
+        freed_first=np.concatenate([[0], np.cumsum(freed)]).astype(np.int32),
+        freed_pdg=np.full(photons, 22, np.int32),
+        freed_energy=np.full(photons, REST, np.float32),
+        freed_direction=np.tile(np.float32([[1, 0, 0], [-1, 0, 0]]), (photons // 2, 1)),
+    )
+
+
+def straight_steps(materials: list[Material], losses: dict[str, float]) -> ElectronSteps:
+    """Steps for the materials and air; losses in MeV per mm at unit density, by the name of a group's reference."""
+    groups: MatterGroups = group_materials([*materials, air()])
+    electrons = [straight_tracks(losses.get(one.name, 0.2), density=one.density) for one in groups.references]
+    positrons = [
+        straight_tracks(losses.get(one.name, 0.2), density=one.density, annihilate=True) for one in groups.references
+    ]
+    return ElectronSteps(joined([*electrons, *positrons]), groups, HIGHEST)

@@ -1,0 +1,192 @@
+"""Electrons along recorded steps, where the steps are made by hand and the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_steps import HIGHEST, REST, STEP_LENGTH, straight_steps, straight_tracks
+from pydantic import ValidationError
+
+from gatecheck.config import Config, TransportConfig
+from gatecheck.errors import SimulationError
+from gatecheck.patient.model import Material
+from gatecheck.transport.electron_replay.grouping import group_materials
+from gatecheck.transport.electron_replay.merge import merged
+from gatecheck.transport.electron_replay.replay import replay_charged
+from gatecheck.transport.gate import GateRun
+from gatecheck.transport.materials import air, water
+from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.run import FollowedPhotons, follow_charged
+from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
+
+WATER = water(0)
+HALF = water(1, density=0.9)  # of the group of water, and thinner
+BONE = Material(label=2, name="bone", density=1.45, mass_fractions={"H": 0.034, "C": 0.197, "O": 0.47, "Ca": 0.299})
+MATERIALS = [WATER, HALF, BONE]
+LOSS = 0.2  # MeV/mm
+
+
+def charged(energy: np.ndarray, *, x: float = 0.1, z: float = -40.0, pdg: int = 11) -> PhaseSpace:
+    """Along +z, from one point."""
+    count = len(energy)
+    return PhaseSpace(
+        pdg_code=np.full(count, pdg, np.int32),
+        energy=np.asarray(energy, float),
+        position=np.tile([x, 0.1, z], (count, 1)),
+        direction=np.tile([0.0, 0.0, 1.0], (count, 1)),
+        weight=np.ones(count),
+        beam_number=np.zeros(count, np.int32),
+        histories=count,
+        nominal_photons=float(count),
+    )
+
+
+def slabs(labels: list[int]) -> VoxelVolume:
+    """Slabs of 1 mm along z from -40 mm, 40 mm wide."""
+    labels_zyx = np.broadcast_to(np.array(labels, np.uint16)[:, None, None], (len(labels), 4, 4)).copy()
+    return VoxelVolume("slabs", labels_zyx, (10.0, 10.0, 1.0), (-15.0, -15.0, -39.5))
+
+
+def replayed(particles: PhaseSpace, volume: VoxelVolume | HomogeneousVolume, **keywords: object) -> GateRun:
+    steps = straight_steps(MATERIALS, {})
+    return replay_charged(particles, [volume], MATERIALS, steps, seed=3, batches=[len(particles)], **keywords)  # type: ignore[arg-type]
+
+
+def test_in_the_matter_that_was_recorded_a_straight_track_leaves_its_energy_evenly() -> None:
+    energy = np.random.default_rng(1).uniform(2.0, 4.0, 500)
+    run = replayed(charged(energy, z=-40.0 + 1e-3), slabs([0] * 80))
+    per_slab = run.scores[0].energy_zyx.sum(axis=(1, 2))
+    assert per_slab.sum() == pytest.approx(energy.sum(), rel=1e-9)
+    depth = np.arange(81) - 1e-3
+    left = np.clip(energy[:, None] - LOSS * np.maximum(depth, 0.0), 0.0, None).sum(axis=0)
+    # Range and deposit of each particle to what the step that it takes up has less than it.
+    assert per_slab[:19] == pytest.approx((left[:-1] - left[1:])[:19], rel=0.03)
+    assert per_slab[:8] == pytest.approx(np.full(8, 500 * LOSS), rel=0.005)
+
+
+def test_thinner_matter_of_the_same_group_is_as_much_longer() -> None:
+    energy = np.full(200, 3.0)
+    steps = straight_steps(MATERIALS, {})
+    ends = []
+    for label in (0, 1):
+        run = replay_charged(charged(energy), [slabs([label] * 80)], MATERIALS, steps, seed=3, batches=[200])
+        per_slab = run.scores[0].energy_zyx.sum(axis=(1, 2))
+        ends.append((per_slab * (np.arange(80) + 0.5)).sum() / per_slab.sum())
+    assert ends[1] / ends[0] == pytest.approx(1 / 0.9, rel=0.01)
+
+
+def test_at_the_face_of_another_group_the_rest_goes_by_that_groups_steps() -> None:
+    energy = np.full(300, 4.0)
+    steps = straight_steps(MATERIALS, {"bone": 0.1})  # bone loses half as much per unit of its density
+    labels = [0] * 10 + [2] * 70
+    run = replay_charged(charged(energy), [slabs(labels)], MATERIALS, steps, seed=3, batches=[300])
+    per_slab = run.scores[0].energy_zyx.sum(axis=(1, 2)) / 300
+    assert per_slab.sum() == pytest.approx(4.0, rel=1e-9)
+    assert per_slab[:10].sum() == pytest.approx(10 * LOSS, rel=0.005)
+    in_bone = 0.1 * BONE.density
+    assert per_slab[11:20] == pytest.approx(np.full(9, in_bone), rel=0.02)
+
+
+def test_squares_are_those_of_what_each_primary_left() -> None:
+    energy = np.random.default_rng(2).uniform(0.5, 2.0, 50)
+    whole = HomogeneousVolume("whole", 0, (-100.0,) * 3, (100.0,) * 3, (1, 1, 1))
+    score = replayed(charged(energy), whole).scores[0]
+    assert score.energy_zyx.sum() == pytest.approx(energy.sum(), rel=1e-9)
+    assert score.energy_squared_zyx.sum() == pytest.approx((energy**2).sum(), rel=1e-9)
+
+
+def test_batches_are_scored_apart_and_the_same_seed_gives_the_same() -> None:
+    energy = np.random.default_rng(2).uniform(0.5, 5.0, 90)
+    steps = straight_steps(MATERIALS, {})
+
+    def run(batches: list[int]) -> GateRun:
+        return replay_charged(charged(energy), [slabs([0] * 80)], MATERIALS, steps, seed=4, batches=batches)
+
+    first, second = run([40, 50]), run([40, 50])
+    score = first.scores[0]
+    assert [batch.sum() for batch in score.batches] == pytest.approx([energy[:40].sum(), energy[40:].sum()], rel=1e-9)
+    assert np.array_equal(score.energy_zyx, score.batches[0] + score.batches[1])
+    assert np.array_equal(score.energy_zyx, second.scores[0].energy_zyx)
+
+
+def test_a_positrons_mass_goes_into_two_photons_that_are_followed() -> None:
+    energy = np.full(400, 1.0)
+    whole = HomogeneousVolume("whole", 0, (-4000.0,) * 3, (4000.0,) * 3, (1, 1, 1))
+    score = replayed(charged(energy, pdg=-11), whole).scores[0]
+    assert score.energy_zyx.sum() == pytest.approx(400 * (1.0 + 2 * REST), rel=1e-6)
+
+
+def test_what_leaves_the_boxes_is_gone_and_what_comes_through_air_arrives() -> None:
+    energy = np.full(100, 5.0)
+    short = replayed(charged(energy), slabs([0] * 10)).scores[0].energy_zyx.sum() / 100
+    assert short == pytest.approx(10 * LOSS, rel=0.01)
+    from_air = replayed(charged(energy, z=-90.0), slabs([0] * 80)).scores[0].energy_zyx.sum() / 100
+    assert from_air == pytest.approx(5.0 - 50 * LOSS * air().density, abs=1e-3)
+
+
+def test_steps_joined_leave_the_same_and_end_where_they_did() -> None:
+    tracks = straight_tracks(LOSS, annihilate=True)
+    longer = merged(tracks, 4 * STEP_LENGTH + 1e-6)
+    assert len(longer.energy) < 0.3 * len(tracks.energy)
+    assert longer.deposit.sum() == pytest.approx(tracks.deposit.sum(), rel=1e-6)
+    assert longer.chord[:, 2].sum() == pytest.approx(tracks.chord[:, 2].sum(), rel=1e-5)
+    assert longer.is_last.sum() == tracks.is_last.sum() == 300
+    assert longer.freed_first[-1] == tracks.freed_first[-1] == 600
+    energy_after = longer.energy - longer.deposit
+    assert energy_after[:-1][~longer.is_last[:-1]] == pytest.approx(longer.energy[1:][~longer.is_last[:-1]], abs=1e-5)
+
+
+def test_turns_add_up_when_steps_are_joined() -> None:
+    """Four quarter turns in one plane: back where it began, with the first direction."""
+    tracks = straight_tracks(LOSS, tracks=1)
+    turned = tracks.direction.copy()
+    turned[:] = [1.0, 0.0, 0.0]
+    rows = slice(0, 4)
+    square = type(tracks)(
+        energy=tracks.energy[rows],
+        deposit=tracks.deposit[rows],
+        chord=tracks.chord[rows],
+        direction=turned[rows],
+        is_last=np.array([False, False, False, True]),
+        freed_first=np.zeros(5, np.int32),
+        freed_pdg=np.zeros(0, np.int32),
+        freed_energy=np.zeros(0, np.float32),
+        freed_direction=np.zeros((0, 3), np.float32),
+    )
+    one = merged(square, 100.0)
+    assert len(one.energy) == 1
+    # Frames turn about the direction as they like: the turns stay quarter turns, and lengths what they can be.
+    assert np.linalg.norm(one.direction[0]) == pytest.approx(1.0, abs=1e-6)
+    assert np.linalg.norm(one.chord[0]) <= 4 * STEP_LENGTH
+    two = merged(square, 2 * STEP_LENGTH + 1e-6)
+    assert np.linalg.norm(two.chord, axis=1) == pytest.approx(np.full(2, np.sqrt(2) * STEP_LENGTH), rel=1e-5)
+
+
+def test_materials_alike_but_for_density_share_steps_and_others_do_not() -> None:
+    groups = group_materials([WATER, HALF, BONE, air()])
+    assert groups.group[0] == groups.group[1]
+    assert len({int(groups.group[0]), int(groups.group[2]), int(groups.group[3])}) == 3
+    ratio = groups.length[1] / groups.length[0]
+    assert ratio == pytest.approx(1 / 0.9, rel=1e-9)
+
+
+def test_an_element_that_is_not_known_is_named() -> None:
+    odd = Material(label=0, name="odd", density=5.0, mass_fractions={"U": 1.0})
+    with pytest.raises(SimulationError, match=r"odd: element U .*electron_transport to gate"):
+        group_materials([odd])
+
+
+def test_a_particle_above_the_recorded_energy_is_refused() -> None:
+    with pytest.raises(SimulationError, match=r"A particle of 9 MeV .* up to 6 MeV.*electron_transport to gate"):
+        replayed(charged(np.array([1.0, 1.5 * HIGHEST])), slabs([0] * 10))
+
+
+def test_dose_to_water_and_photons_in_gate_are_refused() -> None:
+    settings = TransportConfig(electron_transport="replayed")
+    with pytest.raises(ValidationError, match="electron_transport replayed needs photon_transport tracked"):
+        TransportConfig(electron_transport="replayed", photon_transport="gate")
+    with pytest.raises(ValidationError, match=r"dose.dose_to water needs transport.electron_transport gate"):
+        Config.model_validate({"transport": {"electron_transport": "replayed"}, "dose": {"dose_to": "water"}})
+    followed = FollowedPhotons.__new__(FollowedPhotons)
+    with pytest.raises(SimulationError, match="dose to medium only"):
+        follow_charged(followed, [], [], settings, seed=1, dose_to="water")

@@ -1,0 +1,96 @@
+"""Chunks whose electrons follow steps that GATE recorded: few tracks, so that what is tested is how they come about."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fast_head_deliveries import STX, beam, delivery
+from made_patient import write_patient
+
+from gatecheck.config import TransportConfig
+from gatecheck.delivery.storage import write_delivery
+from gatecheck.files import read_json
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks_here
+from gatecheck.transport.electron_replay import provide
+from gatecheck.transport.electron_replay.steps import RecordedTracks
+from gatecheck.transport.model import Chunk, ChunkResult
+from gatecheck.transport.process import run_in_process
+
+pytestmark = pytest.mark.gate
+
+CHUNKS = tuple(Chunk(index=index, histories=20_000, seed=70 + index) for index in range(1, 4))
+
+
+def with_few_tracks(cache: Path, inputs: ChunkInputs, chunks: tuple[Chunk, ...]) -> None:
+    """In a process of its own: several in its children, one in itself."""
+    os.environ["GATECHECK_CACHE"] = str(cache)
+    provide._TRACKS = {"e-": 60, "e+": 40}
+    if len(chunks) > 1:
+        simulate_chunks_here(inputs, chunks, at_a_time=2)
+    else:
+        simulate_chunk(inputs, chunks[0])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ChunkInputs:
+    folder = tmp_path_factory.mktemp("case")
+    write_patient(folder / "patient")
+    write_delivery(delivery(beam()), folder / "timeline.parquet")
+    return ChunkInputs(
+        delivery_path=folder / "timeline.parquet",
+        linac=STX,
+        patient_folder=folder / "patient",
+        inputs_sha256="a" * 64,
+        settings=TransportConfig(electron_transport="replayed"),
+        dose_to="medium",
+        out_folder=folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def together(inputs: ChunkInputs, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("together")
+    run_in_process(with_few_tracks, cache=cache, inputs=replace(inputs, out_folder=folder), chunks=CHUNKS)
+    return folder
+
+
+def test_steps_are_recorded_once_for_each_material_and_particle(together: Path, cache: Path) -> None:
+    kept = sorted((cache / "electron-steps").iterdir())
+    assert len(kept) == 6  # water, bone and air; electrons and positrons
+    for path in kept:
+        tracks = RecordedTracks.load(path)
+        assert tracks.energy.max() == pytest.approx(provide.HIGHEST_ENERGY)
+        assert tracks.is_last.sum() in {60, 40}
+        assert (tracks.deposit >= -1e-5).all()
+
+
+def test_a_chunk_alone_is_the_same_as_beside_others(
+    together: Path, inputs: ChunkInputs, cache: Path, tmp_path: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").iterdir()}
+    run_in_process(with_few_tracks, cache=cache, inputs=replace(inputs, out_folder=tmp_path), chunks=CHUNKS[1:2])
+    alone, beside = (read_json(folder / "chunk-0002.json", ChunkResult) for folder in (tmp_path, together))
+    assert alone.boxes == beside.boxes
+    assert alone.energy == beside.energy
+    assert {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").iterdir()} == before
+
+
+def test_result_says_how_electrons_went_and_energy_is_near_gates(
+    together: Path, inputs: ChunkInputs, tmp_path: Path
+) -> None:
+    """60 tracks are few: 5 % of the energy that is deposited, where photons are the same."""
+    by_gate = replace(inputs, out_folder=tmp_path, settings=TransportConfig())
+    gate = run_in_process(simulate_chunk, inputs=by_gate, chunk=CHUNKS[0])
+    replayed = read_json(together / "chunk-0001.json", ChunkResult)
+    assert replayed.engine.settings["electron_transport"] == "along steps recorded by GATE"
+    assert gate.engine.settings["electron_transport"] == "GATE"
+    assert replayed.particles == gate.particles
+    assert replayed.energy["deposited"] == pytest.approx(gate.energy["deposited"], rel=0.05)

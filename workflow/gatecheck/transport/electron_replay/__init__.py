@@ -1,0 +1,1 @@
+"""Electrons and positrons by steps that Geant4 made before, in matter alike."""

@@ -1,0 +1,451 @@
+"""One electron or positron after another along recorded steps, compiled.
+
+A particle takes up a recorded track where that had a little less energy than it has, in its group of matter, and goes
+on along it, turned into its own direction, until the track ends or matter of another group begins. What it has more
+than the track leaves along the first step, which is so much longer. Steps pass through voxels of their group with their
+length scaled by the ratio of stopping powers. At the face of another group they end with the part that is done: so much
+of the step's energy is gone, and the step's turn is made with the probability of that part.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.compiled import part_of_kernel
+from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
+from gatecheck.transport.electron_replay.steps import (
+    BINS,
+    CHORD,
+    DEPOSIT,
+    DIRECTION,
+    FREED,
+    FREED_ENERGY,
+    FREED_FIRST,
+    IS_LAST,
+    KINETIC,
+    PDG_CODE,
+    REACH,
+    STEP_ENERGY,
+    TURNED,
+    Steps,
+)
+from gatecheck.transport.fast_head.random import State, start_stream, uniform
+from gatecheck.transport.photon_tracker.kernel import (
+    ELECTRON_PDG,
+    ENERGY,
+    HIGHEST_LOCAL,
+    LABEL,
+    PDG,
+    PHOTON_PDG,
+    WEIGHT,
+    Boxes,
+    U,
+    X,
+    longest_range,
+    voxel_at,
+)
+
+FloatArray = npt.NDArray[np.float64]
+Vector = tuple[float, float, float]
+
+# Places in the tally, MeV, weighted: that particles had, was deposited, left the boxes, photons took, and mass that
+# annihilation freed; particles that found no room (never), and steps made.
+ENTERED, DEPOSITED, ESCAPED, PHOTONS, MASS, OVERFLOW, STEPS, TALLIES = range(8)
+
+MOST_WAITING = 1000
+"""Particles that wait at once; an electron of 10 MeV frees some 30 above the production cut."""
+
+# Recorded steps, next below a particle's energy, of which it takes any.
+_CHOICE = 200
+_NUDGE = 1e-6  # mm, across a face
+_STRIDE_IN_GAPS = 0.5  # mm, where no box is
+_AIR_ROUND = 1100.0  # mm of it round the boxes, as in GATE's world
+# How a step ends: where the recorded one does, at other matter, or out of the world.
+_WHOLE, _CUT, _GONE = 0, 1, 2
+
+# Columns of a voxel in the scores: MeV deposited, the sum of squares of what each primary left, what the primary that
+# was last here left, and which that was.
+DEPOSITS, SQUARES, CURRENT, PRIMARY, SCORE_COLUMNS = range(5)
+
+
+class Scores(NamedTuple):
+    """Voxels of all boxes, (n, SCORE_COLUMNS), and the tally."""
+
+    voxels: FloatArray
+    tally: FloatArray
+
+
+class Matter(NamedTuple):
+    """Group, lengths over those recorded in it, and density of each material."""
+
+    group: npt.NDArray[np.int64]
+    length: FloatArray
+    density: FloatArray
+
+
+class Place(NamedTuple):
+    """A point, the voxel in the scores (-1 outside of all boxes) and the row of the material there."""
+
+    x: float
+    y: float
+    z: float
+    voxel: int
+    row: int
+
+
+@part_of_kernel
+def _place_at(boxes: Boxes, x: float, y: float, z: float) -> Place:
+    row, voxel = voxel_at(boxes, x, y, z)
+    return Place(x, y, z, voxel, row)
+
+
+@part_of_kernel
+def _box_of(boxes: Boxes, voxel: int) -> int:
+    box = len(boxes.first) - 1
+    while boxes.first[box] > voxel:
+        box -= 1
+    return box
+
+
+@part_of_kernel
+def _way_to_face(boxes: Boxes, place: Place, direction: Vector) -> float:
+    """Distance along a direction to where another voxel or the hull begins."""
+    if place.voxel < 0:
+        return _way_outside(boxes, place, direction)
+    box = _box_of(boxes, place.voxel)
+    way = _face_along(boxes.lower[box, 0], boxes.spacing[box, 0], place.x, direction[0])
+    way = min(way, _face_along(boxes.lower[box, 1], boxes.spacing[box, 1], place.y, direction[1]))
+    return min(way, _face_along(boxes.lower[box, 2], boxes.spacing[box, 2], place.z, direction[2]))
+
+
+@part_of_kernel
+def _face_along(lower: float, step: float, at: float, slope: float) -> float:
+    if abs(slope) < 1e-12:
+        return math.inf
+    number = math.floor((at - lower) / step) + (1 if slope > 0 else 0)
+    return max((lower + number * step - at) / slope, 0.0)
+
+
+@part_of_kernel
+def _way_outside(boxes: Boxes, place: Place, direction: Vector) -> float:
+    """To the hull; a stride where boxes leave a gap in it; infinite where the way does not meet the hull."""
+    enter, leave = 0.0, math.inf
+    for axis in range(3):
+        at = place.x if axis == 0 else (place.y if axis == 1 else place.z)
+        slope = direction[0] if axis == 0 else (direction[1] if axis == 1 else direction[2])
+        low, high = boxes.hull_lower[axis] - at, boxes.hull_upper[axis] - at
+        if abs(slope) < 1e-12:
+            if low > 0.0 or high < 0.0:
+                return math.inf
+            continue
+        enter = max(enter, min(low / slope, high / slope))
+        leave = min(leave, max(low / slope, high / slope))
+    if enter >= leave:
+        return math.inf
+    return enter if enter > 0.0 else _STRIDE_IN_GAPS
+
+
+@part_of_kernel
+def _is_beyond(boxes: Boxes, place: Place, margin: float) -> bool:
+    """More than a margin outside of the hull."""
+    return bool(
+        place.x < boxes.hull_lower[0] - margin
+        or place.y < boxes.hull_lower[1] - margin
+        or place.z < boxes.hull_lower[2] - margin
+        or place.x > boxes.hull_upper[0] + margin
+        or place.y > boxes.hull_upper[1] + margin
+        or place.z > boxes.hull_upper[2] + margin
+    )
+
+
+@part_of_kernel
+def _room(lower: float, step: float, at: float) -> float:
+    # To the nearer face.
+    inside = (at - lower) / step
+    inside -= math.floor(inside)
+    return min(inside, 1.0 - inside) * step
+
+
+@part_of_kernel
+def _stays(boxes: Boxes, place: Place, longest: float) -> bool:
+    box = _box_of(boxes, place.voxel)
+    return (
+        _room(boxes.lower[box, 0], boxes.spacing[box, 0], place.x) > longest
+        and _room(boxes.lower[box, 1], boxes.spacing[box, 1], place.y) > longest
+        and _room(boxes.lower[box, 2], boxes.spacing[box, 2], place.z) > longest
+    )
+
+
+@part_of_kernel
+def _score(scores: Scores, voxel: int, energy: float, primary: float) -> None:
+    if voxel < 0:
+        scores.tally[ESCAPED] += energy
+        return
+    scores.tally[DEPOSITED] += energy
+    scores.voxels[voxel, DEPOSITS] += energy
+    if scores.voxels[voxel, PRIMARY] != primary:
+        scores.voxels[voxel, SQUARES] += scores.voxels[voxel, CURRENT] * scores.voxels[voxel, CURRENT]
+        scores.voxels[voxel, CURRENT] = 0.0
+        scores.voxels[voxel, PRIMARY] = primary
+    scores.voxels[voxel, CURRENT] += energy
+
+
+@part_of_kernel
+def turned_into(direction: Vector, a: float, b: float, c: float) -> Vector:
+    """A vector given in the frame of a direction, see `record.frame_of`."""
+    dx, dy, dz = direction
+    sign = 1.0 if dz >= 0.0 else -1.0
+    q = -1.0 / (sign + dz)
+    t = dx * dy * q
+    return (
+        a * (1.0 + sign * dx * dx * q) + b * t + c * dx,
+        a * sign * t + b * (sign + dy * dy * q) + c * dy,
+        -a * sign * dx - b * dy + c * dz,
+    )
+
+
+@part_of_kernel
+def unit(vector: Vector) -> Vector:
+    """The vector's direction."""
+    size = 1.0 / math.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
+    return vector[0] * size, vector[1] * size, vector[2] * size
+
+
+@part_of_kernel
+def _turned(direction: Vector, steps: Steps, step: int) -> Vector:
+    data = steps.data
+    return unit(turned_into(direction, data[step, TURNED], data[step, TURNED + 1], data[step, TURNED + 2]))
+
+
+@part_of_kernel
+def _step_to_take(steps: Steps, library: int, energy: float, state: State) -> int:
+    """Any of the recorded steps next below an energy; -1 where there are too few below."""
+    number = min(int(energy * steps.per_bin), BINS - 1)
+    low, high = steps.bins[library, number], steps.bins[library, number + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if steps.sorted_energy[middle] <= energy:
+            low = middle + 1
+        else:
+            high = middle
+    if low - steps.first[library] < _CHOICE:
+        return -1
+    return int(steps.sorted_step[low - 1 - int(uniform(state) * _CHOICE)])
+
+
+@part_of_kernel
+def _end_of_a_track(steps: Steps, library: int) -> int:
+    """A step that ends a track, for a positron of less energy than any that was recorded."""
+    step = int(steps.sorted_step[steps.first[library]])
+    while steps.data[step, IS_LAST] == 0.0:
+        step += 1
+    return step
+
+
+@part_of_kernel
+def _walk(
+    place: Place,
+    direction: Vector,
+    way: float,
+    energy: float,
+    primary: float,
+    matter: Matter,
+    boxes: Boxes,
+    scores: Scores,
+) -> tuple[Place, float, int]:
+    """Go `way` mm of recorded length along a direction and leave `energy` evenly; the end, the part done, and how."""
+    started = matter.group[place.row]
+    left = 1.0
+    while True:
+        whole = way * matter.length[place.row]
+        face = _way_to_face(boxes, place, direction)
+        if left * whole <= face:
+            whole *= left
+            _score(scores, place.voxel, energy * left, primary)
+            x, y, z = place.x + whole * direction[0], place.y + whole * direction[1], place.z + whole * direction[2]
+            return Place(x, y, z, place.voxel, place.row), 1.0, _WHOLE
+        face += _NUDGE
+        done = min(face / whole, left)
+        _score(scores, place.voxel, energy * done, primary)
+        left -= done
+        was_inside = place.voxel >= 0
+        place = _place_at(
+            boxes, place.x + face * direction[0], place.y + face * direction[1], place.z + face * direction[2]
+        )
+        if place.voxel < 0 and _is_beyond(boxes, place, 0.0 if was_inside else _AIR_ROUND):
+            return place, 1.0 - left, _GONE
+        if matter.group[place.row] != started:
+            return place, 1.0 - left, _CUT
+
+
+@part_of_kernel
+def _set_free(
+    steps: Steps,
+    step: int,
+    place: Place,
+    direction: Vector,
+    weight: float,
+    primary: float,
+    waiting: FloatArray,
+    count: int,
+    out: FloatArray,
+    kept: int,
+    tally: FloatArray,
+) -> tuple[int, int]:
+    """What a step frees at its end: charged particles wait, photons go out; how many of both there are then."""
+    first = int(steps.data[step, FREED_FIRST])
+    for index in range(first, first + int(steps.data[step, FREED])):
+        freed = steps.freed
+        flight = turned_into(
+            direction, freed[index, DIRECTION], freed[index, DIRECTION + 1], freed[index, DIRECTION + 2]
+        )
+        energy, pdg = float(freed[index, KINETIC]), int(freed[index, PDG_CODE])
+        is_photon = pdg == PHOTON_PDG
+        if (is_photon and kept >= len(out)) or (not is_photon and count >= len(waiting)):
+            tally[OVERFLOW] += 1.0
+            continue
+        if is_photon:
+            tally[PHOTONS] += weight * energy
+            _put(out, kept, energy, place, flight, weight, pdg, primary)
+            kept += 1
+        else:
+            _put(waiting, count, energy, place, flight, weight, pdg, primary)
+            count += 1
+    return count, kept
+
+
+@part_of_kernel
+def _put(
+    rows: FloatArray,
+    row: int,
+    energy: float,
+    place: Place,
+    direction: Vector,
+    weight: float,
+    pdg: int,
+    label: float,
+) -> None:
+    rows[row, ENERGY] = energy
+    rows[row, X], rows[row, X + 1], rows[row, X + 2] = place.x, place.y, place.z
+    rows[row, U], rows[row, U + 1], rows[row, U + 2] = direction
+    rows[row, WEIGHT], rows[row, PDG], rows[row, LABEL] = weight, pdg, label
+
+
+@part_of_kernel
+def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it happens
+    waiting: FloatArray,
+    primary: int,
+    steps: Steps,
+    matter: Matter,
+    boxes: Boxes,
+    out: FloatArray,
+    kept: int,
+    scores: Scores,
+    state: State,
+) -> int:
+    """The particle in the first row of `waiting` and all that it sets free; how many photons are in `out` after it."""
+    groups = (len(steps.first) - 1) // 2
+    data = steps.data
+    count = 1
+    while count > 0:
+        count -= 1
+        energy, weight = waiting[count, ENERGY], waiting[count, WEIGHT]
+        place = _place_at(boxes, waiting[count, X], waiting[count, X + 1], waiting[count, X + 2])
+        direction = (waiting[count, U], waiting[count, U + 1], waiting[count, U + 2])
+        is_electron = waiting[count, PDG] == ELECTRON_PDG
+        step, more = -1, 0.0
+        while True:
+            if is_electron and place.voxel >= 0 and energy < HIGHEST_LOCAL:
+                longest = longest_range(energy, 1.0) if step < 0 else float(data[step, REACH])
+                if _stays(boxes, place, longest / matter.density[place.row]):
+                    _score(scores, place.voxel, weight * energy, primary)
+                    break
+            if step < 0:
+                library = matter.group[place.row] + (0 if is_electron else groups)
+                step = _step_to_take(steps, library, energy, state)
+                if step < 0 and is_electron:
+                    _score(scores, place.voxel, weight * energy, primary)
+                    break
+                if step < 0:
+                    step = _end_of_a_track(steps, library)
+                more = energy - data[step, STEP_ENERGY]
+            scores.tally[STEPS] += 1.0
+            freed, deposit, is_last = data[step, FREED_ENERGY], data[step, DEPOSIT], data[step, IS_LAST] > 0.0
+            # A track's last step leaves what there is, so that energy is kept whatever single precision makes of it.
+            mass = 2.0 * ELECTRON_REST_ENERGY if is_last and not is_electron and freed > 0.0 else 0.0
+            lost = max(energy + mass - freed, 0.0) if is_last else max(deposit + more, 0.0)
+            cx, cy, cz = turned_into(direction, data[step, CHORD], data[step, CHORD + 1], data[step, CHORD + 2])
+            way = math.sqrt(cx * cx + cy * cy + cz * cz)
+            part, ending = 1.0, _WHOLE
+            if way > 0.0:
+                heading = (cx / way, cy / way, cz / way)
+                way *= 1.0 + min(max(more / max(deposit, 1e-9), -0.9), 1.0)
+                place, part, ending = _walk(place, heading, way, weight * lost, primary, matter, boxes, scores)
+            else:
+                _score(scores, place.voxel, weight * lost, primary)
+            more = 0.0
+            if ending == _GONE or (place.voxel < 0 and _is_beyond(boxes, place, _AIR_ROUND)):
+                scores.tally[ESCAPED] += weight * (energy - part * lost)
+                break
+            if ending == _CUT:
+                energy -= part * lost
+                if uniform(state) < part:
+                    direction = _turned(direction, steps, step)
+                step = -1
+                continue
+            scores.tally[MASS] += weight * mass
+            count, kept = _set_free(
+                steps, step, place, direction, weight, primary, waiting, count, out, kept, scores.tally
+            )
+            if is_last:
+                break
+            energy -= lost + freed
+            direction = _turned(direction, steps, step)
+            step += 1
+    return kept
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def follow_range(
+    first: int,
+    last: int,
+    particles: FloatArray,
+    steps: Steps,
+    matter: Matter,
+    boxes: Boxes,
+    seed: np.uint64,
+    out: FloatArray,
+    scores: Scores,
+    state: State,
+) -> tuple[int, int]:
+    """Follow particles `first` to `last` - 1 until `out` is nearly full of photons.
+
+    Returns
+    -------
+    (int, int)
+        Photons in `out`, and the first particle not followed.
+    """
+    kept = 0
+    waiting = np.empty((MOST_WAITING, particles.shape[1]))
+    for particle in range(first, last):
+        if kept + MOST_WAITING > len(out):
+            return kept, particle
+        start_stream(state, seed, np.uint64(particle))
+        waiting[0] = particles[particle]
+        scores.tally[ENTERED] += particles[particle, ENERGY] * particles[particle, WEIGHT]
+        kept = _follow(waiting, particle, steps, matter, boxes, out, kept, scores, state)
+    return kept, last
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def close_squares(voxels: FloatArray) -> None:
+    """Add what the last primary of each voxel left in it."""
+    for voxel in range(len(voxels)):
+        voxels[voxel, SQUARES] += voxels[voxel, CURRENT] ** 2
+        voxels[voxel, CURRENT] = 0.0
+        voxels[voxel, PRIMARY] = -1.0

@@ -1,0 +1,123 @@
+"""Recorded steps for a patient's materials: made by GATE once for each material, and kept in gatecheck's cache."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatecheck.config import TransportConfig
+from gatecheck.files import sha256_of_json
+from gatecheck.patient.model import Material
+from gatecheck.transport.electron_replay.grouping import group_materials
+from gatecheck.transport.electron_replay.merge import merged
+from gatecheck.transport.electron_replay.record import Recording, record_tracks
+from gatecheck.transport.electron_replay.replay import ElectronSteps
+from gatecheck.transport.electron_replay.steps import RecordedTracks, joined
+from gatecheck.transport.engine import describe_engine
+from gatecheck.transport.geant4_data.folders import cache_folder
+from gatecheck.transport.materials import air
+from gatecheck.transport.process import run_in_processes
+
+logger = logging.getLogger(__name__)
+
+HIGHEST_ENERGY = 7.0
+"""At which tracks start, MeV: no photon of a nominal 6 MV sets an electron of more free."""
+
+_TRACKS = {"e-": 4000, "e+": 1000}
+# In gases, where the production cut is a few keV, tracks are ten times as long to make.
+_GAS_BELOW, _TRACKS_OF_GAS = 0.05, 400
+# Steps are joined up to so much, g/cm2: a third of a 1 mm voxel of water.
+_LONGEST_STEP = 0.03
+_PROCESSES = 2
+_SEED = 1
+_ready: dict[str, ElectronSteps] = {}
+_VERSION = 1  # of the files and of how they are made
+
+
+def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> ElectronSteps:
+    """Steps for these materials, read from the cache, or made by GATE where it has none.
+
+    Raises
+    ------
+    SimulationError
+        When GATE fails, or a material has an element that is not known.
+    """
+    folder = cache_folder() / "electron-steps"
+    asked = sha256_of_json([settings.model_dump(mode="json"), [one.model_dump() for one in materials], str(folder)])
+    if asked not in _ready:
+        _ready.clear()  # one patient's at a time
+        _ready[asked] = _read_or_made(settings, materials, folder)
+    return _ready[asked]
+
+
+def _read_or_made(settings: TransportConfig, materials: Sequence[Material], folder: Path) -> ElectronSteps:
+    groups = group_materials([*materials, air()])
+    physics = _physics(settings)
+    paths = {
+        (particle, reference.label): folder / f"{_key(physics, particle, reference)}.npz"
+        for particle in _TRACKS
+        for reference in groups.references
+    }
+    missing = [key for key, path in paths.items() if not path.exists()]
+    if missing:
+        started = time.perf_counter()
+        logger.info("recording electron steps in %d materials, once for all cases", len(groups.references))
+        requests = [
+            {
+                "recording": Recording(particle, HIGHEST_ENERGY, tracks, _SEED),
+                "materials": [groups.references[label] for label in labels],
+                "paths": [paths[particle, label] for label in labels],
+                "settings": settings,
+            }
+            for particle, tracks, labels in _shared_out(missing, groups.references)
+        ]
+        folder.mkdir(parents=True, exist_ok=True)
+        run_in_processes(record_and_keep, requests, processes=_PROCESSES)
+        logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
+    parts = [RecordedTracks.load(path) for path in paths.values()]
+    return ElectronSteps(joined(parts), groups, HIGHEST_ENERGY)
+
+
+def _shared_out(missing: Sequence[tuple[str, int]], references: Sequence[Material]) -> list[tuple[str, int, list[int]]]:
+    """Particle, tracks and materials of each simulation."""
+    result: list[tuple[str, int, list[int]]] = []
+    for particle, tracks in _TRACKS.items():
+        labels = [label for one, label in missing if one == particle]
+        gases = [label for label in labels if references[label].density < _GAS_BELOW]
+        others = [label for label in labels if label not in gases]
+        result += [(particle, tracks, others[start::_PROCESSES]) for start in range(_PROCESSES)]
+        result.append((particle, min(tracks, _TRACKS_OF_GAS), gases))
+    return [one for one in result if one[2]]
+
+
+def record_and_keep(
+    recording: Recording, materials: Sequence[Material], paths: Sequence[Path], settings: TransportConfig
+) -> None:
+    """Record tracks in materials and write each where it is kept; takes this process."""
+    describe_engine(settings)
+    relabelled = [material.model_copy(update={"label": index}) for index, material in enumerate(materials)]
+    recorded = record_tracks(relabelled, recording, settings)
+    for tracks, material, path in zip(recorded, materials, paths, strict=True):
+        merged(tracks, 10.0 * _LONGEST_STEP / material.density).save(path)
+
+
+def _physics(settings: TransportConfig) -> dict[str, object]:
+    engine = describe_engine(settings)
+    kept = ("opengate", "geant4", "physics_list", "data_set_sha256")
+    settings_kept = ("electron_production_cut_mm", "photon_production_cut_mm", "geant4_commands")
+    return {
+        **{name: getattr(engine, name) for name in kept},
+        **{name: engine.settings[name] for name in settings_kept},
+        "tracks": [_TRACKS, _TRACKS_OF_GAS],
+        "highest_energy": HIGHEST_ENERGY,
+        "longest_step": _LONGEST_STEP,
+        "seed": _SEED,
+        "version": _VERSION,
+    }
+
+
+def _key(physics: dict[str, object], particle: str, material: Material) -> str:
+    matter = {"density": material.density, "mass_fractions": material.mass_fractions}
+    return sha256_of_json({**physics, "particle": particle, **matter})[:32]

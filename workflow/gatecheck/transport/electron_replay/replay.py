@@ -1,0 +1,218 @@
+"""Charged particles through boxes of voxels by recorded steps, and what their photons do in turn."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.compiled import digest_of_sources
+from gatecheck.errors import SimulationError
+from gatecheck.patient.model import Material
+from gatecheck.transport.electron_replay import kernel
+from gatecheck.transport.electron_replay import steps as steps_module
+from gatecheck.transport.electron_replay.grouping import MatterGroups
+from gatecheck.transport.electron_replay.kernel import (
+    DEPOSITED,
+    DEPOSITS,
+    ENTERED,
+    ESCAPED,
+    MASS,
+    MOST_WAITING,
+    OVERFLOW,
+    PHOTONS,
+    PRIMARY,
+    SCORE_COLUMNS,
+    SQUARES,
+    STEPS,
+    TALLIES,
+    Scores,
+)
+from gatecheck.transport.electron_replay.steps import Steps
+from gatecheck.transport.fast_head import random
+from gatecheck.transport.gate import GateRun, Progress, Score, batch_ends_of, peak_memory_mb
+from gatecheck.transport.materials import air
+from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.photon_tracker import Roulette, cross_sections
+from gatecheck.transport.photon_tracker import kernel as photon_kernel
+from gatecheck.transport.photon_tracker.track import as_rows, boxes_of, follow_batch
+from gatecheck.transport.volumes import Volume
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+
+_ENERGY_TOLERANCE = 1e-6
+_BLOCK = 100_000  # particles between two reports, and photons that the compiled code gives at a time
+_MOST_GENERATIONS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ElectronSteps:
+    """Recorded steps and the materials that they serve.
+
+    Attributes
+    ----------
+    steps : Steps
+    groups : MatterGroups
+        Of the patient's materials in their order, and of air after them.
+    highest_energy : float
+        At which recorded tracks start, MeV.
+    """
+
+    steps: Steps
+    groups: MatterGroups
+    highest_energy: float
+
+
+def replay_charged(
+    charged: PhaseSpace,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    electrons: ElectronSteps,
+    *,
+    seed: int,
+    batches: Sequence[int],
+    roulette: Roulette | None = None,
+    progress: Progress | None = None,
+) -> GateRun:
+    """What `run_gate` gives for particles that photons set free.
+
+    Photons that they radiate are followed as the patient's others are, and what these set free in turn, to the end.
+
+    Parameters
+    ----------
+    batches : sequence of int
+        Particles of each batch.
+
+    Raises
+    ------
+    SimulationError
+        For a particle above the recorded tracks' energy, or energy that is not accounted for.
+    """
+    started = time.perf_counter()
+    highest = float(charged.energy.max(initial=0.0))
+    if highest > electrons.highest_energy:
+        raise SimulationError(
+            f"A particle of {highest:.3g} MeV is set free, and electron steps are recorded up to "
+            f"{electrons.highest_energy:g} MeV. Set transport.electron_transport to gate."
+        )
+    by_label = {material.label: row for row, material in enumerate(materials)}
+    boxes = boxes_of(volumes, by_label, air_row=len(materials), roulette=roulette)
+    matter = cross_sections.matter_of([*materials, air()])
+    voxels = int(boxes.first[-1] + boxes.size[-1].prod())
+    tally = np.zeros(TALLIES)
+    rows = as_rows(charged)
+    parts: list[tuple[FloatArray, FloatArray]] = []
+    for number, (first, last) in enumerate(itertools.pairwise([0, *batch_ends_of(len(rows), list(batches))])):
+        scores = Scores(np.zeros((voxels, SCORE_COLUMNS)), tally)
+        scores.voxels[:, PRIMARY] = -1
+        of_photons = photon_kernel.Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(photon_kernel.TALLIES))
+        given = rows[first:last]
+        for generation in range(_MOST_GENERATIONS):
+            report = None if progress is None or generation else lambda done, first=first: progress(first + done)
+            photons = _follow(given, electrons, boxes, matter, _stream(seed, number, generation), scores, report)
+            if not len(photons):
+                break
+            stream = _stream(seed, number, generation + _MOST_GENERATIONS)
+            given = follow_batch(0, len(photons), photons, 1, boxes, matter, stream, of_photons)
+        parts.append((scores.voxels[:, DEPOSITS] + of_photons.energy, scores.voxels[:, SQUARES] + of_photons.squared))
+    _check(tally)
+    logger.info("%d charged particles took %.0f recorded steps each", len(rows), tally[STEPS] / max(len(rows), 1))
+    seconds = time.perf_counter() - started
+    return GateRun(_scores_of(parts, volumes, boxes.first), len(rows), 0.0, seconds, peak_memory_mb())
+
+
+def _follow(
+    particles: FloatArray,
+    electrons: ElectronSteps,
+    boxes: photon_kernel.Boxes,
+    matter: cross_sections.Matter,
+    stream: np.uint64,
+    scores: Scores,
+    report: Callable[[int], None] | None,
+) -> FloatArray:
+    """Photons that the particles and what they set free radiate."""
+    run = _compiled()
+    out = np.empty((_BLOCK + MOST_WAITING, photon_kernel.COLUMNS))
+    state = np.zeros(1, dtype=np.uint64)
+    found = [np.empty((0, photon_kernel.COLUMNS))]
+    of_rows = kernel.Matter(electrons.groups.group, electrons.groups.length, matter.density)
+    done = 0
+    while done < len(particles):
+        until = min(done + _BLOCK, len(particles))
+        kept, done = run(done, until, particles, electrons.steps, of_rows, boxes, stream, out, scores, state)
+        found.append(out[:kept].copy())
+        if report is not None:
+            report(done)
+    kernel.close_squares(scores.voxels)
+    return np.concatenate(found)
+
+
+def _check(tally: FloatArray) -> None:
+    if tally[OVERFLOW] > 0:
+        raise SimulationError(
+            f"An electron set more than {MOST_WAITING} others free. Please report this with the configuration."
+        )
+    missing = tally[ENTERED] + tally[MASS] - tally[DEPOSITED] - tally[ESCAPED] - tally[PHOTONS]
+    if abs(missing) > _ENERGY_TOLERANCE * max(tally[ENTERED], 1e-300):
+        raise SimulationError(
+            f"{missing:.4g} of {tally[ENTERED]:.6g} MeV of electrons are not accounted for. Please report this with "
+            "the configuration."
+        )
+
+
+def _scores_of(
+    parts: Sequence[tuple[FloatArray, FloatArray]], volumes: Sequence[Volume], first: npt.NDArray[np.int64]
+) -> tuple[Score, ...]:
+    result = []
+    for volume, begin in zip(volumes, first, strict=True):
+        shape = volume.scoring_size[::-1]
+        place = slice(int(begin), int(begin + np.prod(shape)))
+        energies = tuple(energy[place].reshape(shape) for energy, _ in parts)
+        squared = np.sum([square[place] for _, square in parts], axis=0).reshape(shape)
+        result.append(Score(np.sum(energies, axis=0), squared, energies if len(parts) > 1 else ()))
+    return tuple(result)
+
+
+def _stream(seed: int, batch: int, generation: int) -> np.uint64:
+    text = f"electrons {seed} {batch} {generation}"
+    return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
+
+
+@functools.cache
+def _compiled() -> Callable[..., Any]:
+    """The compiled kernel, kept on disk."""
+    return _cached_kernel(digest_of_sources(random, photon_kernel, steps_module, kernel))
+
+
+def _cached_kernel(digest_of_sources: int) -> Callable[..., Any]:
+    @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+    def run(
+        first: int,
+        last: int,
+        particles: FloatArray,
+        steps: Steps,
+        matter: kernel.Matter,
+        boxes: photon_kernel.Boxes,
+        seed: np.uint64,
+        out: FloatArray,
+        scores: Scores,
+        state: random.State,
+    ) -> tuple[int, int]:
+        # Captured, and so a part of numba's cache key.
+        if digest_of_sources < 0:
+            return 0, 0
+        return kernel.follow_range(first, last, particles, steps, matter, boxes, seed, out, scores, state)
+
+    kernel_function: Callable[..., Any] = run
+    return kernel_function

@@ -1,0 +1,152 @@
+"""Recorded steps: of one material, and of all together as compiled code reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from gatecheck.files import write_atomically
+from gatecheck.transport.photon_tracker.kernel import longest_range
+
+SingleArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTracks:
+    """Steps of many tracks in one material, track after track.
+
+    Attributes
+    ----------
+    energy : ndarray of shape (n,)
+        At the start of each step, MeV.
+    deposit : ndarray of shape (n,)
+        MeV left along the step.
+    chord, direction : ndarray of shape (n, 3)
+        From the start to the end of the step, mm, and the direction after it, in the frame of the direction before.
+    is_last : ndarray of shape (n,), bool
+        Whether a track ends with the step.
+    freed_first : ndarray of shape (n + 1,)
+        Where the particles that a step set free at its end begin in what follows.
+    freed_pdg, freed_energy, freed_direction : ndarray of shape (k,), (k,), (k, 3)
+    """
+
+    energy: SingleArray
+    deposit: SingleArray
+    chord: SingleArray
+    direction: SingleArray
+    is_last: npt.NDArray[np.bool_]
+    freed_first: IntArray
+    freed_pdg: npt.NDArray[np.int32]
+    freed_energy: SingleArray
+    freed_direction: SingleArray
+
+    def save(self, path: Path) -> None:
+        """Write as .npz."""
+        with write_atomically(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> RecordedTracks:
+        """Read what `save` wrote."""
+        with np.load(path) as content:
+            return cls(**{field.name: content[field.name] for field in fields(cls)})
+
+
+# Columns of a step in `Steps.data`: energy before it, deposit, chord, direction after it, the first of what it frees
+# and how many, their energy, whether its track ends, and a length that the particle cannot go on in water; 16 make a
+# line of the cache.
+STEP_ENERGY, DEPOSIT, CHORD, TURNED, FREED_FIRST, FREED, FREED_ENERGY, IS_LAST, REACH = 0, 1, 2, 5, 8, 9, 10, 11, 12
+STEP_COLUMNS = 16
+# Columns of a freed particle in `Steps.freed`.
+PDG_CODE, KINETIC, DIRECTION, FREED_COLUMNS = 0, 1, 2, 5
+BINS = 1 << 13
+"""Of energy, evenly spaced, in which the first step to look at is known."""
+
+
+class Steps(NamedTuple):
+    """Steps of all groups of matter, electrons' and positrons', one after another.
+
+    Attributes
+    ----------
+    data : ndarray of shape (n, STEP_COLUMNS)
+    freed : ndarray of shape (k, FREED_COLUMNS)
+    first : ndarray of shape (2 g + 1,)
+        Where the steps of each group begin, electrons' before positrons', in what follows.
+    sorted_energy, sorted_step : ndarray of shape (n,)
+        Each group's steps by energy.
+    bins : ndarray of shape (2 g, BINS + 1)
+        The first of each group's sorted steps that is above the lower end of each bin.
+    per_bin : float
+        Bins per MeV.
+    """
+
+    data: SingleArray
+    freed: SingleArray
+    first: npt.NDArray[np.int64]
+    sorted_energy: SingleArray
+    sorted_step: IntArray
+    bins: IntArray
+    per_bin: float
+
+
+def joined(parts: Sequence[RecordedTracks]) -> Steps:
+    """Steps of groups 0, 1, ...: electrons in each, and then positrons in each."""
+    first = np.concatenate([[0], np.cumsum([len(part.energy) for part in parts])]).astype(np.int64)
+    freed_first = np.concatenate([[0], np.cumsum([len(part.freed_pdg) for part in parts])])
+    if freed_first[-1] >= 1 << 24:
+        raise ValueError(f"{freed_first[-1]} freed particles, more than single precision counts")
+    highest = max(float(part.energy.max()) for part in parts)
+    per_bin = BINS / highest
+    edges = (np.arange(BINS + 1) / per_bin).astype(np.float32)
+    bins, sorted_energy, sorted_step = [], [], []
+    for part, begin in zip(parts, first[:-1], strict=True):
+        order = np.argsort(part.energy, kind="stable")
+        sorted_energy.append(part.energy[order])
+        sorted_step.append((order + begin).astype(np.int32))
+        bins.append((begin + np.searchsorted(sorted_energy[-1], edges, side="right")).astype(np.int32))
+    return Steps(
+        data=np.concatenate([_rows(part, begin) for part, begin in zip(parts, freed_first[:-1], strict=True)]),
+        freed=np.concatenate([_freed_rows(part) for part in parts]),
+        first=first,
+        sorted_energy=np.concatenate(sorted_energy),
+        sorted_step=np.concatenate(sorted_step),
+        bins=np.stack(bins),
+        per_bin=per_bin,
+    )
+
+
+def _rows(part: RecordedTracks, freed_begin: int) -> SingleArray:
+    rows = np.zeros((len(part.energy), STEP_COLUMNS), dtype=np.float32)
+    counts = np.diff(part.freed_first)
+    rows[:, STEP_ENERGY] = part.energy
+    rows[:, DEPOSIT] = part.deposit
+    rows[:, CHORD : CHORD + 3] = part.chord
+    rows[:, TURNED : TURNED + 3] = part.direction
+    rows[:, FREED_FIRST] = part.freed_first[:-1] + freed_begin
+    rows[:, FREED] = counts
+    step = np.repeat(np.arange(len(counts)), counts)
+    rows[:, FREED_ENERGY] = np.bincount(step, part.freed_energy, minlength=len(counts))
+    rows[:, IS_LAST] = part.is_last
+    _reaches(part.energy, rows[:, REACH])
+    return rows
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def _reaches(energy: SingleArray, reach: SingleArray) -> None:
+    for step in range(len(energy)):
+        reach[step] = longest_range(energy[step], 1.0)
+
+
+def _freed_rows(part: RecordedTracks) -> SingleArray:
+    rows = np.empty((len(part.freed_pdg), FREED_COLUMNS), dtype=np.float32)
+    rows[:, PDG_CODE] = part.freed_pdg
+    rows[:, KINETIC] = part.freed_energy
+    rows[:, DIRECTION : DIRECTION + 3] = part.freed_direction
+    return rows
