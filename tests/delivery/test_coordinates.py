@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from gatecheck.delivery.coordinates import (
     PATIENT_POSITION_CODES,
     beam_limiting_device_to_patient,
-    bld_to_patient_matrix,
+    bld_to_patient_entries,
     position_code_of,
     project_to_isocentre_plane,
     rotation_arrays_for,
@@ -239,7 +239,7 @@ def test_matrix_agrees_with_a_composition_by_scipy(gantry, collimator, couch, pa
 @settings(deadline=None)  # the first call compiles
 @given(gantry=angles, collimator=angles, couch=angles, patient_position=positions)
 def test_compiled_matrix_is_the_vectorised_one(gantry, collimator, couch, patient_position):
-    compiled = bld_to_patient_matrix(gantry, collimator, couch, position_code_of(patient_position))
+    compiled = np.reshape(bld_to_patient_entries(gantry, collimator, couch, position_code_of(patient_position)), (3, 3))
     vectorised = rotation_arrays_for(gantry, collimator, couch, patient_position)[0]
     np.testing.assert_allclose(compiled, vectorised, atol=1e-12)
 

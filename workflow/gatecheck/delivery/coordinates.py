@@ -34,10 +34,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import part_of_kernel
 from gatecheck.errors import UnsupportedPlanError
 
 FloatArray = npt.NDArray[np.float64]
@@ -127,12 +127,14 @@ def _entries(  # noqa: PLR0917 - compiled code knows arguments by place
     )
 
 
-_compiled_entries = numba.njit(_entries)
+_compiled_entries = part_of_kernel(_entries)
 
 
-@numba.njit  # type: ignore[untyped-decorator,unused-ignore]
-def bld_to_patient_matrix(gantry: float, collimator: float, couch: float, position_code: int) -> FloatArray:
-    """Rotation from the beam limiting device system to the patient, for compiled code.
+@part_of_kernel
+def bld_to_patient_entries(
+    gantry: float, collimator: float, couch: float, position_code: int
+) -> tuple[float, float, float, float, float, float, float, float, float]:
+    """Rotation from the beam limiting device system to the patient row by row, for compiled code.
 
     Parameters
     ----------
@@ -140,24 +142,9 @@ def bld_to_patient_matrix(gantry: float, collimator: float, couch: float, positi
         Degrees.
     position_code : int
         From `position_code_of`.
-
-    Returns
-    -------
-    ndarray of shape (3, 3)
     """
     g, b, s = math.radians(gantry), math.radians(collimator), math.radians(couch)
-    matrix = np.empty((3, 3))
-    (
-        matrix[0, 0],
-        matrix[0, 1],
-        matrix[0, 2],
-        matrix[1, 0],
-        matrix[1, 1],
-        matrix[1, 2],
-        matrix[2, 0],
-        matrix[2, 1],
-        matrix[2, 2],
-    ) = _compiled_entries(
+    entries: tuple[float, float, float, float, float, float, float, float, float] = _compiled_entries(
         math.cos(g),
         math.sin(g),
         math.cos(b),
@@ -168,7 +155,7 @@ def bld_to_patient_matrix(gantry: float, collimator: float, couch: float, positi
         _SIGNS[position_code, 1],
         _SIGNS[position_code, 2],
     )
-    return matrix
+    return entries
 
 
 def rotation_arrays_for(

@@ -39,7 +39,7 @@ from gatecheck.transport.fast_head.tables import ENERGY_STEP, Head, Nodes
 FloatArray = npt.NDArray[np.float64]
 
 # Numba's stub types a function compiled elsewhere as if its arguments were decorator options.
-bld_to_patient_matrix: Any = coordinates.bld_to_patient_matrix
+bld_to_patient_entries: Any = coordinates.bld_to_patient_entries
 
 # A scattered photon that leaves flatter than this does not reach the patient.
 SMALLEST_COSINE = 0.2
@@ -180,7 +180,7 @@ def _place_at_depth(
     return place, count > in_jaws
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def _keep(
     particles: FloatArray,
     kept: int,
@@ -213,15 +213,15 @@ def _keep(
     elif weight > target * (1.0 + 1e-9):
         copies = min(math.ceil(weight / target), MOST_COPIES)
         weight /= copies
-    matrix = bld_to_patient_matrix(gantry, collimator, couch, code)
+    turn = bld_to_patient_entries(gantry, collimator, couch, code)
     z = axis_distance - exit_plane
     for _ in range(copies):
         particles[kept, ENERGY] = energy
         for axis in range(3):
             particles[kept, X + axis] = (
-                isocentre[axis] + matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z
+                isocentre[axis] + turn[3 * axis] * x + turn[3 * axis + 1] * y + turn[3 * axis + 2] * z
             )
-            particles[kept, U + axis] = matrix[axis, 0] * ux + matrix[axis, 1] * uy + matrix[axis, 2] * uz
+            particles[kept, U + axis] = turn[3 * axis] * ux + turn[3 * axis + 1] * uy + turn[3 * axis + 2] * uz
         particles[kept, WEIGHT] = weight
         particles[kept, BEAM] = beam_number
         particles[kept, PDG] = pdg
@@ -230,7 +230,7 @@ def _keep(
     return kept
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order it happens
     first: int,
     last: int,

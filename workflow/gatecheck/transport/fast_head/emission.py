@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from gatecheck.compiled import part_of_kernel
 from gatecheck.transport.fast_head.proposal import LEVELS, RIM_WEIGHT, Stretches
-from gatecheck.transport.fast_head.random import normal_pair, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, normal_pair, start_stream, uniform
 from gatecheck.transport.fast_head.rays import (
     ELECTRON_PDG,
     PHOTON_PDG,
@@ -135,7 +134,7 @@ def _origin(source: Source, component: int, collimator: float, state: Any) -> tu
     return c * x_g + s * y_g, c * y_g - s * x_g
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happens
     first: int,
     last: int,
@@ -148,6 +147,7 @@ def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happen
     seed: np.uint64,
     rays: FloatArray,
     states: npt.NDArray[np.uint64],
+    state: State,
 ) -> int:
     """The source's photons and electrons `first` to `last` - 1 of `total`, each with its moment and ray.
 
@@ -158,13 +158,14 @@ def emit_range(  # noqa: PLR0915 - one photon's beginning in the order it happen
     rays : ndarray of shape (last - first or more, RAY_COLUMNS)
     states : ndarray
         Each one's random numbers, to be gone on with.
+    state : ndarray of shape (1,)
+        Room for one's.
 
     Returns
     -------
     int
         How many were emitted.
     """
-    state = np.zeros(1, dtype=np.uint64)
     emitted = 0
     bin_aimed = 0
     bin_thin = 0

@@ -283,7 +283,9 @@ def _cached_kernels(digest_of_sources: int) -> tuple[Callable[..., Any], Callabl
         # Captured, and so a part of numba's cache key.
         if digest_of_sources < 0:
             return 0
-        return emit_range(first, last, total, aim, stretches, nodes, head, source, seed, rows, states)
+        return emit_range(
+            first, last, total, aim, stretches, nodes, head, source, seed, rows, states, np.zeros(1, np.uint64)
+        )
 
     @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
     def collimate(
