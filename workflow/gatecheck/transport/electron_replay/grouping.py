@@ -2,8 +2,8 @@
 
 Steps are recorded in one material of each group. In another of the group, lengths are those of the first times the
 ratio of their linear stopping powers: for equal composition that is exact but for the density effect (Kawrakow, Fippel
-and Friedrich, Med. Phys. 23 (1996) 445), so groups are also divided by density; angles are those of the first, so
-groups are divided by scattering power.
+and Friedrich, Med. Phys. 23 (1996) 445), which is in the ratio at one energy, so groups are also divided by density;
+angles are those of the first, so groups are divided by scattering power.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from gatecheck.transport.materials import atomic_number_and_mass, mean_excitatio
 _WIDTH = 0.04
 # g/cm3 between groups of equal scattering power: air and other gases, lung, the rest.
 _DENSITY_STEPS = (0.02, 0.15, 0.6)
-_STOPPING_POWER_ENERGY = 0.5  # MeV; ratios within a group vary by less than 0.1 % from 0.1 to 6 MeV
+_STOPPING_POWER_ENERGY = 1.0  # MeV, near where electrons of megavoltage photons do most
+_PLASMA_ENERGY = 28.816  # eV, of one electron and g/mol in a cm3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,29 @@ def _scattering_power(material: Material) -> float:
 
 
 def _linear_stopping_power(material: Material) -> float:
-    """Of collisions, without density effect, in relative units (Berger and Seltzer, ICRU Report 37, equation 2.13)."""
+    """Of collisions, in relative units (Berger and Seltzer, ICRU Report 37, equation 2.13)."""
     tau = _STOPPING_POWER_ENERGY / ELECTRON_REST_ENERGY
+    momentum = math.sqrt(tau * (tau + 2))
     squared = 1 - 1 / (1 + tau) ** 2
     kinetic = (1 - squared) * (1 + tau * tau / 8 - (2 * tau + 1) * math.log(2))
     electrons = sum(share * z / a for share, z, a in _constituents(material))
-    excitation = mean_excitation_energy_of(material.mass_fractions) * 1e-6 / ELECTRON_REST_ENERGY
+    energy = mean_excitation_energy_of(material.mass_fractions)
+    excitation = energy * 1e-6 / ELECTRON_REST_ENERGY
     logarithm = math.log(tau * tau * (tau + 2) / (2 * excitation * excitation)) + kinetic
-    return material.density * electrons * logarithm
+    plasma = _PLASMA_ENERGY * math.sqrt(material.density * electrons)
+    return material.density * electrons * (logarithm - _density_effect(math.log10(momentum), energy, plasma))
+
+
+def _density_effect(log_momentum: float, excitation: float, plasma: float) -> float:
+    """Of condensed matter by the general formula (Sternheimer and Peierls, Phys. Rev. B 3 (1971) 3681)."""
+    c = 2 * math.log(excitation / plasma) + 1
+    if excitation < 100:
+        begins, ends = (0.2 if c < 3.681 else 0.326 * c - 1.0), 2.0
+    else:
+        begins, ends = (0.2 if c < 5.215 else 0.326 * c - 1.5), 3.0
+    if log_momentum <= begins:
+        return 0.0
+    effect = 2 * math.log(10) * log_momentum - c
+    if log_momentum < ends:
+        effect += (c - 2 * math.log(10) * begins) * ((ends - log_momentum) / (ends - begins)) ** 3
+    return effect
