@@ -33,6 +33,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import part_of_kernel
+
 FloatArray = npt.NDArray[np.float64]
 DoseArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -91,7 +93,7 @@ def search_points(  # noqa: PLR0917 - compiled code knows arguments by place
         )
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
     place: FloatArray,
     dose: float,
@@ -113,7 +115,7 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
     if outside > cap * cap:
         return cap, False
     leave = min(accuracy, _CELL_ACCURACY)
-    best, reached = cap, False
+    best, reached, multiplier = cap, False, 0.0
     if outside == 0.0:
         here = abs(interpolated(place, values_zyx) - dose) * per_tolerance
         if not math.isnan(here):
@@ -157,24 +159,24 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
         waiting[0, _LOW], waiting[0, _LOW + 1], waiting[0, _LOW + 2] = low_x, low_y, low_z
         waiting[0, _HIGH], waiting[0, _HIGH + 1] = low_x + pitch[0], low_y + pitch[1]
         waiting[0, _HIGH + 2] = low_z + pitch[2]
-        best = search_cell(waiting, best, accuracy, leave)
+        best, multiplier = search_cell(waiting, best, multiplier, accuracy, leave)
     return best, reached
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def beyond(place: float, last: float, pitch: float) -> float:
     # Squared distance from the evaluated grid along one axis.
     off = max(-place, place - last, 0.0) * pitch
     return off * off
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def squared_distance(low: float, high: float) -> float:
     off = max(low, -high, 0.0)
     return off * off
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def interpolated(place: FloatArray, values_zyx: DoseArray) -> float:
     nz, ny, nx = values_zyx.shape
     x, y, z = min(int(place[0]), nx - 2), min(int(place[1]), ny - 2), min(int(place[2]), nz - 2)
@@ -186,21 +188,21 @@ def interpolated(place: FloatArray, values_zyx: DoseArray) -> float:
     return float(near * (1 - w) + far * w)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def clipped(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def search_cell(  # noqa: PLR0915 - one formula
-    waiting: FloatArray, best: float, accuracy: float, leave: float
-) -> float:
-    """The best gamma after searching the box in the first row of `waiting`."""
+    waiting: FloatArray, best: float, best_multiplier: float, accuracy: float, leave: float
+) -> tuple[float, float]:
+    """The best gamma, and the r that goes with it, after searching the box in the first row of `waiting`."""
     count = 1
     while count > 0:
         wanted = best - accuracy
         if wanted <= 0.0:
-            return best
+            return best, best_multiplier
         count -= 1
         box = waiting[count]
         away = squared_distance(box[_LOW], box[_HIGH])
@@ -227,6 +229,10 @@ def search_cell(  # noqa: PLR0915 - one formula
         gx = (bx + bxy * ty + (bxz + bxyz * ty) * tz) * per_x
         gy = (by + bxy * tx + (byz + bxyz * tx) * tz) * per_y
         gz = (bz + bxz * tx + (byz + bxyz * tx) * ty) * per_z
+        # What was best elsewhere in this dose often suffices to leave a box out.
+        bound = lower_bound(best_multiplier, off, x, y, z, gx, gy, gz, cross_x, cross_y, cross_z, box)
+        if bound >= (best - leave) ** 2:
+            continue
         is_done = False
         for _ in range(_MOST_TANGENTS):
             multiplier, x, y, z = least_of_linear(
@@ -237,17 +243,14 @@ def search_cell(  # noqa: PLR0915 - one formula
             found = off * off + x * x + y * y + z * z
             if found < best * best:
                 best = math.sqrt(found)
+                best_multiplier = multiplier
                 wanted = best - accuracy
                 if wanted <= 0.0:
-                    return best
-            size = abs(multiplier)  # of r; cross is B / h^2
+                    return best, best_multiplier
             gx = (bx + bxy * ty + (bxz + bxyz * ty) * tz) * per_x
             gy = (by + bxy * tx + (byz + bxyz * tx) * tz) * per_y
             gz = (bz + bxz * tx + (byz + bxyz * tx) * ty) * per_z
-            bound = multiplier * (2.0 * off - multiplier) + x * x + y * y + z * z
-            bound += least_of_square(2.0 * (multiplier * gx + x), 1.0 - size * cross_x, low_x - x, high_x - x)
-            bound += least_of_square(2.0 * (multiplier * gy + y), 1.0 - size * cross_y, low_y - y, high_y - y)
-            bound += least_of_square(2.0 * (multiplier * gz + z), 1.0 - size * cross_z, low_z - z, high_z - z)
+            bound = lower_bound(multiplier, off, x, y, z, gx, gy, gz, cross_x, cross_y, cross_z, box)
             if bound >= wanted * wanted:
                 is_done = True
                 break
@@ -255,10 +258,34 @@ def search_cell(  # noqa: PLR0915 - one formula
             part_x, part_y, part_z = cross_x / per_x**3, cross_y / per_y**3, cross_z / per_z**3
             halve_longest(waiting, count, (part_x, part_y, part_z), (tx, ty, tz))
             count += 2
-    return best
+    return best, best_multiplier
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
+def lower_bound(  # noqa: PLR0917 - compiled code knows arguments by place
+    multiplier: float,
+    off: float,
+    x: float,
+    y: float,
+    z: float,
+    gx: float,
+    gy: float,
+    gz: float,
+    cross_x: float,
+    cross_y: float,
+    cross_z: float,
+    box: FloatArray,
+) -> float:
+    # Of gamma^2 in a box, with dose and gradient at a place in it; cross is B / h^2.
+    size = abs(multiplier)
+    bound = multiplier * (2.0 * off - multiplier) + x * x + y * y + z * z
+    bound += least_of_square(2.0 * (multiplier * gx + x), 1.0 - size * cross_x, box[_LOW] - x, box[_HIGH] - x)
+    bound += least_of_square(2.0 * (multiplier * gy + y), 1.0 - size * cross_y, box[_LOW + 1] - y, box[_HIGH + 1] - y)
+    bound += least_of_square(2.0 * (multiplier * gz + z), 1.0 - size * cross_z, box[_LOW + 2] - z, box[_HIGH + 2] - z)
+    return bound
+
+
+@part_of_kernel
 def least_of_square(slope: float, square: float, low: float, high: float) -> float:
     # Of slope s + square s^2 from low to high.
     if square <= 0.0:
@@ -267,7 +294,7 @@ def least_of_square(slope: float, square: float, low: float, high: float) -> flo
     return place * (slope + square * place)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def least_of_linear(  # noqa: PLR0917 - compiled code knows arguments by place
     level: float,
     gx: float,
@@ -307,7 +334,7 @@ def least_of_linear(  # noqa: PLR0917 - compiled code knows arguments by place
     return multiplier, x, y, z
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def cut_to(box: FloatArray, best: float) -> None:
     # What lies further along an axis than the best gamma is no better, and less of a box is less curved.
     for axis in range(3):
@@ -315,7 +342,7 @@ def cut_to(box: FloatArray, best: float) -> None:
             narrow(box, axis, max(box[_LOW + axis], -best), min(box[_HIGH + axis], best))
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def halve_longest(
     waiting: FloatArray, row: int, parts: tuple[float, float, float], place: tuple[float, float, float]
 ) -> None:
@@ -328,7 +355,7 @@ def halve_longest(
         halve(waiting, row, 2, 1.0 if place[2] < 0 else -1.0)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def halve(waiting: FloatArray, row: int, axis: int, side: float) -> None:
     """Put the half of a box at its lower (-1) or upper (1) side in its place, and the other half into the next row."""
     for column in range(_COLUMNS):
@@ -340,7 +367,7 @@ def halve(waiting: FloatArray, row: int, axis: int, side: float) -> None:
     narrow(waiting[far], axis, middle, high)
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def narrow(box: FloatArray, axis: int, low: float, high: float) -> None:
     """Cut a box to its part between two places along an axis."""
     # t = shift + part t' along it: a part of each coefficient of t stays, and the shift goes to the one without it.
@@ -365,7 +392,7 @@ def narrow(box: FloatArray, axis: int, low: float, high: float) -> None:
     box[_LOW + axis], box[_HIGH + axis] = low, high
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@part_of_kernel
 def narrow_along(box: FloatArray, without: int, coefficient: int, shift: float, part: float) -> None:
     box[without] += shift * box[coefficient]
     box[coefficient] *= part
