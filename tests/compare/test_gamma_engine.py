@@ -65,6 +65,33 @@ def test_linear_dose_has_the_gamma_of_the_formula_anywhere_between_voxels(spacin
     assert np.abs(found - 1.2 / np.hypot(2.0, gradient * 1.5)).max() <= 1e-4
 
 
+@pytest.mark.parametrize("gradient", [100.0, 300.0, 3000.0])
+def test_steep_linear_dose_has_the_gamma_of_the_formula_and_the_search_ends(gradient: float) -> None:
+    """Hundreds of dose tolerances within the distance tolerance, in all directions: a search once never ended there."""
+    random = np.random.default_rng(int(gradient))
+    grid = cube(9)
+    x, y, z = axes(grid)
+    for _ in range(20):
+        slope = random.normal(size=3)
+        slope *= gradient / np.linalg.norm(slope)
+        values = slope[0] * x + slope[1] * y + slope[2] * z
+        points = random.uniform(-1.5, 1.5, (50, 3))
+        off = random.uniform(-2.0, 2.0, 50) * np.sqrt(1 + gradient**2)
+        evaluated = DoseImage(values, grid)  # in double precision
+        found = gamma_at(points, points @ slope + off, evaluated, GammaCriteria(1, 1, cap=2), normalisation=100.0)
+        expected = np.minimum(np.abs(off) / np.sqrt(1 + gradient**2), 2.0)
+        assert found.gamma == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_point_beyond_a_dose_of_few_slices_reaches_it() -> None:
+    grid = VoxelGrid((2, 9, 9), (1.0, 1.0, 1.0), (0.0, -4.0, -4.0))
+    evaluated = DoseImage(np.full((9, 9, 2), 50.0), grid)
+    point = np.array([[-1.33, 0.2, 0.1]])
+    found = gamma_at(point, np.array([50.0]), evaluated, GammaCriteria(2, 1, cap=2), normalisation=50.0)
+    assert found.is_reached.all()
+    assert found.gamma[0] == pytest.approx(1.33, abs=1e-6)
+
+
 def test_scaled_linear_dose_with_local_tolerance_has_the_gamma_of_the_formula() -> None:
     grid, criteria = cube(), GammaCriteria(3, 2, is_local=True)
     x, _, _ = axes(grid)

@@ -224,7 +224,7 @@ def _search(
     tolerances = np.ascontiguousarray(tolerances)
     values = np.ascontiguousarray(evaluated.values_zyx)
     pitch = np.array(evaluated.grid.spacing) / criteria.distance
-    cells, distances = _cells_within(tuple(pitch), criteria.cap, evaluated.grid.size)
+    cells, distances = _cells_within(tuple(pitch), criteria.cap)
     gamma, is_reached = np.empty(len(doses)), np.empty(len(doses), dtype=np.bool_)
     search = _compiled()
 
@@ -250,6 +250,12 @@ def _search(
         search_block(blocks[0])  # compiles where need be, once and not in each thread
         with ThreadPoolExecutor(_processors()) as threads:
             list(threads.map(search_block, blocks[1:]))
+    given_up = int(np.count_nonzero(np.isnan(gamma)))
+    if given_up:
+        raise InputError(
+            f"Gamma: the search of {given_up} of {len(doses)} points did not end: doses differ by too many tolerances "
+            "from voxel to voxel. Give a larger dose or distance tolerance, or a higher cut-off."
+        )
     return GammaValues(gamma, is_reached)
 
 
@@ -266,14 +272,11 @@ def _processors() -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _cells_within(
-    pitch: tuple[float, float, float], cap: float, size: tuple[int, int, int]
-) -> tuple[IndexArray, FloatArray]:
+def _cells_within(pitch: tuple[float, float, float], cap: float) -> tuple[IndexArray, FloatArray]:
     """Cells that can be within reach of a point somewhere in cell (0, 0, 0), by least distance, that cell first."""
     along = []
-    for step, voxels in zip(pitch, size, strict=True):
-        # A cell further away than the grid is long is beyond it.
-        most = min(int(np.floor(cap / step)) + 1, voxels)
+    for step in pitch:
+        most = int(np.floor(cap / step)) + 1
         along.append(np.arange(-most, most + 1))
     number = math.prod(len(one) for one in along)
     if number > MOST_CELLS:

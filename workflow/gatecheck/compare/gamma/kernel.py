@@ -44,6 +44,11 @@ _B0, _BX, _BY, _BZ, _BXY, _BXZ, _BYZ, _BXYZ, _LOW, _HIGH, _COLUMNS = 0, 1, 2, 3,
 _MOST_WAITING = 128
 _MOST_STEPS = 60
 _MOST_TANGENTS = 3
+# Of r, over 1 or the largest dose difference on the way: with a coarser one the bound never comes near what is found
+# where doses differ by hundreds of tolerances within the distance tolerance.
+_NEWTON_ACCURACY = 1e-12
+# Some ten boxes of a cell are searched; a search that does not end by itself is given up, and said.
+_MOST_BOXES = 100_000
 # Boxes are left out unsearched only for less than this: in a linear dose, what is searched is found exactly.
 _CELL_ACCURACY = 1e-4
 
@@ -160,6 +165,8 @@ def search_point(  # noqa: PLR0917 - compiled code knows arguments by place
         waiting[0, _HIGH], waiting[0, _HIGH + 1] = low_x + pitch[0], low_y + pitch[1]
         waiting[0, _HIGH + 2] = low_z + pitch[2]
         best, multiplier = search_cell(waiting, best, multiplier, accuracy, leave)
+        if math.isnan(best):
+            return best, True
     return best, reached
 
 
@@ -197,9 +204,16 @@ def clipped(value: float, low: float, high: float) -> float:
 def search_cell(  # noqa: PLR0915 - one formula
     waiting: FloatArray, best: float, best_multiplier: float, accuracy: float, leave: float
 ) -> tuple[float, float]:
-    """The best gamma, and the r that goes with it, after searching the box in the first row of `waiting`."""
+    """The best gamma, and the r that goes with it, after searching the box in the first row of `waiting`.
+
+    NaN where the search did not end.
+    """
     count = 1
+    searched = 0
     while count > 0:
+        searched += 1
+        if searched > _MOST_BOXES or count + 1 > _MOST_WAITING:
+            return math.nan, 0.0
         wanted = best - accuracy
         if wanted <= 0.0:
             return best, best_multiplier
@@ -254,7 +268,7 @@ def search_cell(  # noqa: PLR0915 - one formula
             if bound >= wanted * wanted:
                 is_done = True
                 break
-        if not is_done and count + 2 <= _MOST_WAITING:
+        if not is_done:
             part_x, part_y, part_z = cross_x / per_x**3, cross_y / per_y**3, cross_z / per_z**3
             halve_longest(waiting, count, (part_x, part_y, part_z), (tx, ty, tz))
             count += 2
@@ -322,7 +336,7 @@ def least_of_linear(  # noqa: PLR0917 - compiled code knows arguments by place
         slope += gx * gx if low_x < x < high_x else 0.0
         slope += gy * gy if low_y < y < high_y else 0.0
         slope += gz * gz if low_z < z < high_z else 0.0
-        if abs(rest) <= 1e-6 * slope:
+        if abs(rest) <= _NEWTON_ACCURACY * (1.0 + abs(level)):
             break
         if rest > 0.0:
             lower = multiplier
