@@ -126,7 +126,7 @@ def test_what_leaves_the_boxes_is_gone_and_what_comes_through_air_arrives() -> N
 
 def test_steps_joined_leave_the_same_and_end_where_they_did() -> None:
     tracks = straight_tracks(LOSS, annihilate=True)
-    longer = merged(tracks, 4 * STEP_LENGTH + 1e-6)
+    longer = merged(tracks, 3.5 * STEP_LENGTH)
     assert len(longer.energy) < 0.3 * len(tracks.energy)
     assert longer.deposit.sum() == pytest.approx(tracks.deposit.sum(), rel=1e-6)
     assert longer.chord[:, 2].sum() == pytest.approx(tracks.chord[:, 2].sum(), rel=1e-5)
@@ -158,8 +158,36 @@ def test_turns_add_up_when_steps_are_joined() -> None:
     # Frames turn about the direction as they like: the turns stay quarter turns, and lengths what they can be.
     assert np.linalg.norm(one.direction[0]) == pytest.approx(1.0, abs=1e-6)
     assert np.linalg.norm(one.chord[0]) <= 4 * STEP_LENGTH
-    two = merged(square, 2 * STEP_LENGTH + 1e-6)
+    two = merged(square, 1.5 * STEP_LENGTH)
     assert np.linalg.norm(two.chord, axis=1) == pytest.approx(np.full(2, np.sqrt(2) * STEP_LENGTH), rel=1e-5)
+
+
+def test_steps_are_joined_by_what_lies_behind_and_not_ahead() -> None:
+    """A particle may take up any of them: where an event comes soon must not be known from where one begins."""
+    random = np.random.default_rng(4)
+    counts = random.geometric(0.05, 4000)  # steps to the event, without memory
+    steps = int(counts.sum())
+    frees = np.zeros(steps, int)
+    frees[np.cumsum(counts) - 1] = 1
+    tracks = type(straight_tracks(LOSS))(
+        energy=np.linspace(6, 1, steps, dtype=np.float32),
+        deposit=np.full(steps, 1e-3, np.float32),
+        chord=np.tile(np.float32([0, 0, 0.01]), (steps, 1)),
+        direction=np.tile(np.float32([0, 0, 1]), (steps, 1)),
+        is_last=np.arange(steps) == steps - 1,
+        freed_first=np.concatenate([[0], np.cumsum(frees)]).astype(np.int32),
+        freed_pdg=np.full(4000, 11, np.int32),
+        freed_energy=np.full(4000, 0.1, np.float32),
+        freed_direction=np.tile(np.float32([0, 0, 1]), (4000, 1)),
+    )
+    joined_up = merged(tracks, 0.095)
+    lengths = joined_up.chord[:, 2]
+    ends_in_event = np.diff(joined_up.freed_first) > 0
+    # Events per length behind the beginnings of steps are those of all of the track.
+    assert ends_in_event.sum() / lengths.sum() == pytest.approx(4000 / (steps * 0.01), rel=1e-6)
+    near = ends_in_event & (lengths < 0.0451)
+    expected = 1 - 0.95**4
+    assert near.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected / len(lengths)))
 
 
 def test_materials_alike_but_for_density_share_steps_and_others_do_not() -> None:

@@ -15,9 +15,11 @@ from gatecheck.transport.electron_replay.steps import IntArray, RecordedTracks, 
 
 
 def merged(tracks: RecordedTracks, longest: float) -> RecordedTracks:
-    """Steps of at most so many mm in all, counted along the chords of those that they are made of.
+    """Join steps until so many mm are reached, counted along their chords.
 
-    A step that frees a particle, or is its track's last, ends one, so that these start where they did.
+    A step that frees a particle, or is its track's last, ends one, so that these start where they did. Nothing that
+    lies ahead ends one: else few would start close before such a step, and a particle that takes up a track would miss
+    it.
     """
     counts = np.diff(tracks.freed_first)
     kept, chord, direction, deposit = _merge(
@@ -67,7 +69,7 @@ def _merge(
             step += 1
             if is_last[step - 1] or freed[step - 1] > 0 or step >= n:
                 break
-            if way + math.sqrt(chord[step, 0] ** 2 + chord[step, 1] ** 2 + chord[step, 2] ** 2) > longest:
+            if way >= longest:
                 break
         chords[made, 0], chords[made, 1], chords[made, 2] = x, y, z
         directions[made, 0], directions[made, 1], directions[made, 2] = d

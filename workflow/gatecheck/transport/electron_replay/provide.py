@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,12 +29,11 @@ HIGHEST_ENERGY = 7.0
 _TRACKS = {"e-": 4000, "e+": 1000}
 # In gases, where the production cut is a few keV, tracks are ten times as long to make.
 _GAS_BELOW, _TRACKS_OF_GAS = 0.05, 400
-# Steps are joined up to so much, g/cm2: a third of a 1 mm voxel of water.
-_LONGEST_STEP = 0.03
+# Steps are joined until so much is reached, g/cm2: a fifth of a 1 mm voxel of water.
+_LONGEST_STEP = 0.02
 _PROCESSES = 2
-_SEED = 1
 _ready: dict[str, ElectronSteps] = {}
-_VERSION = 1  # of the files and of how they are made
+_VERSION = 2  # of the files and of how they are made
 
 
 def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> ElectronSteps:
@@ -60,47 +60,51 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         for particle in _TRACKS
         for reference in groups.references
     }
-    missing = [key for key, path in paths.items() if not path.exists()]
+    found = {key: _read(path) for key, path in paths.items()}
+    missing = [key for key, tracks in found.items() if tracks is None]
     if missing:
         started = time.perf_counter()
-        logger.info("recording electron steps in %d materials, once for all cases", len(groups.references))
+        logger.info("recording electron steps for %d of %d materials and particles", len(missing), len(paths))
         requests = [
             {
-                "recording": Recording(particle, HIGHEST_ENERGY, tracks, _SEED),
-                "materials": [groups.references[label] for label in labels],
-                "paths": [paths[particle, label] for label in labels],
+                "recording": _recording(particle, groups.references[label], paths[particle, label].stem),
+                "material": groups.references[label],
+                "path": paths[particle, label],
                 "settings": settings,
             }
-            for particle, tracks, labels in _shared_out(missing, groups.references)
+            for particle, label in missing
         ]
         folder.mkdir(parents=True, exist_ok=True)
         run_in_processes(record_and_keep, requests, processes=_PROCESSES)
         logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
-    parts = [RecordedTracks.load(path) for path in paths.values()]
+    parts = [found[key] or RecordedTracks.load(path) for key, path in paths.items()]
     return ElectronSteps(joined(parts), groups, HIGHEST_ENERGY)
 
 
-def _shared_out(missing: Sequence[tuple[str, int]], references: Sequence[Material]) -> list[tuple[str, int, list[int]]]:
-    """Particle, tracks and materials of each simulation."""
-    result: list[tuple[str, int, list[int]]] = []
-    for particle, tracks in _TRACKS.items():
-        labels = [label for one, label in missing if one == particle]
-        gases = [label for label in labels if references[label].density < _GAS_BELOW]
-        others = [label for label in labels if label not in gases]
-        result += [(particle, tracks, others[start::_PROCESSES]) for start in range(_PROCESSES)]
-        result.append((particle, min(tracks, _TRACKS_OF_GAS), gases))
-    return [one for one in result if one[2]]
+def _read(path: Path) -> RecordedTracks | None:
+    """None where there is none, or one that cannot be read, which is made anew."""
+    try:
+        return RecordedTracks.load(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        logger.warning("%s in the cache of electron steps cannot be read: it is recorded anew.", path.name)
+        return None
 
 
-def record_and_keep(
-    recording: Recording, materials: Sequence[Material], paths: Sequence[Path], settings: TransportConfig
-) -> None:
-    """Record tracks in materials and write each where it is kept; takes this process."""
+def _recording(particle: str, material: Material, key: str) -> Recording:
+    """Of one material alone, its seed by what it is: the same whatever else was missing."""
+    tracks = _TRACKS[particle]
+    if material.density < _GAS_BELOW:
+        tracks = min(tracks, _TRACKS_OF_GAS)
+    return Recording(particle, HIGHEST_ENERGY, tracks, 1 + int(key[:7], 16))
+
+
+def record_and_keep(recording: Recording, material: Material, path: Path, settings: TransportConfig) -> None:
+    """Record tracks in a material and write them where they are kept; takes this process."""
     describe_engine(settings)
-    relabelled = [material.model_copy(update={"label": index}) for index, material in enumerate(materials)]
-    recorded = record_tracks(relabelled, recording, settings)
-    for tracks, material, path in zip(recorded, materials, paths, strict=True):
-        merged(tracks, 10.0 * _LONGEST_STEP / material.density).save(path)
+    (tracks,) = record_tracks([material.model_copy(update={"label": 0})], recording, settings)
+    merged(tracks, 10.0 * _LONGEST_STEP / material.density).save(path)
 
 
 def _physics(settings: TransportConfig) -> dict[str, object]:
@@ -113,7 +117,6 @@ def _physics(settings: TransportConfig) -> dict[str, object]:
         "tracks": [_TRACKS, _TRACKS_OF_GAS],
         "highest_energy": HIGHEST_ENERGY,
         "longest_step": _LONGEST_STEP,
-        "seed": _SEED,
         "version": _VERSION,
     }
 

@@ -100,12 +100,6 @@ def replay_charged(
         For a particle above the recorded tracks' energy, or energy that is not accounted for.
     """
     started = time.perf_counter()
-    highest = float(charged.energy.max(initial=0.0))
-    if highest > electrons.highest_energy:
-        raise SimulationError(
-            f"A particle of {highest:.3g} MeV is set free, and electron steps are recorded up to "
-            f"{electrons.highest_energy:g} MeV. Set transport.electron_transport to gate."
-        )
     by_label = {material.label: row for row, material in enumerate(materials)}
     boxes = boxes_of(volumes, by_label, air_row=len(materials), roulette=roulette)
     matter = cross_sections.matter_of([*materials, air()])
@@ -119,17 +113,34 @@ def replay_charged(
         of_photons = photon_kernel.Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(photon_kernel.TALLIES))
         given = rows[first:last]
         for generation in range(_MOST_GENERATIONS):
+            _check_energies(given, electrons.highest_energy)
             report = None if progress is None or generation else lambda done, first=first: progress(first + done)
             photons = _follow(given, electrons, boxes, matter, _stream(seed, number, generation), scores, report)
             if not len(photons):
                 break
             stream = _stream(seed, number, generation + _MOST_GENERATIONS)
             given = follow_batch(0, len(photons), photons, 1, boxes, matter, stream, of_photons)
+        else:
+            raise SimulationError(
+                f"Electrons and photons set each other free more than {_MOST_GENERATIONS} times. Please report this "
+                "with the configuration."
+            )
+        if of_photons.tally[photon_kernel.OVERFLOW] > 0:
+            raise SimulationError("A photon set too many electrons free. Please report this with the configuration.")
         parts.append((scores.voxels[:, DEPOSITS] + of_photons.energy, scores.voxels[:, SQUARES] + of_photons.squared))
     _check(tally)
     logger.info("%d charged particles took %.0f recorded steps each", len(rows), tally[STEPS] / max(len(rows), 1))
     seconds = time.perf_counter() - started
     return GateRun(_scores_of(parts, volumes, boxes.first), len(rows), 0.0, seconds, peak_memory_mb())
+
+
+def _check_energies(particles: FloatArray, highest: float) -> None:
+    largest = float(particles[:, photon_kernel.ENERGY].max(initial=0.0))
+    if largest > highest:
+        raise SimulationError(
+            f"A particle of {largest:.3g} MeV is set free, and electron steps are recorded up to {highest:g} MeV. Set "
+            "transport.electron_transport to gate."
+        )
 
 
 def _follow(
