@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -60,9 +62,9 @@ class Bench:
             timeout=900,
         )
 
-    def start(self, dicom: Path, name: str) -> subprocess.Popen[str]:
+    def start(self, dicom: Path, name: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(dicom, name),
+            self.command(dicom, name, *options),
             env=self.environment(),
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -88,6 +90,25 @@ class Bench:
     def summary(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.layout(name).report / "summary.json").read_text(encoding="utf-8"))
         return content
+
+
+def wait_for_chunk(process: subprocess.Popen[str]) -> psutil.Process:
+    """A child of the process that simulates: it is one chunk."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if _simulates(child) and (parent := child.parent()) is not None and _simulates(parent):
+                    return child
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        time.sleep(0.1)
+    raise AssertionError("no chunk was started")
+
+
+def _simulates(process: psutil.Process) -> bool:
+    words = process.cmdline()
+    return "--job" in words and "simulate" in words and any("gatecheck" in word for word in words[:3])
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
 from gatecheck.files import array_zyx, read_image, sha256_of_file
 
-from .conftest import SETTINGS, Bench
+from .conftest import SETTINGS, Bench, wait_for_chunk
 
 pytestmark = pytest.mark.gate
 
@@ -87,7 +86,7 @@ def test_a_killed_chunk_leaves_nothing_and_the_next_run_gives_the_same_dose(
     bench: Bench, verified: str, water_plan: Path
 ) -> None:
     process = bench.start(water_plan, "disturbed")
-    victim = _wait_for_chunk(process)
+    victim = wait_for_chunk(process)
     victim.send_signal(signal.SIGKILL)
     _, stderr = process.communicate(timeout=600)
     message = _one_line_refusal(subprocess.CompletedProcess([], process.returncode, "", stderr))
@@ -101,25 +100,6 @@ def test_a_killed_chunk_leaves_nothing_and_the_next_run_gives_the_same_dose(
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished chunk was simulated again"
     for name in ("mc_dose.mha", "mc_sigma.mha"):
         assert sha256_of_file(layout.dose / name) == sha256_of_file(bench.layout(verified).dose / name)
-
-
-def _wait_for_chunk(process: subprocess.Popen[str]) -> psutil.Process:
-    """A child of the process that simulates: it is one chunk."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            try:
-                if _simulates(child) and (parent := child.parent()) is not None and _simulates(parent):
-                    return child
-            except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue
-        time.sleep(0.1)
-    raise AssertionError("no chunk was started")
-
-
-def _simulates(process: psutil.Process) -> bool:
-    words = process.cmdline()
-    return "--job" in words and "simulate" in words and any("gatecheck" in word for word in words[:3])
 
 
 def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, verified: str, water_plan: Path) -> None:

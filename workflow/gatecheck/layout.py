@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +91,12 @@ class CaseLayout:
         return self.folder / "report"
 
     @property
+    def rooms(self) -> tuple[Path, ...]:
+        """The folders that hold results."""
+        made = (self.case, self.delivery.parent, self.patient, self.transport, self.dose, self.compare, self.report)
+        return (self.inputs, *made)
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -168,6 +176,32 @@ def locked(layout: CaseLayout) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def remove_interrupted(layout: CaseLayout) -> None:
+    """Remove what a killed run was about to write; for the holder of the lock, before it begins.
+
+    A cluster's job that outlived its run loses its own with it, and fails: its chunks are simulated again.
+    """
+    for room in layout.rooms:
+        for path in room.glob(".*partial-*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def bring_back_from_the_future(layout: CaseLayout) -> int:
+    """Give files that a wrong clock dated after now the time of now; how many there were.
+
+    Snakemake stops at an input that is newer than what it has just made of it. What lies behind such a file is made
+    again, chunks not: their hashes say what they are.
+    """
+    now = time.time()
+    dated = [path for room in layout.rooms for path in room.glob("*") if path.is_file() and path.stat().st_mtime > now]
+    for path in dated:
+        os.utime(path, (now, now))
+    return len(dated)
 
 
 def prepare_case(config: Config) -> PreparedCase:

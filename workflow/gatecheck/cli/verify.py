@@ -18,7 +18,14 @@ from typing import Any
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
 from gatecheck.errors import ERROR_FILE_VARIABLE, PREPARED_VARIABLE, GatecheckError, InputError, SimulationError
-from gatecheck.layout import CaseLayout, locate_case, locked, prepare_case
+from gatecheck.layout import (
+    CaseLayout,
+    bring_back_from_the_future,
+    locate_case,
+    locked,
+    prepare_case,
+    remove_interrupted,
+)
 from gatecheck.provenance import write_inputs
 
 _POLL_SECONDS = 0.5
@@ -56,6 +63,12 @@ def run_verification(options: VerifyOptions) -> Path:
     layout = locate_case(config)
     with locked(layout) as lock:
         # Only now: a refused second run must not change the configuration that the first one works with.
+        remove_interrupted(layout)
+        if dated := bring_back_from_the_future(layout):
+            sys.stderr.write(
+                f"warning: {dated} files of this case were dated after now: the clock was wrong, now or then. What "
+                "lies behind them is made again; chunks are kept.\n"
+            )
         prepared = prepare_case(config)
         write_inputs(layout.inputs, config, prepared.source_signature)
         where = ("--cores", str(options.cores))

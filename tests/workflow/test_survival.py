@@ -1,0 +1,160 @@
+"""What machines do to a run: after each, the next run ends with the dose of an undisturbed one, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from gatecheck.files import sha256_of_file
+
+from .conftest import SETTINGS, Bench, wait_for_chunk
+
+pytestmark = pytest.mark.gate
+
+DOSES = ("mc_dose.mha", "mc_sigma.mha")
+
+
+def _doses(bench: Bench, name: str) -> list[str]:
+    return [sha256_of_file(bench.layout(name).dose / dose) for dose in DOSES]
+
+
+def _chunks(bench: Bench, name: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in bench.layout(name).transport.glob("chunk-*.json")}
+
+
+def _left_over(bench: Bench, name: str) -> list[Path]:
+    return list(bench.layout(name).folder.rglob(".*partial-*"))
+
+
+def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        if condition():
+            return
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"it never came so far: {process.communicate()[1]}")
+
+
+def _end_all(process: subprocess.Popen[str]) -> None:
+    """kill -9 of the command, Snakemake, its jobs and their children at once, as a power cut does."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for one in family:
+        one.suspend()
+    for one in family:
+        one.kill()
+    process.communicate(timeout=60)
+
+
+def test_after_a_power_cut_finished_chunks_are_kept_and_no_rest_is_left(
+    bench: Bench, verified: str, water_plan: Path
+) -> None:
+    process = bench.start(water_plan, "power_cut")
+    transport = bench.layout("power_cut").transport
+    _wait_for(lambda: len(_chunks(bench, "power_cut")) >= 1, process)
+    _end_all(process)
+    finished = _chunks(bench, "power_cut")
+    (transport / ".partial-chunk-0004-left").mkdir()
+    (transport / ".partial-chunk-0004-left" / "half.mha").write_bytes(b"half")
+    (bench.layout("power_cut").folder / "dose").mkdir(exist_ok=True)
+    (bench.layout("power_cut").dose / ".mc_dose.partial-left.mha").write_bytes(b"half")
+    result = bench.verify(water_plan, "power_cut")
+    assert result.returncode == 0, result.stderr
+    assert finished.items() <= _chunks(bench, "power_cut").items(), "a finished chunk was simulated again"
+    assert _doses(bench, "power_cut") == _doses(bench, verified)
+    assert not _left_over(bench, "power_cut")
+
+
+def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, verified: str, water_plan: Path) -> None:
+    process = bench.start(water_plan, "no_snakemake")
+    _wait_for(lambda: len(_chunks(bench, "no_snakemake")) >= 1, process)
+    snakemake = next(
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "snakemake" in " ".join(child.cmdline()) and "--snakefile" in child.cmdline()
+    )
+    snakemake.kill()
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert len([line for line in stderr.splitlines() if line.startswith("gatecheck: ")]) == 1, stderr
+    finished = _chunks(bench, "no_snakemake")
+    result = bench.verify(water_plan, "no_snakemake")
+    assert result.returncode == 0, result.stderr
+    assert finished.items() <= _chunks(bench, "no_snakemake").items()
+    assert _doses(bench, "no_snakemake") == _doses(bench, verified)
+
+
+@pytest.fixture
+def small_disk(bench: Bench) -> Iterator[Path]:
+    """A file system of 100 kB in place of a case's transport folder."""
+    folder = bench.layout("small_disk").transport
+    folder.mkdir(parents=True)
+    mount = shutil.which("mount")
+    if mount is None or _run(mount, "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)):
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    _run("umount", "-l", str(folder))
+
+
+def _run(*words: str) -> int:
+    return subprocess.run(words, capture_output=True, check=False).returncode
+
+
+def test_a_disk_that_fills_up_during_a_chunk_is_said_and_the_next_run_goes_on(
+    bench: Bench, verified: str, water_plan: Path, small_disk: Path
+) -> None:
+    result = bench.verify(water_plan, "small_disk")
+    assert result.returncode == 2, result.stderr
+    assert "no space left" in result.stderr
+    assert not (small_disk / "chunk-0004.json").exists()
+    finished = _chunks(bench, "small_disk")
+    assert _run("mount", "-o", "remount,size=200m", str(small_disk)) == 0
+    result = bench.verify(water_plan, "small_disk")
+    assert result.returncode == 0, result.stderr
+    assert finished.items() <= _chunks(bench, "small_disk").items()
+    assert _doses(bench, "small_disk") == _doses(bench, verified)
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_clock_that_jumped_costs_no_chunk_and_changes_no_dose(
+    bench: Bench, verified: str, water_plan: Path, days: int
+) -> None:
+    """The patient's files seem made long before or after all others, as on a node whose clock was wrong."""
+    name = f"clock_{'back' if days < 0 else 'on'}"
+    shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
+    moment = time.time() + 86400 * days
+    for path in (*bench.layout(name).patient.iterdir(), bench.layout(name).transport / "chunk-0001.json"):
+        os.utime(path, (moment, moment))
+    chunks = sorted(bench.layout(name).transport.glob("chunk-*.json"))
+    before = [path.read_bytes() for path in chunks]
+    result = bench.verify(water_plan, name)
+    assert result.returncode == 0, result.stderr
+    assert [path.read_bytes() for path in chunks] == before, "a chunk was simulated again"
+    assert ("dated after now" in result.stderr) == (days > 0)
+    assert _doses(bench, name) == _doses(bench, verified)
+
+
+def test_a_chunk_that_never_ends_is_stopped_and_said(
+    bench: Bench, verified: str, water_plan: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS | {"execution": {"longest_chunk_minutes": 0.2}}), encoding="utf-8")
+    process = bench.start(water_plan, "endless", "--config", str(config))
+    chunk = wait_for_chunk(process)
+    chunk.send_signal(signal.SIGSTOP)
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 2, stderr
+    assert "did not end within 0.2 minutes" in stderr
+    assert not chunk.is_running()
+    result = bench.verify(water_plan, "endless")
+    assert result.returncode == 0, result.stderr
+    assert _doses(bench, "endless") == _doses(bench, verified)
