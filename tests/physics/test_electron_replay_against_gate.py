@@ -2,7 +2,7 @@
 
 Slabs of water, bone, lung and air, 2 mm thick each, in a beam of 6 MV of 60 x 60 mm; both runs take the same photon
 interactions, so that what differs is the electrons. Sigma is of the difference of batches; differences are
-held to 4 sigma and 1 %.
+held to 4 sigma, and to 0.2 % where that is more.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LUNG = Material(
 )
 MATERIALS = [water(0), BONE, LUNG, air(3)]
 BATCHES = 20
-PHOTONS = 1_500_000
+PHOTONS = 6_000_000
 # Slabs of 2 mm, along the beam.
 LAYERS = [0] * 15 + [1] * 5 + [0] * 5 + [2] * 10 + [0] * 5 + [3] * 5 + [0] * 15
 
@@ -78,43 +78,56 @@ def runs() -> tuple[GateRun, GateRun]:
     return by_gate, replayed
 
 
+# Slabs, and the largest sigma, %.
 REGIONS = {
-    "water before": slice(2, 15),
-    "bone": slice(15, 20),
-    "water behind bone": slice(20, 25),
-    "first of lung": slice(25, 27),
-    "lung": slice(27, 33),
-    "last of lung": slice(33, 35),
-    "first behind lung": slice(35, 36),
-    "air": slice(40, 45),
-    "first behind air": slice(45, 46),
-    "water behind": slice(46, 60),
-    "everything": slice(0, 60),
+    "water before": (slice(2, 15), 0.1),
+    "bone": (slice(15, 20), 0.1),
+    "water behind bone": (slice(20, 25), 0.15),
+    "first of lung": (slice(25, 27), 0.5),
+    "lung": (slice(27, 33), 0.3),
+    "last of lung": (slice(33, 35), 0.5),
+    "first behind lung": (slice(35, 36), 0.4),
+    "air": (slice(40, 45), 1.0),
+    "first behind air": (slice(45, 46), 0.4),
+    "water behind": (slice(46, 60), 0.1),
+    "everything": (slice(0, 60), 0.05),
 }
+# Within the field, 60 mm wide in 120 mm.
+MIDDLE = slice(17, 43)
 
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_mean_dose_in_slabs_is_gates(runs: tuple[GateRun, GateRun], region: str) -> None:
-    middle = slice(20, 40)
-    by_gate, replayed = (per_batch(run, middle)[:, REGIONS[region]].sum(axis=1) for run in runs)
+    slabs, largest_sigma = REGIONS[region]
+    by_gate, replayed = (per_batch(run, MIDDLE)[:, slabs].sum(axis=1) for run in runs)
     difference = 100 * (replayed - by_gate) / by_gate.mean()
     mean, sigma = difference.mean(), difference.std(ddof=1) / np.sqrt(BATCHES)
     logger.info("%s: %+.2f +- %.2f %%", region, mean, sigma)
-    assert sigma < 0.5
+    assert sigma < largest_sigma
     assert abs(mean) < max(4 * sigma, 0.2)
-    assert abs(mean) < 1.0
 
 
-def test_penumbra_is_gates(runs: tuple[GateRun, GateRun]) -> None:
-    """Dose across the field's edge in water and lung, 2 mm apart, in 4 sigma; and sigma's own size."""
-    for name, slabs in (("water", REGIONS["water before"]), ("lung", REGIONS["lung"])):
-        by_gate, replayed = (
-            np.array([batch[20:40, slabs, :].sum(axis=(0, 1)) for batch in run.scores[0].batches]) for run in runs
-        )
-        difference = replayed - by_gate
-        mean, sigma = difference.mean(axis=0), difference.std(axis=0, ddof=1) / np.sqrt(BATCHES)
-        edge = [*range(8, 22), *range(38, 52)]
-        logger.info("%s: %s %% of the axis", name, np.round(100 * mean[edge] / by_gate.mean(axis=0)[30], 2))
-        assert (np.abs(mean[edge]) < 4 * sigma[edge] + 1e-3 * by_gate.mean(axis=0)[30]).all()
+# Rows across the field's edge, which is between rows 14 and 15, and as many from the other side.
+EDGE = {"far outside": (5, 11), "outside": (11, 15), "inside": (15, 17), "well inside": (17, 21)}
+
+
+@pytest.mark.parametrize("matter", ["water before", "lung"])
+@pytest.mark.parametrize("place", EDGE)
+def test_penumbra_is_gates(runs: tuple[GateRun, GateRun], matter: str, place: str) -> None:
+    """Mean dose of rows beside the field's edge, in per cent of the axis: within 4 sigma, or 0.1 %."""
+    rows = [*range(*EDGE[place]), *(59 - row for row in range(*EDGE[place]))]
+    by_gate, replayed = (
+        np.array([batch[MIDDLE][:, REGIONS[matter][0]].sum(axis=(0, 1)) for batch in run.scores[0].batches])
+        for run in runs
+    )
+    axis = by_gate[:, MIDDLE].mean()
+    difference = 100 * (replayed - by_gate)[:, rows].mean(axis=1) / axis
+    mean, sigma = difference.mean(), difference.std(ddof=1) / np.sqrt(BATCHES)
+    logger.info("%s, %s: %+.2f +- %.2f %% of the axis", matter, place, mean, sigma)
+    assert sigma < 0.5
+    assert abs(mean) < max(4 * sigma, 0.1)
+
+
+def test_squares_are_gates(runs: tuple[GateRun, GateRun]) -> None:
     squares = [run.scores[0].energy_squared_zyx.sum() for run in runs]
     assert squares[1] == pytest.approx(squares[0], rel=0.05)

@@ -48,10 +48,10 @@ def straight_tracks(
 
 
 def straight_steps(materials: list[Material], losses: dict[str, float]) -> ElectronSteps:
-    """Steps for the materials and air; losses in MeV per mm at unit density, by the name of a group's reference."""
+    """Steps for the materials and air; losses in MeV per mm at unit density, by the name of one of the materials."""
     groups: MatterGroups = group_materials([*materials, air()])
-    electrons = [straight_tracks(losses.get(one.name, 0.2), density=one.density) for one in groups.references]
-    positrons = [
-        straight_tracks(losses.get(one.name, 0.2), density=one.density, annihilate=True) for one in groups.references
-    ]
+    of_group = {int(groups.group[[one.name for one in materials].index(name)]): loss for name, loss in losses.items()}
+    given = [(of_group.get(one.label, 0.2), one.density) for one in groups.references]
+    electrons = [straight_tracks(loss, density=density) for loss, density in given]
+    positrons = [straight_tracks(loss, density=density, annihilate=True) for loss, density in given]
     return ElectronSteps(joined([*electrons, *positrons]), groups, HIGHEST)

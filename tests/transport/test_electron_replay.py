@@ -83,7 +83,7 @@ def test_at_the_face_of_another_group_the_rest_goes_by_that_groups_steps() -> No
     per_slab = run.scores[0].energy_zyx.sum(axis=(1, 2)) / 300
     assert per_slab.sum() == pytest.approx(4.0, rel=1e-9)
     assert per_slab[:10].sum() == pytest.approx(10 * LOSS, rel=0.005)
-    in_bone = 0.1 * BONE.density
+    in_bone = 0.1 * steps.groups.references[steps.groups.group[2]].density / steps.groups.length[2]
     assert per_slab[11:20] == pytest.approx(np.full(9, in_bone), rel=0.02)
 
 
@@ -121,7 +121,9 @@ def test_what_leaves_the_boxes_is_gone_and_what_comes_through_air_arrives() -> N
     short = replayed(charged(energy), slabs([0] * 10)).scores[0].energy_zyx.sum() / 100
     assert short == pytest.approx(10 * LOSS, rel=0.01)
     from_air = replayed(charged(energy, z=-90.0), slabs([0] * 80)).scores[0].energy_zyx.sum() / 100
-    assert from_air == pytest.approx(5.0 - 50 * LOSS * air().density, abs=1e-3)
+    groups = group_materials([*MATERIALS, air()])
+    per_mm = LOSS * groups.references[groups.group[-1]].density / groups.length[-1]
+    assert from_air == pytest.approx(5.0 - 50 * per_mm, abs=1e-3)
 
 
 def test_steps_joined_leave_the_same_and_end_where_they_did() -> None:
@@ -198,6 +200,22 @@ def test_materials_alike_but_for_density_share_steps_and_others_do_not() -> None
     ratio = groups.length[1] / groups.length[0]
     assert ratio == pytest.approx(1 / 0.9, rel=4e-3)
     assert ratio < 1 / 0.9
+
+
+def test_references_are_the_same_whatever_else_a_patient_has_and_waters_is_water() -> None:
+    groups = group_materials([WATER, HALF, BONE, air()])
+    alone = group_materials([BONE])
+    assert groups.references[groups.group[2]].mass_fractions == alone.references[0].mass_fractions
+    assert groups.references[groups.group[2]].density == alone.references[0].density
+    of_water = groups.references[groups.group[0]]
+    assert of_water.mass_fractions == pytest.approx(WATER.mass_fractions)
+    assert (of_water.density, groups.length[0]) == (1.0, pytest.approx(1.0, rel=1e-6))
+
+
+def test_matter_that_scatters_more_than_iron_is_refused() -> None:
+    lead = Material(label=0, name="lead", density=11.35, mass_fractions={"Pb": 1.0})
+    with pytest.raises(SimulationError, match=r"less than polyethylene or more than iron.*electron_transport to gate"):
+        group_materials([lead])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
-"""Materials that electrons cannot tell apart but by their density share recorded steps.
+"""Materials that electrons cannot tell apart but by the length of their way share recorded steps.
 
-Steps are recorded in one material of each group. In another of the group, lengths are those of the first times the
-ratio of their linear stopping powers: for equal composition that is exact but for the density effect (Kawrakow, Fippel
-and Friedrich, Med. Phys. 23 (1996) 445), which is in the ratio at one energy, so groups are also divided by density;
-angles are those of the first, so groups are divided by scattering power.
+Steps are recorded in a reference of each group: a mixture of a few substances, the same for all patients, so that they
+are recorded once. In a material of the group, lengths are those in the reference times the ratio of their linear
+stopping powers: for equal composition that is exact but for the density effect (Kawrakow, Fippel and Friedrich, Med.
+Phys. 23 (1996) 445), which is in the ratio at one energy, so groups are also divided by density. Angles are those of
+the reference, so groups are divided by the scattering power that belongs to a loss of energy.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +21,36 @@ import numpy.typing as npt
 from gatecheck.errors import SimulationError
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.patient.model import Material
-from gatecheck.transport.materials import atomic_number_and_mass, mean_excitation_energy_of
+from gatecheck.transport.materials import WATER_FRACTIONS, atomic_number_and_mass, mean_excitation_energy_of
 
-# Scattering powers in one group lie within so much of their logarithm.
+# Scattering per energy lost in one group lies within so much of its logarithm; water is in the middle of its own.
 _WIDTH = 0.04
-# g/cm3 between groups of equal scattering power: air and other gases, lung, the rest.
+# g/cm3 between groups of equal scattering, and what references of the thinner ones have: air and other gases, lung full
+# of air, lung. The rest has what its substances have.
 _DENSITY_STEPS = (0.02, 0.15, 0.6)
+_THIN_DENSITIES = (0.0012, 0.08, 0.3)
+# Density and composition of what references are mixed from, by increasing scattering: polyethylene, water, cortical
+# bone (ICRU Report 44), titanium, iron.
+_SUBSTANCES: tuple[tuple[float, dict[str, float]], ...] = (
+    (0.94, {"H": 0.1437, "C": 0.8563}),
+    (1.0, WATER_FRACTIONS),
+    (
+        1.92,
+        {
+            "H": 0.034,
+            "C": 0.155,
+            "N": 0.042,
+            "O": 0.435,
+            "Na": 0.001,
+            "Mg": 0.002,
+            "P": 0.103,
+            "S": 0.003,
+            "Ca": 0.225,
+        },
+    ),
+    (4.54, {"Ti": 1.0}),
+    (7.87, {"Fe": 1.0}),
+)
 _STOPPING_POWER_ENERGY = 1.0  # MeV, near where electrons of megavoltage photons do most
 _PLASMA_ENERGY = 28.816  # eV, of one electron and g/mol in a cm3
 
@@ -35,7 +62,7 @@ class MatterGroups:
     Attributes
     ----------
     references : tuple of Material
-        The one of each group in which steps are recorded, labelled 0, 1, ...
+        That in which the steps of each group are recorded, labelled 0, 1, ...
     group : ndarray of shape (m,), int64
         Group of each material.
     length : ndarray of shape (m,)
@@ -50,29 +77,86 @@ class MatterGroups:
 def group_materials(materials: Sequence[Material]) -> MatterGroups:
     """Share materials out.
 
-    The reference of a group is its material of middle density, of gases the thinnest.
-
     Raises
     ------
     SimulationError
-        For an element that is not known.
+        For an element that is not known, or matter that scatters less than polyethylene or more than iron.
     """
-    keys = [
-        (int(np.searchsorted(_DENSITY_STEPS, one.density)), round(math.log(_scattering_power(one)) / _WIDTH))
-        for one in materials
-    ]
-    references: list[Material] = []
-    group = np.empty(len(materials), dtype=np.int64)
-    length = np.empty(len(materials))
-    for number, key in enumerate(sorted(set(keys))):
-        members = [index for index, one in enumerate(keys) if one == key]
-        members.sort(key=lambda index: materials[index].density)
-        reference = materials[members[0 if key[0] == 0 else len(members) // 2]]
-        references.append(reference.model_copy(update={"label": number}))
-        for index in members:
-            group[index] = number
-            length[index] = _linear_stopping_power(reference) / _linear_stopping_power(materials[index])
-    return MatterGroups(tuple(references), group, length)
+    keys = [_key(one) for one in materials]
+    numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
+    references = tuple(_reference(*key).model_copy(update={"label": number}) for key, number in numbers.items())
+    group = np.array([numbers[key] for key in keys], dtype=np.int64)
+    length = np.array(
+        [
+            _linear_stopping_power(references[number]) / _linear_stopping_power(one)
+            for number, one in zip(group, materials, strict=True)
+        ]
+    )
+    return MatterGroups(references, group, length)
+
+
+def _key(material: Material) -> tuple[int, int]:
+    """The step of density, and scattering per energy lost in whole widths above water's."""
+    density_step = int(np.searchsorted(_DENSITY_STEPS, material.density))
+    return density_step, round(math.log(_scattering_per_loss(material) / _of_water()) / _WIDTH)
+
+
+@functools.cache
+def _of_water() -> float:
+    return _scattering_per_loss(Material(label=0, name="water", density=1.0, mass_fractions=WATER_FRACTIONS))
+
+
+@functools.cache
+def _reference(density_step: int, scattering: int) -> Material:
+    """The mixture in the middle of a group."""
+    wanted = _of_water() * math.exp(scattering * _WIDTH)
+    for number in range(len(_SUBSTANCES) - 1):
+        ends = [_mixture(density_step, number, share) for share in (0.0, 1.0)]
+        low, high = (_scattering_per_loss(end) for end in ends)
+        # Half a width beyond the ends is as near as it is within a group.
+        if low * math.exp(-_WIDTH / 2) <= wanted <= high * math.exp(_WIDTH / 2):
+            share = _share(density_step, number, wanted)
+            return _mixture(density_step, number, share).model_copy(
+                update={"name": f"electron-steps-{density_step}-{scattering}"}
+            )
+    raise SimulationError(
+        "Electrons' recorded steps: matter found that scatters less than polyethylene or more than iron. Set "
+        "transport.electron_transport to gate."
+    )
+
+
+def _share(density_step: int, number: int, wanted: float) -> float:
+    """Of the second of two neighbouring substances, for what is wanted of their mixture; by halving, to 1e-4."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        if _scattering_per_loss(_mixture(density_step, number, middle)) < wanted:
+            low = middle
+        else:
+            high = middle
+    return round(low, 4)
+
+
+def _mixture(density_step: int, number: int, share: float) -> Material:
+    """Of two neighbouring substances, in the density of a step."""
+    (thin, first), (dense, second) = itertools.islice(_SUBSTANCES, number, number + 2)
+    fractions = {
+        symbol: round((1 - share) * first.get(symbol, 0.0) + share * second.get(symbol, 0.0), 6)
+        for symbol in sorted(first | second)
+    }
+    density = round(1 / ((1 - share) / thin + share / dense), 4)
+    if density_step < len(_THIN_DENSITIES):
+        density = _THIN_DENSITIES[density_step]
+    return Material(
+        label=0,
+        name="mixture",
+        density=density,
+        mass_fractions={symbol: fraction for symbol, fraction in fractions.items() if fraction > 0},
+    )
+
+
+def _scattering_per_loss(material: Material) -> float:
+    return _scattering_power(material) * material.density / _linear_stopping_power(material)
 
 
 def _constituents(material: Material) -> list[tuple[float, int, float]]:

@@ -33,7 +33,7 @@ _GAS_BELOW, _TRACKS_OF_GAS = 0.05, 400
 _LONGEST_STEP = 0.02
 _PROCESSES = 2
 _ready: dict[str, ElectronSteps] = {}
-_VERSION = 2  # of the files and of how they are made
+_VERSION = 3  # of the files and of how they are made
 
 
 def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> ElectronSteps:
