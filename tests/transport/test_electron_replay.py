@@ -14,12 +14,12 @@ from gatecheck.transport.electron_replay.grouping import _density_effect, group_
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.replay import replay_charged
 from gatecheck.transport.gate import GateRun
-from gatecheck.transport.materials import air, water
+from gatecheck.transport.materials import air, is_liquid_water, water
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.run import FollowedPhotons, follow_charged
 from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
 
-WATER = water(0)
+WATER = water(0, density=1.0001)  # that of groups' references; liquid water is a group of its own
 HALF = water(1, density=0.9)  # of the group of water, and thinner
 BONE = Material(label=2, name="bone", density=1.45, mass_fractions={"H": 0.034, "C": 0.197, "O": 0.47, "Ca": 0.299})
 MATERIALS = [WATER, HALF, BONE]
@@ -209,7 +209,15 @@ def test_references_are_the_same_whatever_else_a_patient_has_and_waters_is_water
     assert groups.references[groups.group[2]].density == alone.references[0].density
     of_water = groups.references[groups.group[0]]
     assert of_water.mass_fractions == pytest.approx(WATER.mass_fractions)
-    assert (of_water.density, groups.length[0]) == (1.0, pytest.approx(1.0, rel=1e-6))
+    assert (of_water.density, groups.length[0]) == (1.0001, pytest.approx(1.0, rel=1e-6))
+
+
+def test_liquid_water_is_recorded_as_geant4_holds_it_and_alone() -> None:
+    groups = group_materials([WATER, water(1), HALF])
+    assert groups.group[0] == groups.group[2] != groups.group[1]
+    reference = groups.references[groups.group[1]]
+    assert is_liquid_water(reference)
+    assert groups.length[1] == 1.0
 
 
 def test_matter_that_scatters_more_than_iron_is_refused() -> None:

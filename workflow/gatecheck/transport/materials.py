@@ -17,6 +17,9 @@ _WATER_EXCITATION_ENERGY = 78.0
 _CONDENSED_EXCITATION_ENERGY = {"H": 19.2, "C": 81.0, "N": 82.0, "O": 106.0, "F": 112.0, "Cl": 180.0}
 _CONDENSED_FACTOR = 1.13
 
+# Of the elements that are gases, and carbon: what Geant4 has, eV (ICRU Report 37, table 4.3).
+_GAS_EXCITATION_ENERGY = {"H": 19.2, "C": 81.0, "N": 82.0, "O": 95.0, "F": 115.0, "Cl": 174.0}
+
 # Mean excitation energies of the elements, eV: ICRU Report 37 (1984), table 4.3.
 _ELEMENT_EXCITATION_ENERGY = {
     "Na": 149.0, "Mg": 156.0, "Al": 166.0, "Si": 173.0, "P": 173.0, "S": 180.0, "Ar": 188.0, "K": 190.0,
@@ -63,14 +66,30 @@ def mean_excitation_energy_of(mass_fractions: dict[str, float]) -> float:
     KeyError
         For an element that is not known.
     """
+    condensed = {symbol: _CONDENSED_FACTOR * energy for symbol, energy in _ELEMENT_EXCITATION_ENERGY.items()}
+    return _by_braggs_rule(mass_fractions, condensed | _CONDENSED_EXCITATION_ENERGY)
+
+
+def mean_excitation_energy_in_geant4(material: Material) -> float:
+    """As a simulation has it: `mean_excitation_energy`, and of gases Geant4's own by Bragg's rule, eV.
+
+    Raises
+    ------
+    KeyError
+        For an element that is not known.
+    """
+    energy = mean_excitation_energy(material)
+    if energy is not None:
+        return energy
+    return _by_braggs_rule(material.mass_fractions, _GAS_EXCITATION_ENERGY | _ELEMENT_EXCITATION_ENERGY)
+
+
+def _by_braggs_rule(mass_fractions: dict[str, float], energies: dict[str, float]) -> float:
     weighted = total = 0.0
     for symbol, fraction in mass_fractions.items():
         number, mass = _ATOMIC_NUMBER_AND_MASS[symbol]
-        energy = _CONDENSED_EXCITATION_ENERGY.get(symbol)
-        if energy is None:
-            energy = _CONDENSED_FACTOR * _ELEMENT_EXCITATION_ENERGY[symbol]
         electrons = fraction * number / mass
-        weighted += electrons * math.log(energy)
+        weighted += electrons * math.log(energies[symbol])
         total += electrons
     return math.exp(weighted / total)
 

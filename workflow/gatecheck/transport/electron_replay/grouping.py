@@ -21,7 +21,13 @@ import numpy.typing as npt
 from gatecheck.errors import SimulationError
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.patient.model import Material
-from gatecheck.transport.materials import WATER_FRACTIONS, atomic_number_and_mass, mean_excitation_energy_of
+from gatecheck.transport.materials import (
+    WATER_FRACTIONS,
+    atomic_number_and_mass,
+    is_liquid_water,
+    mean_excitation_energy_in_geant4,
+    water,
+)
 
 # Scattering per energy lost in one group lies within so much of its logarithm; water is in the middle of its own.
 _WIDTH = 0.04
@@ -30,10 +36,11 @@ _WIDTH = 0.04
 _DENSITY_STEPS = (0.02, 0.15, 0.6)
 _THIN_DENSITIES = (0.0012, 0.08, 0.3)
 # Density and composition of what references are mixed from, by increasing scattering: polyethylene, water, cortical
-# bone (ICRU Report 44), titanium, iron.
+# bone (ICRU Report 44), titanium, iron. Water's density keeps it apart from Geant4's liquid water, whose density effect
+# is not the general formula's: that is a group of its own.
 _SUBSTANCES: tuple[tuple[float, dict[str, float]], ...] = (
     (0.94, {"H": 0.1437, "C": 0.8563}),
-    (1.0, WATER_FRACTIONS),
+    (1.0001, WATER_FRACTIONS),
     (
         1.92,
         {
@@ -51,6 +58,7 @@ _SUBSTANCES: tuple[tuple[float, dict[str, float]], ...] = (
     (4.54, {"Ti": 1.0}),
     (7.87, {"Fe": 1.0}),
 )
+_LIQUID_WATER = (-1, 0)
 _STOPPING_POWER_ENERGY = 1.0  # MeV, near where electrons of megavoltage photons do most
 _PLASMA_ENERGY = 28.816  # eV, of one electron and g/mol in a cm3
 
@@ -97,18 +105,22 @@ def group_materials(materials: Sequence[Material]) -> MatterGroups:
 
 def _key(material: Material) -> tuple[int, int]:
     """The step of density, and scattering per energy lost in whole widths above water's."""
+    if is_liquid_water(material):
+        return _LIQUID_WATER
     density_step = int(np.searchsorted(_DENSITY_STEPS, material.density))
     return density_step, round(math.log(_scattering_per_loss(material) / _of_water()) / _WIDTH)
 
 
 @functools.cache
 def _of_water() -> float:
-    return _scattering_per_loss(Material(label=0, name="water", density=1.0, mass_fractions=WATER_FRACTIONS))
+    return _scattering_per_loss(water())
 
 
 @functools.cache
 def _reference(density_step: int, scattering: int) -> Material:
     """The mixture in the middle of a group."""
+    if (density_step, scattering) == _LIQUID_WATER:
+        return water()
     wanted = _of_water() * math.exp(scattering * _WIDTH)
     for number in range(len(_SUBSTANCES) - 1):
         ends = [_mixture(density_step, number, share) for share in (0.0, 1.0)]
@@ -182,7 +194,7 @@ def _linear_stopping_power(material: Material) -> float:
     squared = 1 - 1 / (1 + tau) ** 2
     kinetic = (1 - squared) * (1 + tau * tau / 8 - (2 * tau + 1) * math.log(2))
     electrons = sum(share * z / a for share, z, a in _constituents(material))
-    energy = mean_excitation_energy_of(material.mass_fractions)
+    energy = mean_excitation_energy_in_geant4(material)
     excitation = energy * 1e-6 / ELECTRON_REST_ENERGY
     logarithm = math.log(tau * tau * (tau + 2) / (2 * excitation * excitation)) + kinetic
     plasma = _PLASMA_ENERGY * math.sqrt(material.density * electrons)
