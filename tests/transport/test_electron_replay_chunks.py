@@ -27,7 +27,7 @@ CHUNKS = tuple(Chunk(index=index, histories=20_000, seed=70 + index) for index i
 def with_few_tracks(cache: Path, inputs: ChunkInputs, chunks: tuple[Chunk, ...]) -> None:
     """In a process of its own: several in its children, one in itself."""
     os.environ["GATECHECK_CACHE"] = str(cache)
-    provide._TRACKS = {"e-": 60, "e+": 40}
+    provide._STARTS = {"e-": ((provide.HIGHEST_ENERGY, 40), (2.0, 20)), "e+": ((provide.HIGHEST_ENERGY, 30), (2.0, 10))}
     if len(chunks) > 1:
         simulate_chunks_here(inputs, chunks, at_a_time=2)
     else:
@@ -68,7 +68,7 @@ def test_steps_are_recorded_once_for_each_material_and_particle(together: Path, 
     for path in kept:
         tracks = RecordedTracks.load(path)
         assert tracks.energy.max() == pytest.approx(provide.HIGHEST_ENERGY)
-        assert tracks.is_last.sum() in {60, 40}
+        assert tracks.is_last.sum() in {60, 40, 6, 4}  # a tenth in air
         assert (tracks.deposit >= -1e-5).all()
 
 

@@ -26,14 +26,18 @@ logger = logging.getLogger(__name__)
 HIGHEST_ENERGY = 7.0
 """At which tracks start, MeV: no photon of a nominal 6 MV sets an electron of more free."""
 
-_TRACKS = {"e-": 4000, "e+": 1000}
-# In gases, where the production cut is a few keV, tracks are ten times as long to make.
-_GAS_BELOW, _TRACKS_OF_GAS = 0.05, 400
+# Energies that tracks start with, MeV, and how many: most electrons are set free with less than 2 MeV.
+_STARTS: dict[str, tuple[tuple[float, int], ...]] = {
+    "e-": ((HIGHEST_ENERGY, 2000), (2.0, 8000)),
+    "e+": ((HIGHEST_ENERGY, 500), (2.0, 2000)),
+}
+# In gases, where the production cut is a few keV, tracks are ten times as long to make, and a tenth of them are made.
+_GAS_BELOW = 0.05
 # Steps are joined until so much is reached, g/cm2: a fifth of a 1 mm voxel of water.
 _LONGEST_STEP = 0.02
 _PROCESSES = 2
 _ready: dict[str, ElectronSteps] = {}
-_VERSION = 3  # of the files and of how they are made
+_VERSION = 4  # of the files and of how they are made
 
 
 def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> ElectronSteps:
@@ -57,7 +61,7 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
     physics = _physics(settings)
     paths = {
         (particle, reference.label): folder / f"{_key(physics, particle, reference)}.npz"
-        for particle in _TRACKS
+        for particle in _STARTS
         for reference in groups.references
     }
     found = {key: _read(path) for key, path in paths.items()}
@@ -94,10 +98,9 @@ def _read(path: Path) -> RecordedTracks | None:
 
 def _recording(particle: str, material: Material, key: str) -> Recording:
     """Of one material alone, its seed by what it is: the same whatever else was missing."""
-    tracks = _TRACKS[particle]
-    if material.density < _GAS_BELOW:
-        tracks = min(tracks, _TRACKS_OF_GAS)
-    return Recording(particle, HIGHEST_ENERGY, tracks, 1 + int(key[:7], 16))
+    share = 10 if material.density < _GAS_BELOW else 1
+    starts = tuple((energy, tracks // share) for energy, tracks in _STARTS[particle])
+    return Recording(particle, starts, 1 + int(key[:7], 16))
 
 
 def record_and_keep(recording: Recording, material: Material, path: Path, settings: TransportConfig) -> None:
@@ -114,8 +117,7 @@ def _physics(settings: TransportConfig) -> dict[str, object]:
     return {
         **{name: getattr(engine, name) for name in kept},
         **{name: engine.settings[name] for name in settings_kept},
-        "tracks": [_TRACKS, _TRACKS_OF_GAS],
-        "highest_energy": HIGHEST_ENERGY,
+        "starts": _STARTS,
         "longest_step": _LONGEST_STEP,
         "version": _VERSION,
     }

@@ -54,16 +54,13 @@ class Recording:
     Attributes
     ----------
     particle : "e-" or "e+"
-    energy : float
-        That all start with, MeV.
-    tracks : int
-        In each material.
+    starts : tuple of (float, int)
+        Energies that tracks start with, MeV, and how many do, in each material.
     seed : int
     """
 
     particle: str
-    energy: float
-    tracks: int
+    starts: tuple[tuple[float, int], ...]
     seed: int
 
 
@@ -105,15 +102,16 @@ def _simulate(materials: Sequence[Material], recording: Recording, settings: Tra
         box.size = [2 * half] * 3
         box.material = names[material.label]
         box.translation = [place + half, 0.0, 0.0]
-        source = simulation.add_source("GenericSource", f"source_{index}")
-        source.attached_to = f"box_{index}"
-        source.particle = recording.particle
-        source.n = recording.tracks
-        source.energy.type = "mono"
-        source.energy.mono = recording.energy
-        source.position.type = "point"
-        source.direction.type = "momentum"
-        source.direction.momentum = [0, 0, 1]
+        for number, (energy, tracks) in enumerate(recording.starts):
+            source = simulation.add_source("GenericSource", f"source_{index}_{number}")
+            source.attached_to = f"box_{index}"
+            source.particle = recording.particle
+            source.n = tracks
+            source.energy.type = "mono"
+            source.energy.mono = energy
+            source.position.type = "point"
+            source.direction.type = "momentum"
+            source.direction.momentum = [0, 0, 1]
         hits = simulation.add_actor("DigitizerHitsCollectionActor", f"hits_{index}")
         hits.attached_to = f"box_{index}"
         hits.output_filename = f"steps_{index}.root"
