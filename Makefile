@@ -8,6 +8,8 @@ CORES ?= 2
 # What `make faults` puts faults into, one after the other (hours each), and source photons of each fault, five times as many for a leaf gap.
 FAULT_CASES ?= clinical_case_1 clinical_case_2
 FAULT_PHOTONS ?= 12e6
+# A DICOM folder that `make bench` verifies besides the clinical cases (an hour).
+BENCH_PLAN ?=
 # pymedphys, which gamma is compared with, in an environment of its own.
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
@@ -28,7 +30,7 @@ test-cluster: $(READY)
 	$(BIN)/python -m pytest -m cluster tests/workflow/test_slurm.py
 
 bench: $(READY) $(ORACLE_READY)
-	$(BIN)/python tests/benchmarks/gamma_benchmark.py --oracle $(ORACLE)/bin/python
+	$(BIN)/python tests/benchmarks/speed.py --oracle $(ORACLE)/bin/python --cores $(CORES) $(if $(BENCH_PLAN),--plan "$(BENCH_PLAN)")
 
 faults: $(READY)
 	code=0; for case in $(FAULT_CASES); do \

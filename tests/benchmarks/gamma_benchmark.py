@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from gamma_pairs import pymedphys_gamma, treatment
@@ -28,6 +29,12 @@ def main() -> None:
         help="of pymedphys, which has 10; with SLICES, so many reference slices, its time scaled by points",
     )
     options = parser.parse_args()
+    for row in measured(options.oracle, options.settings):
+        sys.stdout.write(f"{row}\n")
+
+
+def measured(oracle: Path, settings: Sequence[str]) -> list[dict[str, float]]:
+    """A row for each setting of pymedphys: both times, scaled to all points, and their ratio."""
     grid = VoxelGrid(SIZE, (1.0, 1.0, 1.0), (-99.5, -99.5, -74.5))
     reference = treatment(grid, half_widths=HALF_WIDTHS)
     evaluated = treatment(grid, half_widths=HALF_WIDTHS, shift=(0.4, 0.2, -0.3), scale=1.01, noise=0.01, seed=1)
@@ -37,18 +44,22 @@ def main() -> None:
     started = time.perf_counter()
     result = gamma_map(reference, evaluated, criteria)
     own = time.perf_counter() - started
-    sys.stdout.write(f"gatecheck {own:.2f} s for {result.points} points, {100 * result.pass_rate:.3f} % pass\n")
-    sys.stdout.flush()
-    for setting in options.settings:
+    rows = []
+    for setting in settings:
         interp_fraction, _, slices = setting.partition(":")
-        measured, points = pymedphys_seconds(
-            options.oracle, evaluated, result, int(interp_fraction), int(slices or SIZE[2])
+        seconds, points = pymedphys_seconds(oracle, evaluated, result, int(interp_fraction), int(slices or SIZE[2]))
+        scaled = seconds * result.points / points
+        rows.append(
+            {
+                "interp_fraction": int(interp_fraction),
+                "points": result.points,
+                "measured_points": points,
+                "pymedphys_seconds": scaled,
+                "gatecheck_seconds": own,
+                "ratio": scaled / own,
+            }
         )
-        scaled = measured * result.points / points
-        how = "" if points == result.points else f" (measured {measured:.1f} s for {points} points, scaled)"
-        sys.stdout.write(f"pymedphys {scaled:.1f} s at interp_fraction {interp_fraction}{how}, ")
-        sys.stdout.write(f"ratio {scaled / own:.0f}\n")
-        sys.stdout.flush()
+    return rows
 
 
 def pymedphys_seconds(

@@ -1,0 +1,95 @@
+"""Wall times of whole verifications, and what of them is not photons."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gatecheck.cli.verify import VerifyOptions, run_verification
+from gatecheck.config import load_config
+from gatecheck.dose.chunks import read_chunks
+from gatecheck.dose.model import MergeResult
+from gatecheck.files import read_json
+from gatecheck.layout import CaseLayout
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A phantom by its name, or a plan in a DICOM folder, which without one is left out."""
+
+    name: str
+    dicom_folder: Path | None = None
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether gatecheck makes it."""
+        return self.name.startswith("clinical_case")
+
+
+def case_times(wanted: Sequence[Wanted], cores: int) -> list[dict[str, Any]]:
+    """A row for each: minutes, sigma reached, peak memory, start-up, and what compares and reports.
+
+    The calibration, which a site makes once for its machine, is made before where the cache does not have it.
+    """
+    rows = []
+    for one in wanted:
+        if one.is_phantom or one.dicom_folder is not None:
+            with tempfile.TemporaryDirectory(prefix="benchmark-case-") as folder:
+                rows.append(_timed(one, Path(folder), cores))
+    return rows
+
+
+def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
+    file = _HERE / ("interface_1mm.yaml" if wanted.is_phantom else "plan_3mm.yaml")
+    content = load_config(file).model_dump(mode="json")
+    content["case"] |= {"name": wanted.name, "phantom": wanted.name if wanted.is_phantom else None}
+    content["case"]["dicom_folder"] = None if wanted.dicom_folder is None else str(wanted.dicom_folder.resolve())
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    started = time.perf_counter()
+    run_verification(
+        VerifyOptions(
+            dicom_folder=None,
+            config_file=config,
+            results_folder=folder / "results",
+            name=wanted.name,
+            cores=cores,
+            target_relative_sigma=None,
+            fine_voxel_size=None,
+            coarse_voxel_size=None,
+        )
+    )
+    minutes = (time.perf_counter() - started) / 60
+    return {"case": wanted.name, "minutes": minutes, **_what_it_took(CaseLayout(folder / "results" / wanted.name))}
+
+
+def _what_it_took(layout: CaseLayout) -> dict[str, Any]:
+    chunks = read_chunks(layout.transport)
+    merged = read_json(layout.dose / "merge.json", MergeResult)
+    seconds = {path.stem: _seconds(path) for path in (layout.folder / "benchmarks").glob("*.tsv")}
+    start_up = [chunk.seconds["start_up"] for chunk in chunks]
+    whole = [sum(chunk.seconds.values()) for chunk in chunks]
+    return {
+        "calibration_minutes": seconds["calibrate"] / 60,
+        "source_photons": merged.histories,
+        "relative_sigma": merged.fine_relative_sigma,
+        "chunks": len(chunks),
+        "start_up_seconds": max(start_up),
+        "start_up_share": sum(start_up) / sum(whole),
+        "peak_memory_mb": max(chunk.peak_memory_mb for chunk in chunks),
+        "compare_and_report_seconds": seconds["compare"] + seconds["report"],
+    }
+
+
+def _seconds(path: Path) -> float:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return sum(float(row["s"]) for row in csv.DictReader(stream, delimiter="\t"))

@@ -1,0 +1,116 @@
+"""Measures how fast gatecheck is and what that costs as cases grow; `make bench` runs it, two hours on two cores.
+
+    python tests/benchmarks/speed.py --oracle .venv-oracle/bin/python
+    python tests/benchmarks/speed.py --only efficiency chunks
+
+Each section is written to docs/benchmarks.json when it is finished, beside those measured before, and
+docs/benchmarks.md is made from it. The plan that --plan names (a DICOM folder of a TrueBeam STx plan) is verified
+besides the clinical cases, which gatecheck makes itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gamma_benchmark
+import growth
+from case_times import Wanted, case_times
+from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
+from speed_page import markdown
+
+from gatecheck.case.ingest import ingest, read_case
+from gatecheck.config import project_folder
+from gatecheck.delivery.storage import write_delivery
+from gatecheck.delivery.timeline import deliver
+from gatecheck.files import write_atomically
+from gatecheck.phantoms import write_phantom
+
+CASE = "clinical_case_2"
+FINE_MARGIN = 12.0
+Section = Callable[[argparse.Namespace, Case], Any]
+
+SECTIONS: dict[str, Section] = {
+    "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
+    "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
+    "photons": lambda options, case: growth.with_photons(
+        case, [int(options.scale * number) for number in (1e6, 2e6, 4e6, 8e6)]
+    ),
+    "voxels": lambda options, case: growth.with_voxels(
+        case, [4.0, 3.0, 2.0, 1.5], int(options.scale * 2e6), int(options.scale * 4e5)
+    ),
+    "control_points": lambda options, case: growth.with_control_points(
+        case, [1000, 16, 4, 1], int(options.scale * 2e6)
+    ),
+    "chunks": lambda options, case: growth.with_chunks([10, 50, 500], 215),
+    "gamma": lambda options, case: gamma_benchmark.measured(options.oracle, ["10", "20:10"]),
+    "cases": lambda options, case: case_times(
+        [Wanted("clinical_case_1"), Wanted("clinical_case_2"), Wanted("plan", options.plan)], options.cores
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    found: dict[str, Any] = {}
+    path = options.docs / "benchmarks.json"
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        case = made_case(Path(folder))
+        for name in options.only or [one for one in SECTIONS if one != "gamma" or options.oracle]:
+            started = time.perf_counter()
+            found[name] = {"machine": _machine(), "rows": SECTIONS[name](options, case)}
+            _write(options.docs, found)
+            sys.stdout.write(f"{name}: measured in {time.perf_counter() - started:.0f} s\n")
+            sys.stdout.flush()
+    sys.stdout.write(markdown(found))
+    return 0
+
+
+def made_case(folder: Path) -> Case:
+    """The clinical case, ingested and delivered."""
+    write_phantom(CASE, folder / "dicom")
+    ingest(folder / "dicom", folder / "case")
+    write_delivery(deliver(read_case(folder / "case")), folder / "timeline.parquet")
+    return Case(
+        folder / "case",
+        folder / "timeline.parquet",
+        project_folder() / "linac_models" / "truebeam_stx",
+        {"fine_region_margin": FINE_MARGIN},
+    )
+
+
+def _write(docs: Path, found: dict[str, Any]) -> None:
+    for name, text in (("benchmarks.json", json.dumps(found, indent=1) + "\n"), ("benchmarks.md", markdown(found))):
+        with write_atomically(docs / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, Python {platform.python_version()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections; all without it")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all numbers of photons: 0.1 for a quick look")
+    parser.add_argument("--oracle", type=Path, help="Python of the environment with pymedphys, for gamma")
+    parser.add_argument("--plan", type=Path, help="DICOM folder of a plan to verify besides")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--docs", type=Path, default=project_folder() / "docs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The benchmark's own arithmetic, on made doses, and its page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from efficiency import Outcome, _place, irradiated
+from speed import SECTIONS
+from speed_page import _TABLES, markdown
+
+from gatecheck.transport.volumes import HomogeneousVolume
+
+
+def outcome(sigma: float, core_seconds: float, *, batches: int = 400, seed: int = 1) -> Outcome:
+    """Voxels of dose 2, each batch with a relative sigma."""
+    random = np.random.default_rng(seed)
+    doses = 2.0 * (1 + sigma * random.standard_normal((batches, 500)))
+    return Outcome(doses.astype(np.float32), core_seconds, 1e6, 0.0)
+
+
+def test_half_the_sigma_in_the_same_time_is_four_times_as_efficient() -> None:
+    chosen, dose = np.ones(500, bool), np.full(500, 2.0)
+    one, other = outcome(0.2, 10.0), outcome(0.1, 10.0, seed=2)
+    assert one.cost(chosen, dose) / other.cost(chosen, dose) == pytest.approx(4.0, rel=0.02)
+    assert one.relative_variance(chosen, dose) == pytest.approx(0.2**2 / 400, rel=0.02)
+
+
+def test_the_heads_time_counts_per_nominal_photon() -> None:
+    chosen, dose = np.ones(500, bool), np.full(500, 2.0)
+    one = outcome(0.2, 10.0)
+    assert one.cost(chosen, dose, head=1e-5) / one.cost(chosen, dose) == pytest.approx(2.0)
+
+
+def test_irradiated_is_a_share_of_the_highest_doses_not_of_one_voxel() -> None:
+    dose = np.linspace(0.0, 1.0, 10_000)
+    dose[7] = 50.0
+    found = irradiated(Outcome(np.tile(dose, (2, 1)).astype(np.float32), 1.0, 1.0, 0.0), 0.5)
+    assert found.sum() == pytest.approx(5000, abs=20)
+
+
+def test_a_region_is_found_among_voxels_of_its_size_alone() -> None:
+    region = HomogeneousVolume("fine", 0, (0.0, 2.0, 4.0), (4.0, 6.0, 8.0), (4, 4, 4))
+    same = HomogeneousVolume("whole", 0, (-2.0, 0.0, 0.0), (8.0, 8.0, 8.0), (10, 8, 8))
+    assert _place(region, same) == (slice(4, 8), slice(2, 6), slice(2, 6))
+    assert _place(region, HomogeneousVolume("coarse", 0, (-2.0, 0.0, 0.0), (8.0, 8.0, 8.0), (5, 4, 4))) is None
+    assert _place(region, HomogeneousVolume("beside", 0, (1.0, 2.0, 4.0), (4.0, 6.0, 8.0), (3, 4, 4))) is None
+
+
+def test_every_section_has_a_table_on_the_page() -> None:
+    assert set(_TABLES) == set(SECTIONS)
+    rows = {
+        name: {"machine": "any", "rows": [{key: "made" if form == "s" else 1 for key, _, form in columns}]}
+        for name, (_, _, columns) in _TABLES.items()
+    }
+    page = markdown(rows)
+    for heading, _, _ in _TABLES.values():
+        assert f"## {heading}" in page
