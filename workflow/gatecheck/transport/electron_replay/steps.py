@@ -105,25 +105,29 @@ def joined(parts: Sequence[RecordedTracks]) -> Steps:
     highest = max(float(part.energy.max()) for part in parts)
     per_bin = BINS / highest
     edges = (np.arange(BINS + 1) / per_bin).astype(np.float32)
-    bins, sorted_energy, sorted_step = [], [], []
-    for part, begin in zip(parts, first[:-1], strict=True):
+    total = int(first[-1])
+    # Filled part by part: twice half a gigabyte would be a chunk's peak.
+    data = np.zeros((total, STEP_COLUMNS), dtype=np.float32)
+    sorted_energy, sorted_step = np.empty(total, dtype=np.float32), np.empty(total, dtype=np.int32)
+    bins = np.empty((len(parts), BINS + 1), dtype=np.int32)
+    for number, part in enumerate(parts):
+        begin, place = first[number], slice(first[number], first[number + 1])
         order = np.argsort(part.energy, kind="stable")
-        sorted_energy.append(part.energy[order])
-        sorted_step.append((order + begin).astype(np.int32))
-        bins.append((begin + np.searchsorted(sorted_energy[-1], edges, side="right")).astype(np.int32))
+        sorted_energy[place], sorted_step[place] = part.energy[order], order + begin
+        bins[number] = begin + np.searchsorted(sorted_energy[place], edges, side="right")
+        _fill_rows(data[place], part, freed_first[number])
     return Steps(
-        data=np.concatenate([_rows(part, begin) for part, begin in zip(parts, freed_first[:-1], strict=True)]),
+        data=data,
         freed=np.concatenate([_freed_rows(part) for part in parts]),
         first=first,
-        sorted_energy=np.concatenate(sorted_energy),
-        sorted_step=np.concatenate(sorted_step),
-        bins=np.stack(bins),
+        sorted_energy=sorted_energy,
+        sorted_step=sorted_step,
+        bins=bins,
         per_bin=per_bin,
     )
 
 
-def _rows(part: RecordedTracks, freed_begin: int) -> SingleArray:
-    rows = np.zeros((len(part.energy), STEP_COLUMNS), dtype=np.float32)
+def _fill_rows(rows: SingleArray, part: RecordedTracks, freed_begin: int) -> None:
     counts = np.diff(part.freed_first)
     rows[:, STEP_ENERGY] = part.energy
     rows[:, DEPOSIT] = part.deposit
@@ -135,7 +139,6 @@ def _rows(part: RecordedTracks, freed_begin: int) -> SingleArray:
     rows[:, FREED_ENERGY] = np.bincount(step, part.freed_energy, minlength=len(counts))
     rows[:, IS_LAST] = part.is_last
     _reaches(part.energy, rows[:, REACH])
-    return rows
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
