@@ -38,7 +38,8 @@ class Wanted:
 def case_times(wanted: Sequence[Wanted], cores: int) -> list[dict[str, Any]]:
     """A row for each: minutes, sigma reached, peak memory, start-up, and what compares and reports.
 
-    The calibration, which a site makes once for its machine, is made before where the cache does not have it.
+    The calibration, which a site makes once for its machine, and the recording of electron steps are in the minutes
+    where the cache has none; so is the making of a phantom.
     """
     rows = []
     for one in wanted:

@@ -6,10 +6,12 @@ from typing import Any
 
 _INTRODUCTION = """# Speed
 
-Made by `make bench` from `benchmarks.json`; core-seconds are of the machine that ran it, ratios travel.
-Efficiency is 1 / (sigma² core-seconds), sigma² in the mean over the voxels named, from 20 batches. *Plain* is what
-OpenGATE's own recipe does: the whole patient in one grid of voxels, every particle followed by GATE, jaws and leaves as
-volumes. All ways have the same physics, at gatecheck's converged electron steps. The case is clinical case 2.
+Made by `make bench` from `benchmarks.json`; seconds are of the machine that ran it, with nothing else at work, ratios
+travel. Efficiency is 1 / (sigma² core-seconds), sigma² in the mean over the voxels named, from 20 batches; each row is
+one run, and a ratio is known to some 10 %. *Plain* is the whole patient in one grid of voxels with every particle
+followed by GATE, at gatecheck's converged electron steps: GATE's own defaults are faster and lose dose beside small
+fields, so ratios to them would be smaller. All ways of the patient's transport take photons from behind the fast head.
+The case is clinical case 2.
 """
 
 # Section: heading, what it says, and the columns: key, heading, format.
@@ -32,7 +34,8 @@ _TABLES: dict[str, tuple[str, str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "whole_job": (
         "Efficiency of the whole job",
-        "Head and patient, in the fine region's voxels of 1 mm. Plain: the full head, and one grid.",
+        "Head and patient, in the fine region's voxels of 1 mm. Plain: the full head, and one grid. The full head "
+        "counts by its seconds per photon of the source; sigma is taken to be that of as many behind the fast head.",
         (
             ("way", "way", "s"),
             ("head_seconds", "head, core-seconds", ".0f"),

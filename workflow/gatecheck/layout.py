@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from gatecheck.errors import GatecheckError, InputError
 from gatecheck.files import sha256_of_file, sha256_of_json, write_atomically
 
 DIGITS_OF_PSEUDONYM = 8
+# Seconds that a file server's clock may be ahead.
+_CLOCKS_AGREE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +194,25 @@ def remove_interrupted(layout: CaseLayout) -> None:
                 path.unlink(missing_ok=True)
 
 
+def _is_dated_after(path: Path, moment: float) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # renamed meanwhile by a job that outlived its run
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_mtime > moment
+
+
 def bring_back_from_the_future(layout: CaseLayout) -> int:
     """Give files that a wrong clock dated after now the time of now; how many there were.
 
     Snakemake stops at an input that is newer than what it has just made of it. What lies behind such a file is made
     again, chunks not: their hashes say what they are.
     """
-    now = time.time()
-    dated = [path for room in layout.rooms for path in room.glob("*") if path.is_file() and path.stat().st_mtime > now]
+    now = time.time() + _CLOCKS_AGREE
+    dated = [path for room in layout.rooms for path in room.glob("*") if _is_dated_after(path, now)]
     for path in dated:
-        os.utime(path, (now, now))
+        with contextlib.suppress(OSError):  # Snakemake says what it makes of it
+            os.utime(path)
     return len(dated)
 
 

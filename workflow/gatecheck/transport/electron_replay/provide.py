@@ -8,9 +8,11 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatecheck.compiled import digest_of_sources
 from gatecheck.config import TransportConfig
 from gatecheck.files import sha256_of_json
 from gatecheck.patient.model import Material
+from gatecheck.transport.electron_replay import merge, record
 from gatecheck.transport.electron_replay.grouping import group_materials
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.record import Recording, record_tracks
@@ -18,7 +20,7 @@ from gatecheck.transport.electron_replay.replay import ElectronSteps
 from gatecheck.transport.electron_replay.steps import RecordedTracks, joined
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.geant4_data.folders import cache_folder
-from gatecheck.transport.materials import air
+from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
 from gatecheck.transport.process import run_in_processes
 
 logger = logging.getLogger(__name__)
@@ -119,10 +121,16 @@ def _physics(settings: TransportConfig) -> dict[str, object]:
         **{name: engine.settings[name] for name in settings_kept},
         "starts": _STARTS,
         "longest_step": _LONGEST_STEP,
+        "gas_below": _GAS_BELOW,
+        "code": str(digest_of_sources(record, merge)),
         "version": _VERSION,
     }
 
 
 def _key(physics: dict[str, object], particle: str, material: Material) -> str:
-    matter = {"density": material.density, "mass_fractions": material.mass_fractions}
+    matter = {
+        "density": material.density,
+        "mass_fractions": material.mass_fractions,
+        "mean_excitation_energy": mean_excitation_energy_in_geant4(material),
+    }
     return sha256_of_json({**physics, "particle": particle, **matter})[:32]
