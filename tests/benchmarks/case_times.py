@@ -36,7 +36,7 @@ class Wanted:
 
 
 def case_times(wanted: Sequence[Wanted], cores: int) -> list[dict[str, Any]]:
-    """A row for each: minutes, sigma reached, peak memory, start-up, and what compares and reports.
+    """A row for each: minutes, sigma reached, peak memory, time not at work on photons, and what compares and reports.
 
     The calibration, which a site makes once for its machine, and the recording of electron steps are in the minutes
     where the cache has none; so is the making of a phantom.
@@ -70,22 +70,26 @@ def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
         )
     )
     minutes = (time.perf_counter() - started) / 60
-    return {"case": wanted.name, "minutes": minutes, **_what_it_took(CaseLayout(folder / "results" / wanted.name))}
+    return {
+        "case": wanted.name,
+        "minutes": minutes,
+        **_what_it_took(CaseLayout(folder / "results" / wanted.name), cores),
+    }
 
 
-def _what_it_took(layout: CaseLayout) -> dict[str, Any]:
+def _what_it_took(layout: CaseLayout, cores: int) -> dict[str, Any]:
     chunks = read_chunks(layout.transport)
     merged = read_json(layout.dose / "merge.json", MergeResult)
     seconds = {path.stem: _seconds(path) for path in (layout.folder / "benchmarks").glob("*.tsv")}
-    start_up = [chunk.seconds["start_up"] for chunk in chunks]
-    whole = [sum(chunk.seconds.values()) for chunk in chunks]
+    at_work = sum(sum(chunk.seconds.values()) - chunk.seconds["start_up"] for chunk in chunks)
+    given = cores * sum(taken for step, taken in seconds.items() if step.startswith("simulate"))
     return {
         "calibration_minutes": seconds["calibrate"] / 60,
         "source_photons": merged.histories,
         "relative_sigma": merged.fine_relative_sigma,
         "chunks": len(chunks),
-        "start_up_seconds": max(start_up),
-        "start_up_share": sum(start_up) / sum(whole),
+        "head_share": sum(chunk.seconds["head"] for chunk in chunks) / at_work,
+        "not_at_work_share": 1 - at_work / given,
         "peak_memory_mb": max(chunk.peak_memory_mb for chunk in chunks),
         "compare_and_report_seconds": seconds["compare"] + seconds["report"],
     }
