@@ -167,7 +167,8 @@ def test_a_large_structure_is_looked_at_more_finely_where_it_is_hottest(sphere: 
     assert found.d003cc_gy is not None
     radius = (3 * 30.0 / (4 * math.pi)) ** (1 / 3)
     assert found.d003cc_gy.value == pytest.approx(20.0 + 20.0 * math.exp(-(radius**2) / 18.0), rel=0.003)
-    assert found.max_gy.value == pytest.approx(40.0, rel=0.003)
+    # Points are half a millimetre apart: which of eight equal neighbours is looked at more finely is chance.
+    assert found.max_gy.value == pytest.approx(40.0, rel=0.005)
     assert VoxelGrid.of(dose).size == (68, 68, 68)
 
 

@@ -43,7 +43,7 @@ LUNG = Material(
 )
 MATERIALS = [water(0), BONE, LUNG, air(3)]
 BATCHES = 20
-PHOTONS = 6_000_000
+PHOTONS = 8_000_000
 # Slabs of 2 mm, along the beam.
 LAYERS = [0] * 15 + [1] * 5 + [0] * 5 + [2] * 10 + [0] * 5 + [3] * 5 + [0] * 15
 

@@ -39,7 +39,7 @@ rule compare:
         f"{FOLDER}/logs/compare.log",
     benchmark:
         f"{FOLDER}/benchmarks/compare.tsv"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=3000,
     params:

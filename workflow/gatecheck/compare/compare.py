@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -81,10 +82,12 @@ def compare(
         prescription_gy=config.comparison.prescription_gy,
     )
     _hand_out(leave_one_out_doses(layout.transport, layout.patient, merged), (noise, interface, setup))
-    at_interface = interface.finish(out_folder)
-    setup.finish(out_folder)
-    noisy = noise.finish()
-    biology.finish(out_folder, noisy)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # most of both is in compiled code that lets others run
+        at_interface_later = beside.submit(interface.finish, out_folder)
+        setup.finish(out_folder)
+        noisy = noise.finish()
+        biology.finish(out_folder, noisy)
+        at_interface = at_interface_later.result()
     return compare_structures(
         case_folder=layout.case,
         patient_folder=layout.patient,

@@ -9,12 +9,12 @@ overshoots by about a tenth of the step within a voxel; trilinear interpolation 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -33,10 +33,16 @@ class SplineFields:
     @classmethod
     def of(cls, fields_zyxf: npt.NDArray[np.floating]) -> SplineFields:
         """Fit splines to fields, shape (nz, ny, nx, n_fields); beyond the outermost centres they are mirrored."""
-        coefficients = np.ascontiguousarray(fields_zyxf, dtype=np.float32)
+        return cls.in_place(np.array(fields_zyxf, dtype=np.float32, order="C"))
+
+    @classmethod
+    def in_place(cls, fields_zyxf: Float32Array) -> SplineFields:
+        """Likewise, of contiguous fields that are no longer needed and hold the coefficients afterwards."""
+        coefficients = fields_zyxf
         for axis in range(3):
-            if coefficients.shape[axis] > 1:
-                coefficients = scipy.ndimage.spline_filter1d(coefficients, 3, axis, output=np.float32, mode="mirror")
+            number = coefficients.shape[axis]
+            if number > 1:
+                _to_coefficients(coefficients.reshape(-1, number, math.prod(coefficients.shape[axis + 1 :])))
         return cls(coefficients)
 
     def at(self, place_zyx: Float32Array) -> Float32Array:
@@ -59,7 +65,47 @@ def interpolated(dose_zyx: npt.NDArray[np.floating], place_zyx: Float32Array) ->
     return values
 
 
-@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+_POLE = math.sqrt(3) - 2
+"""Of the filter that gives the coefficients of cubic B-splines (Unser et al., IIB)."""
+_REACH = 24
+"""Voxels after which what the pole carries on is below the rounding of float32."""
+_TOGETHER = 4096
+"""Neighbours handled together: their lines fit into a core's own cache."""
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _to_coefficients(values: Float32Array) -> None:
+    """In place along the middle axis: forwards and backwards through the filter's pole, mirrored at the ends."""
+    outer, number, inner = values.shape
+    pole = np.float32(_POLE)
+    period = 2 * number - 2
+    reach = min(period, _REACH)
+    powers = _POLE ** np.arange(reach) * 6 / (1 - _POLE**period)
+    at_end = np.float32(_POLE / (_POLE * _POLE - 1))
+    for block in range(outer):
+        for start in range(0, inner, _TOGETHER):
+            lines = values[block, :, start : min(start + _TOGETHER, inner)]
+            first = np.zeros(lines.shape[1], dtype=np.float32)
+            for step in range(reach):
+                source = lines[step if step < number else period - step]
+                power = np.float32(powers[step])
+                for k in range(len(first)):
+                    first[k] += power * source[k]
+            lines[0] = first
+            for at in range(1, number):
+                before, line = lines[at - 1], lines[at]
+                for k in range(len(line)):
+                    line[k] = np.float32(6) * line[k] + pole * before[k]
+            before, line = lines[number - 2], lines[number - 1]
+            for k in range(len(line)):
+                line[k] = at_end * (line[k] + pole * before[k])
+            for back in range(1, number):
+                after, line = lines[number - back], lines[number - 1 - back]
+                for k in range(len(line)):
+                    line[k] = pole * (after[k] - line[k])
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _sample(coefficients: Float32Array, place: Float32Array, values: Float32Array) -> None:
     index = np.zeros((3, 4), dtype=np.int64)
     weight = np.zeros((3, 4), dtype=np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -32,11 +32,11 @@ def values_at_centres(means_zyxf: Float32Array, spacing_zyx: tuple[float, float,
     smooth = smoothed(means_zyxf, spacing_zyx)
     values = means_zyxf.astype(np.float32)
     for axis in range(3):
-        values -= scipy.ndimage.correlate1d(smooth, _SECOND_DIFFERENCE, axis, output=np.float32, mode="nearest") / 24
+        values -= correlated(smooth, _SECOND_DIFFERENCE / 24, axis)
     return values
 
 
-_SECOND_DIFFERENCE = (1.0, -2.0, 1.0)
+_SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 
 
 def smoothed(fields_zyxf: Float32Array, spacing_zyx: tuple[float, float, float]) -> Float32Array:
@@ -47,14 +47,67 @@ def smoothed(fields_zyxf: Float32Array, spacing_zyx: tuple[float, float, float])
     """
     means, bends = zip(*(_weights(spacing) for spacing in spacing_zyx), strict=True)
 
-    def along(axis: int, values: Float32Array, weights: FloatArray) -> Float32Array:
-        found: Float32Array = scipy.ndimage.correlate1d(values, weights, axis, output=np.float32, mode="nearest")
-        return found
+    mean_z = correlated(fields_zyxf, means[0], 0)
+    mean_zy = correlated(mean_z, means[1], 1)
+    rest = mean_zy - correlated(mean_z, bends[1], 1)
+    rest -= correlated(correlated(fields_zyxf, bends[0], 0), means[1], 1)
+    smooth = correlated(rest, means[2], 2)
+    smooth -= correlated(mean_zy, bends[2], 2)
+    return smooth
 
-    mean_z = along(0, fields_zyxf, means[0])
-    mean_zy = along(1, mean_z, means[1])
-    rest = mean_zy - along(1, mean_z, bends[1]) - along(1, along(0, fields_zyxf, bends[0]), means[1])
-    return along(2, rest, means[2]) - along(2, mean_zy, bends[2])
+
+def correlated(values: npt.NDArray[np.floating], weights: FloatArray, axis: int) -> Float32Array:
+    """What `scipy.ndimage.correlate1d` gives with mode "nearest", several times as fast with many fields.
+
+    Parameters
+    ----------
+    values : ndarray of any shape
+        Its last axis is the fields: neighbours along it are handled together, where scipy gathers each line apart.
+    weights : ndarray of odd length
+    """
+    ordered = np.ascontiguousarray(values, dtype=np.float32)
+    after = math.prod(ordered.shape[axis + 1 :])
+    found = np.empty_like(ordered)
+    shape = (-1, ordered.shape[axis], after)
+    _correlate(ordered.reshape(shape), weights.astype(np.float32), found.reshape(shape))
+    return found
+
+
+_TOGETHER = 4096
+"""Neighbours handled together: their lines fit into a core's own cache."""
+_FEW = 16
+"""Fields that are too few for a loop over them alone to be quick."""
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _add(weight: np.float32, source: Float32Array, to: Float32Array) -> None:
+    for k in range(len(to)):
+        to[k] += weight * source[k]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _correlate(values: Float32Array, weights: Float32Array, found: Float32Array) -> None:
+    half = len(weights) // 2
+    outer, number, inner = values.shape
+    for block in range(outer):
+        for start in range(0, inner, _TOGETHER):
+            stop = min(start + _TOGETHER, inner)
+            for to in range(number):
+                found[block, to, start:stop] = 0.0
+            for step in range(len(weights)):
+                shift = step - half
+                inside, end = max(-shift, 0), number - max(shift, 0)
+                if inner <= _FEW and inside < end:  # one long line of all that have this neighbour
+                    source = values[block, inside + shift : end + shift].reshape(-1)
+                    _add(weights[step], source, found[block, inside:end].reshape(-1))
+                    for to in range(inside):
+                        _add(weights[step], values[block, 0], found[block, to])
+                    for to in range(end, number):
+                        _add(weights[step], values[block, number - 1], found[block, to])
+                else:
+                    for to in range(number):
+                        at = min(max(to + shift, 0), number - 1)
+                        _add(weights[step], values[block, at, start:stop], found[block, to, start:stop])
 
 
 def _weights(spacing: float) -> tuple[FloatArray, FloatArray]:

@@ -99,20 +99,30 @@ def finite_box(values_zyx: FloatArray) -> tuple[slice, slice, slice] | None:
 def averaged_over_voxels(image: DoseImage, grid: VoxelGrid) -> FloatArray:
     """Mean over each voxel of another grid, Gy, of a cubic spline through an image's values; NaN beyond its centres."""
     coefficients = scipy.ndimage.spline_filter(np.asarray(image.values_zyx, dtype=np.float64), order=3, mode="nearest")
-    total = np.zeros(grid.size[::-1])
-    for i, u in enumerate(_GAUSS_PLACES):
-        for j, v in enumerate(_GAUSS_PLACES):
-            for k, w in enumerate(_GAUSS_PLACES):
-                weight = _GAUSS_WEIGHTS[i] * _GAUSS_WEIGHTS[j] * _GAUSS_WEIGHTS[k]
-                index = np.meshgrid(*_places(image.grid, grid, (u, v, w)), indexing="ij")
-                total += weight * scipy.ndimage.map_coordinates(
-                    coefficients, index, order=3, mode="nearest", prefilter=False
-                )
+    # Both grids lie along the same axes: the mean over a voxel is one along each of them in turn.
+    z, y, x = (_means_along(axis, image.grid, grid) for axis in range(3))
+    total = np.einsum("za,yb,xc,abc->zyx", z, y, x, coefficients, optimize=True)
     fits_along = []
     for axis, along in enumerate(_places(image.grid, grid, (0.0, 0.0, 0.0))):
         fits: npt.NDArray[np.bool_] = (along > -1e-3) & (along < image.values_zyx.shape[axis] - 1 + 1e-3)
         fits_along.append(np.expand_dims(fits, tuple({0, 1, 2} - {axis})))
     return np.where(fits_along[0] & fits_along[1] & fits_along[2], total, np.nan)
+
+
+def _means_along(axis_zyx: int, of: VoxelGrid, at: VoxelGrid) -> FloatArray:
+    """Weights, shape (n_at, n_of), of one grid's spline coefficients in the means over another's voxels."""
+    unit_vectors = np.eye(of.size[2 - axis_zyx])
+    weights: FloatArray = np.zeros((at.size[2 - axis_zyx], len(unit_vectors)))
+    for place, weight in zip(_GAUSS_PLACES, _GAUSS_WEIGHTS, strict=True):
+        along = _places(of, at, (place, place, place))[axis_zyx]
+        weights += weight * np.stack(
+            [
+                scipy.ndimage.map_coordinates(unit, [along], order=3, mode="nearest", prefilter=False)
+                for unit in unit_vectors
+            ],
+            axis=1,
+        )
+    return weights
 
 
 def _places(of: VoxelGrid, at: VoxelGrid, offset_zyx: tuple[float, float, float]) -> list[FloatArray]:

@@ -90,5 +90,5 @@ def _added(values: Float32Array, points: Float32Array, maps: FloatArray, total: 
 @functools.cache
 def _compiled() -> Callable[..., Any]:
     """Kept on disk; numba's key is this file, which holds all of it."""
-    kernel: Callable[..., Any] = numba.njit(cache=True, error_model="numpy", fastmath=False)(_added)
+    kernel: Callable[..., Any] = numba.njit(cache=True, error_model="numpy", fastmath=False, nogil=True)(_added)
     return kernel
