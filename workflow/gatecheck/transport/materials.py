@@ -79,8 +79,17 @@ def mean_excitation_energy_in_geant4(material: Material) -> float:
         For an element that is not known.
     """
     energy = mean_excitation_energy(material)
-    if energy is not None:
-        return energy
+    return mean_excitation_energy_of_geant4(material) if energy is None else energy
+
+
+def mean_excitation_energy_of_geant4(material: Material) -> float:
+    """Geant4's own, before it is given another: by Bragg's rule, eV, of its elements, some of which are gases.
+
+    Raises
+    ------
+    KeyError
+        For an element that is not known.
+    """
     return _by_braggs_rule(material.mass_fractions, _GAS_EXCITATION_ENERGY | _ELEMENT_EXCITATION_ENERGY)
 
 

@@ -3,8 +3,9 @@
 Steps are recorded in a reference of each group: a mixture of a few substances, the same for all patients, so that they
 are recorded once. In a material of the group, lengths are those in the reference times the ratio of their linear
 stopping powers: for equal composition that is exact but for the density effect (Kawrakow, Fippel and Friedrich, Med.
-Phys. 23 (1996) 445), which is in the ratio at one energy, so groups are also divided by density. Angles are those of
-the reference, so groups are divided by the scattering power that belongs to a loss of energy.
+Phys. 23 (1996) 445), which is in the ratio at one energy, so groups are also divided by density. Turns are those in the
+reference times the root of the ratio of the scattering powers that belong to a loss of energy, as the spread of many
+small turns is; groups are divided by it all the same, for single turns are not many and bremsstrahlung goes with it.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from gatecheck.transport.materials import (
     atomic_number_and_mass,
     is_liquid_water,
     mean_excitation_energy_in_geant4,
+    mean_excitation_energy_of_geant4,
     water,
 )
 
 # Scattering per energy lost in one group lies within so much of its logarithm; water is in the middle of its own.
-_WIDTH = 0.04
+_WIDTH = 0.08
 # g/cm3 between groups of equal scattering, and what references of the thinner ones have: air and other gases, lung full
 # of air, lung. The rest has what its substances have.
 _DENSITY_STEPS = (0.02, 0.15, 0.6)
@@ -73,13 +75,14 @@ class MatterGroups:
         That in which the steps of each group are recorded, labelled 0, 1, ...
     group : ndarray of shape (m,), int64
         Group of each material.
-    length : ndarray of shape (m,)
-        Lengths in each material over lengths in its group's reference.
+    length, turn : ndarray of shape (m,)
+        Lengths in each material over lengths in its group's reference, and sines of turns likewise.
     """
 
     references: tuple[Material, ...]
     group: npt.NDArray[np.int64]
     length: npt.NDArray[np.float64]
+    turn: npt.NDArray[np.float64]
 
 
 def group_materials(materials: Sequence[Material]) -> MatterGroups:
@@ -100,7 +103,13 @@ def group_materials(materials: Sequence[Material]) -> MatterGroups:
             for number, one in zip(group, materials, strict=True)
         ]
     )
-    return MatterGroups(references, group, length)
+    turn = np.array(
+        [
+            math.sqrt(_scattering_per_loss(one) / _scattering_per_loss(references[number]))
+            for number, one in zip(group, materials, strict=True)
+        ]
+    )
+    return MatterGroups(references, group, length, turn)
 
 
 def _key(material: Material) -> tuple[int, int]:
@@ -193,12 +202,24 @@ def _linear_stopping_power(material: Material) -> float:
     momentum = math.sqrt(tau * (tau + 2))
     squared = 1 - 1 / (1 + tau) ** 2
     kinetic = (1 - squared) * (1 + tau * tau / 8 - (2 * tau + 1) * math.log(2))
-    electrons = sum(share * z / a for share, z, a in _constituents(material))
-    energy = mean_excitation_energy_in_geant4(material)
-    excitation = energy * 1e-6 / ELECTRON_REST_ENERGY
+    electrons, excitation, effect = stopping_parameters(material, math.log10(momentum))
+    excitation *= 1e-6 / ELECTRON_REST_ENERGY
     logarithm = math.log(tau * tau * (tau + 2) / (2 * excitation * excitation)) + kinetic
+    return material.density * electrons * (logarithm - effect)
+
+
+def stopping_parameters(material: Material, log_momentum: float) -> tuple[float, float, float]:
+    """Electrons, mol/g, mean excitation energy, eV, and density effect at log10 of momentum over mass, as Geant4's.
+
+    Geant4 takes Sternheimer and Peierls' formula with its own excitation energy, and shifts it as a whole when it is
+    given another (G4IonisParamMat). So the formula's cases are those of its own: Schneider's bone from CT number 1000
+    to 1400 is among matter below 100 eV, with 93 to 99 eV, though it is given 100 to 108 eV.
+    """
+    electrons = sum(share * z / a for share, z, a in _constituents(material))
+    excitation = mean_excitation_energy_in_geant4(material)
+    own = mean_excitation_energy_of_geant4(material)
     plasma = _PLASMA_ENERGY * math.sqrt(material.density * electrons)
-    return material.density * electrons * (logarithm - _density_effect(math.log10(momentum), energy, plasma))
+    return electrons, excitation, _density_effect(log_momentum - math.log10(excitation / own), own, plasma)
 
 
 def _density_effect(log_momentum: float, excitation: float, plasma: float) -> float:

@@ -3,7 +3,7 @@
 A particle takes up a recorded track where that had a little less energy than it has, in its group of matter, and goes
 on along it, turned into its own direction, until the track ends or matter of another group begins. What it has more
 than the track leaves along the first step, which is so much longer. Steps pass through voxels of their group with their
-length scaled by the ratio of stopping powers.
+length scaled by the ratio of stopping powers, and turn as much more as the matter scatters more for the same loss.
 
 A step goes straight to a hinge, a random part of its length, turns there by what it turns in all, and goes on straight:
 so far as it has come, it depends on nothing that lies ahead of it. (Along the recorded chord a strongly turned step
@@ -85,10 +85,11 @@ class Scores(NamedTuple):
 
 
 class Matter(NamedTuple):
-    """Group, lengths over those recorded in it, and density of each material."""
+    """Group, lengths and turns over those recorded in it, and density of each material."""
 
     group: npt.NDArray[np.int64]
     length: FloatArray
+    turn: FloatArray
     density: FloatArray
 
 
@@ -221,9 +222,12 @@ def unit(vector: Vector) -> Vector:
 
 
 @part_of_kernel
-def _turned(direction: Vector, steps: Steps, step: int) -> Vector:
-    data = steps.data
-    return unit(turned_into(direction, data[step, TURNED], data[step, TURNED + 1], data[step, TURNED + 2]))
+def _turned(direction: Vector, steps: Steps, step: int, turn: float) -> Vector:
+    """The direction after a step that turns so many times as far (by its sine) as the recorded one."""
+    u, v, w = steps.data[step, TURNED], steps.data[step, TURNED + 1], steps.data[step, TURNED + 2]
+    across = u * u + v * v
+    along = math.copysign(math.sqrt(max(across + w * w - turn * turn * across, 0.0)), w)
+    return unit(turned_into(direction, turn * u, turn * v, along))
 
 
 @part_of_kernel
@@ -405,7 +409,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                 )
                 part *= hinge
                 if ending == _WHOLE:
-                    direction = _turned(direction, steps, step)
+                    direction = _turned(direction, steps, step, matter.turn[place.row])
                     rest = 1.0 - hinge
                     place, beyond, ending = _walk(
                         place, direction, rest * way, weight * lost * rest, primary, matter, boxes, scores
@@ -429,7 +433,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                 break
             energy -= lost + freed
             if way <= 0.0:
-                direction = _turned(direction, steps, step)
+                direction = _turned(direction, steps, step, matter.turn[place.row])
             step += 1
     return kept
 

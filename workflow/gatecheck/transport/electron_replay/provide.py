@@ -30,8 +30,8 @@ HIGHEST_ENERGY = 7.0
 
 # Energies that tracks start with, MeV, and how many: most electrons are set free with less than 2 MeV.
 _STARTS: dict[str, tuple[tuple[float, int], ...]] = {
-    "e-": ((HIGHEST_ENERGY, 2000), (2.0, 8000)),
-    "e+": ((HIGHEST_ENERGY, 500), (2.0, 2000)),
+    "e-": ((HIGHEST_ENERGY, 4000), (2.0, 16000)),
+    "e+": ((HIGHEST_ENERGY, 1000), (2.0, 4000)),
 }
 # In gases, where the production cut is a few keV, tracks are ten times as long to make, and a tenth of them are made.
 _GAS_BELOW = 0.05

@@ -157,7 +157,7 @@ def _follow(
     out = np.empty((_BLOCK + MOST_WAITING, photon_kernel.COLUMNS))
     state = np.zeros(1, dtype=np.uint64)
     found = [np.empty((0, photon_kernel.COLUMNS))]
-    of_rows = kernel.Matter(electrons.groups.group, electrons.groups.length, matter.density)
+    of_rows = kernel.Matter(electrons.groups.group, electrons.groups.length, electrons.groups.turn, matter.density)
     done = 0
     while done < len(particles):
         until = min(done + _BLOCK, len(particles))
