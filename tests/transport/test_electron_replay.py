@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from gatecheck.config import Config, TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
-from gatecheck.transport.electron_replay.grouping import _density_effect, group_materials
+from gatecheck.transport.electron_replay.grouping import _density_effect, _scattering_per_loss, group_materials
+from gatecheck.transport.electron_replay.kernel import _turned
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.replay import replay_charged
+from gatecheck.transport.electron_replay.steps import TURNED
 from gatecheck.transport.gate import GateRun
 from gatecheck.transport.materials import air, is_liquid_water, water
 from gatecheck.transport.model import PhaseSpace
@@ -200,6 +202,32 @@ def test_materials_alike_but_for_density_share_steps_and_others_do_not() -> None
     ratio = groups.length[1] / groups.length[0]
     assert ratio == pytest.approx(1 / 0.9, rel=4e-3)
     assert ratio < 1 / 0.9
+
+
+def test_matter_that_scatters_more_turns_more_than_the_reference_of_its_group() -> None:
+    """Of Z (Z + 1) / A per loss of energy: adipose tissue has less than water, muscle a little more."""
+    fat = Material(label=0, name="fat", density=0.95, mass_fractions={"H": 0.114, "C": 0.598, "N": 0.007, "O": 0.281})
+    groups = group_materials([fat, WATER, BONE])
+    assert groups.turn[1] == pytest.approx(1.0, rel=1e-3)
+    references = [groups.references[number] for number in groups.group]
+    for one, reference, turn in zip([fat, WATER, BONE], references, groups.turn, strict=True):
+        ratio = _scattering_per_loss(one) / _scattering_per_loss(reference)
+        assert turn == pytest.approx(np.sqrt(ratio))
+        assert abs(np.log(ratio)) < 0.0401
+
+
+@pytest.mark.parametrize("turn", [0.97, 1.0, 1.03])
+@pytest.mark.parametrize("cosine", [0.99, 0.5, -0.3, 0.001])
+def test_a_turn_is_scaled_by_its_sine(turn: float, cosine: float) -> None:
+    sine = np.sqrt(1 - cosine**2)
+    steps = straight_steps([WATER], {}).steps
+    steps.data[0, TURNED : TURNED + 3] = 0.6 * sine, 0.8 * sine, cosine
+    direction = (0.36, 0.48, 0.8)
+    turned = np.array(_turned(direction, steps, 0, turn))
+    assert np.linalg.norm(turned) == pytest.approx(1.0)
+    # A turn by nearly a right angle cannot be more than one.
+    expected = np.copysign(np.sqrt(max(1 - (turn * sine) ** 2, 0.0)), cosine)
+    assert turned @ direction == pytest.approx(expected, abs=1e-5 if turn * sine < 1 else 1e-3)
 
 
 def test_references_are_the_same_whatever_else_a_patient_has_and_waters_is_water() -> None:
