@@ -80,6 +80,7 @@ def test_a_chunk_alone_is_the_same_as_beside_others(
     alone, beside = (read_json(folder / "chunk-0002.json", ChunkResult) for folder in (tmp_path, together))
     assert alone.boxes == beside.boxes
     assert alone.energy == beside.energy
+    assert alone.electron_steps_sha256 == beside.electron_steps_sha256
     assert {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").iterdir()} == before
 
 
@@ -92,5 +93,8 @@ def test_result_says_how_electrons_went_and_energy_is_near_gates(
     replayed = read_json(together / "chunk-0001.json", ChunkResult)
     assert replayed.engine.settings["electron_transport"] == "along steps recorded by GATE"
     assert gate.engine.settings["electron_transport"] == "GATE"
+    assert gate.electron_steps_sha256 is None
+    assert len(replayed.electron_steps_sha256 or "") == 64
+    assert replayed.seconds["start_up"] > 0.0
     assert replayed.particles == gate.particles
     assert replayed.energy["deposited"] == pytest.approx(gate.energy["deposited"], rel=0.05)

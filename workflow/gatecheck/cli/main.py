@@ -255,8 +255,13 @@ def reproduce(
     if not found.is_same:
         raise GatecheckError(
             f"chunk {chunk}: {len(found.different)} of {found.images} images are not the same bit for bit: "
-            f"{', '.join(found.different)}. The machine or its libraries differ from those that simulated it, or the "
-            "images were changed."
+            f"{', '.join(found.different)}. "
+            + (
+                "The machine or its libraries differ from those that simulated it, or the images were changed."
+                if found.same_electron_steps
+                else "Electrons took other recorded steps: those in gatecheck's cache were recorded again since, or on "
+                "another machine."
+            )
         )
     typer.echo(f"chunk {chunk}: {found.histories / 1e6:.2f} million photons again, {found.images} images the same.")
 

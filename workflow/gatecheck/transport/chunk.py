@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -282,6 +282,7 @@ class _ChunkTask:
         self._inputs, self._chunk, self._matter, self._engine = inputs, chunk, matter, engine
         self.seed = chunk.seed
         self._begun: tuple[_Begun, FollowedPhotons] | None = None
+        self._seconds_to_get_ready = 0.0
 
     def particles(self) -> tuple[PhaseSpace, Sequence[int], Progress | None]:
         """Sample the head and follow its photons."""
@@ -315,25 +316,26 @@ class _ChunkTask:
 
     def get_ready(self) -> None:
         """Have the recorded steps in memory, made where need be."""
+        started = time.perf_counter()
         electron_steps(self._inputs.settings, self._matter.patient.materials)
+        self._seconds_to_get_ready = time.perf_counter() - started
 
     def replay(self) -> None:
         """All of it, where electrons follow recorded steps."""
         self.particles()
         if self._begun is not None:
             begun, followed = self._begun
-            begun.finish(
-                follow_charged(
-                    followed,
-                    self._matter.volumes,
-                    self._matter.patient.materials,
-                    self._inputs.settings,
-                    seed=self._chunk.seed,
-                    dose_to=self._inputs.dose_to,
-                    progress=begun.say,
-                    of_interest=self._matter.fine,
-                )
+            run = follow_charged(
+                followed,
+                self._matter.volumes,
+                self._matter.patient.materials,
+                self._inputs.settings,
+                seed=self._chunk.seed,
+                dose_to=self._inputs.dose_to,
+                progress=begun.say,
+                of_interest=self._matter.fine,
             )
+            begun.finish(replace(run, seconds_start_up=self._seconds_to_get_ready))
 
     def finish(self, run: GateRun) -> None:
         """Write the chunk's result."""
@@ -446,6 +448,7 @@ class _Begun:
             engine=self.engine,
             fates=self.aimed.fates,
             energy=energy,
+            electron_steps_sha256=run.electron_steps_sha256,
             seconds={
                 "head": self.seconds_head - start_up_of_head,
                 "start_up": run.seconds_start_up + start_up_of_head,

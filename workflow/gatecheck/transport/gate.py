@@ -76,13 +76,20 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class GateRun:
-    """What one simulation gives."""
+    """What one simulation gives.
+
+    Attributes
+    ----------
+    electron_steps_sha256 : str or None
+        Of the recorded steps that electrons took; None where GATE followed them.
+    """
 
     scores: tuple[Score, ...]
     particles: int
     seconds_start_up: float
     seconds_transport: float
     peak_memory_mb: float
+    electron_steps_sha256: str | None = None
 
 
 def run_gate(

@@ -171,6 +171,7 @@ class ChunkResult(HandedOn):
     energy: dict[str, float] = Field(
         description="MeV, weighted: entered (into the boxes' hull), deposited (per box and total)"
     )
+    electron_steps_sha256: str | None = Field(None, description="of recorded steps; null: GATE followed electrons")
     seconds: dict[str, float] = Field(description="head, start_up (of head and transport), transport, writing")
     peak_memory_mb: float
 

@@ -25,12 +25,15 @@ class Reproduction:
     images : int
     different : tuple of str
         Files that are not what they were when the chunk was simulated first, or now.
+    same_electron_steps : bool
+        Whether electrons took the same recorded steps, where they took any.
     """
 
     chunk: int
     histories: int
     images: int
     different: tuple[str, ...]
+    same_electron_steps: bool = True
 
     @property
     def is_same(self) -> bool:
@@ -67,7 +70,8 @@ def reproduce(inputs: ChunkInputs, plan: ChunkPlan, index: int) -> Reproduction:
     # What was said of the files, and what they hold: a damaged image is no image that was simulated.
     held = {name: _sha256(inputs.out_folder / name) for name in before}
     different = sorted(name for name in before | now if not before.get(name) == now.get(name) == held.get(name))
-    return Reproduction(index, chunks[0].histories, len(before), tuple(different))
+    same_steps = there.electron_steps_sha256 == again.electron_steps_sha256
+    return Reproduction(index, chunks[0].histories, len(before), tuple(different), same_steps)
 
 
 def _sha256(path: Path) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gatecheck.compiled import digest_of_sources
 from gatecheck.config import TransportConfig
-from gatecheck.files import sha256_of_json
+from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay import merge, record
 from gatecheck.transport.electron_replay.grouping import group_materials
@@ -84,7 +84,8 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         run_in_processes(record_and_keep, requests, processes=_PROCESSES)
         logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
     parts = [found[key] or RecordedTracks.load(path) for key, path in paths.items()]
-    return ElectronSteps(joined(parts), groups, HIGHEST_ENERGY)
+    digest = sha256_of_json([sha256_of_file(path) for path in paths.values()])
+    return ElectronSteps(joined(parts), groups, HIGHEST_ENERGY, digest)
 
 
 def _read(path: Path) -> RecordedTracks | None:

@@ -67,11 +67,14 @@ class ElectronSteps:
         Of the patient's materials in their order, and of air after them.
     highest_energy : float
         At which recorded tracks start, MeV.
+    sha256 : str
+        Of the files that hold them.
     """
 
     steps: Steps
     groups: MatterGroups
     highest_energy: float
+    sha256: str = ""
 
 
 def replay_charged(
@@ -131,7 +134,8 @@ def replay_charged(
     _check(tally)
     logger.info("%d charged particles took %.0f recorded steps each", len(rows), tally[STEPS] / max(len(rows), 1))
     seconds = time.perf_counter() - started
-    return GateRun(_scores_of(parts, volumes, boxes.first), len(rows), 0.0, seconds, peak_memory_mb())
+    by_volume = _scores_of(parts, volumes, boxes.first)
+    return GateRun(by_volume, len(rows), 0.0, seconds, peak_memory_mb(), electrons.sha256)
 
 
 def _check_energies(particles: FloatArray, highest: float) -> None:
