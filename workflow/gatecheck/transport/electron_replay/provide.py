@@ -33,13 +33,16 @@ _STARTS: dict[str, tuple[tuple[float, int], ...]] = {
     "e-": ((HIGHEST_ENERGY, 4000), (2.0, 16000)),
     "e+": ((HIGHEST_ENERGY, 1000), (2.0, 4000)),
 }
-# In gases, where the production cut is a few keV, tracks are ten times as long to make, and a tenth of them are made.
-_GAS_BELOW = 0.05
 # Steps are joined until so much is reached, g/cm2: a fifth of a 1 mm voxel of water.
 _LONGEST_STEP = 0.02
+# In gases that is longer than an airway is wide, and with one turn in all of it electrons spread too little. Steps are
+# no longer there than so many mm, and as that makes many, a twentieth of the tracks are made.
+_GAS_BELOW = 0.05
+_LONGEST_STEP_IN_GAS = 8.0
+_SHARE_IN_GAS = 20
 _PROCESSES = 2
 _ready: dict[str, ElectronSteps] = {}
-_VERSION = 4  # of the files and of how they are made
+_VERSION = 5  # of the files and of how they are made
 
 
 def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> ElectronSteps:
@@ -101,16 +104,17 @@ def _read(path: Path) -> RecordedTracks | None:
 
 def _recording(particle: str, material: Material, key: str) -> Recording:
     """Of one material alone, its seed by what it is: the same whatever else was missing."""
-    share = 10 if material.density < _GAS_BELOW else 1
-    starts = tuple((energy, tracks // share) for energy, tracks in _STARTS[particle])
-    return Recording(particle, starts, 1 + int(key[:7], 16))
+    is_gas = material.density < _GAS_BELOW
+    starts = tuple((energy, tracks // (_SHARE_IN_GAS if is_gas else 1)) for energy, tracks in _STARTS[particle])
+    return Recording(particle, starts, 1 + int(key[:7], 16), _LONGEST_STEP_IN_GAS if is_gas else None)
 
 
 def record_and_keep(recording: Recording, material: Material, path: Path, settings: TransportConfig) -> None:
     """Record tracks in a material and write them where they are kept; takes this process."""
     describe_engine(settings)
     (tracks,) = record_tracks([material.model_copy(update={"label": 0})], recording, settings)
-    merged(tracks, 10.0 * _LONGEST_STEP / material.density).save(path)
+    longest = 10.0 * _LONGEST_STEP / material.density
+    merged(tracks, longest if recording.longest_step is None else recording.longest_step).save(path)
 
 
 def _physics(settings: TransportConfig) -> dict[str, object]:
@@ -122,7 +126,7 @@ def _physics(settings: TransportConfig) -> dict[str, object]:
         **{name: engine.settings[name] for name in settings_kept},
         "starts": _STARTS,
         "longest_step": _LONGEST_STEP,
-        "gas_below": _GAS_BELOW,
+        "in_gas": [_GAS_BELOW, _LONGEST_STEP_IN_GAS, _SHARE_IN_GAS],
         "code": str(digest_of_sources(record, merge)),
         "version": _VERSION,
     }

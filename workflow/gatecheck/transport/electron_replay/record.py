@@ -57,11 +57,14 @@ class Recording:
     starts : tuple of (float, int)
         Energies that tracks start with, MeV, and how many do, in each material.
     seed : int
+    longest_step : float or None
+        mm; None: as long as Geant4 finds them exact.
     """
 
     particle: str
     starts: tuple[tuple[float, int], ...]
     seed: int
+    longest_step: float | None = None
 
 
 def record_tracks(
@@ -95,6 +98,7 @@ def _simulate(materials: Sequence[Material], recording: Recording, settings: Tra
     simulation.world.size = [length + 2 * _BETWEEN, *2 * [2 * max(halves) + 2 * _BETWEEN]]
     simulation.world.material = "G4_AIR"
     names = add_materials(simulation, materials)
+    simulation.physics_manager.user_limits_particles = ["electron", "positron"]
     place = -length / 2
     for index, (material, half) in enumerate(zip(materials, halves, strict=True)):
         box = simulation.add_volume("Box", f"box_{index}")
@@ -102,6 +106,8 @@ def _simulate(materials: Sequence[Material], recording: Recording, settings: Tra
         box.size = [2 * half] * 3
         box.material = names[material.label]
         box.translation = [place + half, 0.0, 0.0]
+        if recording.longest_step is not None:
+            simulation.physics_manager.set_max_step_size(box.name, recording.longest_step)
         for number, (energy, tracks) in enumerate(recording.starts):
             source = simulation.add_source("GenericSource", f"source_{index}_{number}")
             source.attached_to = f"box_{index}"
