@@ -68,7 +68,7 @@ def test_steps_are_recorded_once_for_each_material_and_particle(together: Path, 
     for path in kept:
         tracks = RecordedTracks.load(path)
         assert tracks.energy.max() == pytest.approx(provide.HIGHEST_ENERGY)
-        assert tracks.is_last.sum() in {60, 40, 3, 1}  # a twentieth in air
+        assert tracks.is_last.sum() in {60, 40, 6, 4}  # a tenth in air
         assert (tracks.deposit >= -1e-5).all()
 
 

@@ -36,10 +36,10 @@ _STARTS: dict[str, tuple[tuple[float, int], ...]] = {
 # Steps are joined until so much is reached, g/cm2: a fifth of a 1 mm voxel of water.
 _LONGEST_STEP = 0.02
 # In gases that is longer than an airway is wide, and with one turn in all of it electrons spread too little. Steps are
-# no longer there than so many mm, and as that makes many, a twentieth of the tracks are made.
+# no longer there than so many mm, and as that makes many, a tenth of the tracks are made.
 _GAS_BELOW = 0.05
 _LONGEST_STEP_IN_GAS = 8.0
-_SHARE_IN_GAS = 20
+_SHARE_IN_GAS = 10
 _PROCESSES = 2
 _ready: dict[str, ElectronSteps] = {}
 _VERSION = 5  # of the files and of how they are made
