@@ -26,6 +26,7 @@ import growth
 from case_times import Wanted, case_times
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
 from speed_page import markdown
+from unbiased import mean_doses
 
 from gatecheck.case.ingest import ingest, read_case
 from gatecheck.config import project_folder
@@ -34,12 +35,13 @@ from gatecheck.delivery.timeline import deliver
 from gatecheck.files import write_atomically
 from gatecheck.phantoms import write_phantom
 
-CASE = "clinical_case_2"
+CASE, OTHER_CASE = "clinical_case_2", "clinical_case_1"
 FINE_MARGIN = 12.0
 Section = Callable[[argparse.Namespace, Case], Any]
 
 SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
+    "unbiased": lambda options, case: _mean_doses(case, int(options.scale * 4e8)),
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(
         case, [int(options.scale * number) for number in (1e6, 2e6, 4e6, 8e6)]
@@ -78,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def made_case(folder: Path) -> Case:
-    """The clinical case, ingested and delivered."""
-    write_phantom(CASE, folder / "dicom")
+def made_case(folder: Path, name: str = CASE) -> Case:
+    """A clinical case, ingested and delivered."""
+    write_phantom(name, folder / "dicom")
     ingest(folder / "dicom", folder / "case")
     write_delivery(deliver(read_case(folder / "case")), folder / "timeline.parquet")
     return Case(
@@ -89,6 +91,11 @@ def made_case(folder: Path) -> Case:
         project_folder() / "linac_models" / "truebeam_stx",
         {"fine_region_margin": FINE_MARGIN},
     )
+
+
+def _mean_doses(case: Case, histories: int) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        return mean_doses({OTHER_CASE: made_case(Path(folder), OTHER_CASE), CASE: case}, histories)
 
 
 def _write(docs: Path, found: dict[str, Any]) -> None:
