@@ -8,21 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.valuerep import format_number_as_ds
 
 from gatecheck.case.model import Beam, ControlPoint
+from gatecheck.report.dicom_file import decimal, decimals
 
 FloatArray = npt.NDArray[np.floating]
-
-
-def decimal(value: float) -> str:
-    """A decimal string (DS) of at most 16 characters."""
-    return format_number_as_ds(float(value) + 0.0)  # + 0.0 turns -0.0 into 0.0
-
-
-def decimals(values: Sequence[float] | FloatArray) -> list[str]:
-    """Decimal strings of several values."""
-    return [decimal(value) for value in values]
 
 
 def prescription_item(prescription_gy: float) -> Dataset:

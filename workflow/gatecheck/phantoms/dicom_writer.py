@@ -18,29 +18,22 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import dcmwrite
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     UID,
     CTImageStorage,
-    ExplicitVRLittleEndian,
     RTDoseStorage,
     RTPlanStorage,
     RTStructureSetStorage,
 )
 
 from gatecheck.case.model import Beam, PatientPosition
-from gatecheck.files import write_atomically
-from gatecheck.phantoms.dicom_plan import beam_item, decimal, decimals, fraction_group_item, prescription_item
+from gatecheck.phantoms.dicom_plan import beam_item, fraction_group_item, prescription_item
+from gatecheck.report.dicom_file import decimal, decimals, new_dataset, reference, save, set_pixels
 
 FloatArray = npt.NDArray[np.floating]
 Vector = tuple[float, float, float]
-
-IMPLEMENTATION_CLASS_UID = UID("2.25.246118413770187461217720240319811350701")
-"""Names this writer in the file meta information."""
-
-IMPLEMENTATION_VERSION_NAME = "GATECHECK_1"
 
 _NAMESPACE = uuid.UUID("b92f5b0e-3cf5-5ee6-9ba4-16b2b9f2a9b7")
 
@@ -191,8 +184,8 @@ def write_ct(
         dataset.RescaleIntercept = decimal(-STORED_OFFSET)
         dataset.RescaleSlope = decimal(1)
         dataset.RescaleType = "HU"
-        _set_pixels(dataset, np.ascontiguousarray(pixels))
-        _save(dataset, folder / f"CT_{index + 1:03d}.dcm")
+        set_pixels(dataset, np.ascontiguousarray(pixels))
+        save(dataset, folder / f"CT_{index + 1:03d}.dcm")
         written.append(CtSlice(uids.ct_slice(index), z))
     return tuple(written)
 
@@ -215,7 +208,7 @@ def write_structures(
     dataset.ROIContourSequence = DicomSequence([_roi_contour(drawing, ct_slices) for drawing in structures])
     dataset.RTROIObservationsSequence = DicomSequence([_observation(drawing) for drawing in structures])
     dataset.ApprovalStatus = "UNAPPROVED"
-    _save(dataset, folder / "RTSTRUCT.dcm")
+    save(dataset, folder / "RTSTRUCT.dcm")
 
 
 def write_plan(
@@ -255,9 +248,9 @@ def write_plan(
     setup.PatientSetupNumber = 1
     setup.SetupTechnique = "ISOCENTRIC"
     dataset.PatientSetupSequence = DicomSequence([setup])
-    dataset.ReferencedStructureSetSequence = DicomSequence([_reference(RTStructureSetStorage, uids.structure_set)])
+    dataset.ReferencedStructureSetSequence = DicomSequence([reference(RTStructureSetStorage, uids.structure_set)])
     dataset.ApprovalStatus = "UNAPPROVED"
-    _save(dataset, folder / "RTPLAN.dcm")
+    save(dataset, folder / "RTPLAN.dcm")
 
 
 def write_dose(
@@ -291,29 +284,19 @@ def write_dose(
     dataset.DoseSummationType = "PLAN"
     dataset.TissueHeterogeneityCorrection = ["IMAGE"]
     dataset.GridFrameOffsetVector = decimals([index * spacing[2] for index in range(dose_zyx.shape[0])])
-    dataset.ReferencedRTPlanSequence = DicomSequence([_reference(RTPlanStorage, uids.plan)])
+    dataset.ReferencedRTPlanSequence = DicomSequence([reference(RTPlanStorage, uids.plan)])
     dataset.NumberOfFrames = dose_zyx.shape[0]
     dataset.FrameIncrementPointer = 0x3004000C
     largest = float(dose_zyx.max())
     scaling = decimal(largest / (2**bits - 2) if largest > 0 else 1.0)
     dataset.DoseGridScaling = scaling
-    _set_pixels(dataset, np.rint(np.asarray(dose_zyx, dtype=float) / float(scaling)).astype(f"<u{bits // 8}"))
-    _save(dataset, folder / name)
+    set_pixels(dataset, np.rint(np.asarray(dose_zyx, dtype=float) / float(scaling)).astype(f"<u{bits // 8}"))
+    save(dataset, folder / name)
 
 
 def _file(sop_class: UID, sop_instance: UID, modality: str, identity: Identity, uids: Uids) -> Dataset:
     """A file with the modules that all four kinds share."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = sop_class
-    meta.MediaStorageSOPInstanceUID = sop_instance
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    dataset = Dataset()
-    dataset.file_meta = meta
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID = sop_class
-    dataset.SOPInstanceUID = sop_instance
+    dataset = new_dataset(sop_class, sop_instance)
     dataset.InstanceCreationDate = FIXED_DATE
     dataset.InstanceCreationTime = FIXED_TIME
     dataset.StudyDate = FIXED_DATE
@@ -338,36 +321,11 @@ def _file(sop_class: UID, sop_instance: UID, modality: str, identity: Identity, 
     return dataset
 
 
-def _set_pixels(dataset: Dataset, stored: npt.NDArray[np.unsignedinteger]) -> None:
-    bits = stored.dtype.itemsize * 8
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = stored.shape[-2:]
-    dataset.BitsAllocated = bits
-    dataset.BitsStored = bits
-    dataset.HighBit = bits - 1
-    dataset.PixelRepresentation = 0
-    dataset.PixelData = stored.tobytes()
-    dataset["PixelData"].VR = "OW"
-
-
-def _save(dataset: Dataset, path: Path) -> None:
-    with write_atomically(path) as temporary:
-        dcmwrite(temporary, dataset, enforce_file_format=True)
-
-
-def _reference(sop_class: UID, sop_instance: UID) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = sop_class
-    item.ReferencedSOPInstanceUID = sop_instance
-    return item
-
-
 def _referenced_frame(ct_slices: Sequence[CtSlice], uids: Uids) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = uids.series("CT")
     series.ContourImageSequence = DicomSequence(
-        [_reference(CTImageStorage, ct_slice.sop_instance_uid) for ct_slice in ct_slices]
+        [reference(CTImageStorage, ct_slice.sop_instance_uid) for ct_slice in ct_slices]
     )
     study = Dataset()
     study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired but required here
@@ -401,7 +359,7 @@ def _contour(points: FloatArray, ct_slices: Sequence[CtSlice]) -> Dataset:
     item = Dataset()
     drawn_on = [ct_slice for ct_slice in ct_slices if abs(ct_slice.z - points[0, 2]) < _SAME_PLANE]
     if drawn_on:
-        item.ContourImageSequence = DicomSequence([_reference(CTImageStorage, drawn_on[0].sop_instance_uid)])
+        item.ContourImageSequence = DicomSequence([reference(CTImageStorage, drawn_on[0].sop_instance_uid)])
     item.ContourGeometricType = "CLOSED_PLANAR"
     item.NumberOfContourPoints = len(points)
     item.ContourData = [f"{value:.4f}" for value in points.ravel() + 0.0]
