@@ -45,3 +45,4 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        rules.export.output if settings.report.dicom_doses else [],

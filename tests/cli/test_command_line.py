@@ -25,6 +25,7 @@ VERBS = (
     "compare",
     "gamma",
     "report",
+    "export",
     "beams-eye-view",
     "commission",
     "dvh",

@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import yaml
+from pydicom import dcmread
 
+from gatecheck.case.loose_files import read_loose_dose
 from gatecheck.files import array_zyx, read_image, sha256_of_file
 
 from .conftest import SETTINGS, Bench, wait_for_chunk
@@ -148,6 +152,20 @@ def test_what_lies_behind_a_changed_step_is_done_too(
     log = (layout.logs / "snakemake.log").read_text(encoding="utf-8")
     assert all(f"{name}: " in log for name in (step, "merge", "report")), log
     assert len(list((layout.folder / ".snakemake" / "log").iterdir())) == attempts + 1
+
+
+def test_the_dose_is_there_for_the_planning_system(bench: Bench, verified: str, water_plan: Path) -> None:
+    layout = bench.layout(verified)
+    path = layout.report / "RTDOSE_mc.dcm"
+    dose = read_loose_dose(path, "RTDOSE_mc.dcm")
+    merged = sitk.ReadImage(str(layout.dose / "mc_dose.mha"))
+    assert dose.grid.origin == pytest.approx(merged.GetOrigin())
+    expected = sitk.GetArrayFromImage(merged)
+    np.testing.assert_allclose(dose.values_zyx, expected, atol=1e-4 * float(expected.max()))
+    file = dcmread(path)
+    assert str(file.PatientID).startswith("case-")
+    plans = [dcmread(one) for one in water_plan.glob("*.dcm") if "PLAN" in one.name]
+    assert file.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID in {one.SOPInstanceUID for one in plans}
 
 
 def test_a_second_run_on_the_same_case_is_refused_and_changes_nothing(

@@ -380,11 +380,23 @@ class ExecutionConfig(_Section):
         return folder
 
 
+DicomDoseKind = Literal["dose", "sigma", "difference", "gamma"]
+
+
 class ReportConfig(_Section):
-    """What people read."""
+    """What people read, and what goes back to the planning system."""
 
     title: str = Field("Independent Monte Carlo dose check", description="heading of the report")
     structures: tuple[str, ...] = Field((), description="structures drawn and listed first; all are listed")
+    dicom_doses: tuple[DicomDoseKind, ...] = Field(
+        ("dose",),
+        description="RTDOSE files written beside the report: dose, its sigma, difference from the TPS dose, gamma. "
+        "With the case's pseudonym for a patient, or with case.show_identity the plan's, as an import needs it",
+    )
+    dicom_bits: Literal[16, 32] = Field(16, description="of each value in an RTDOSE; either rounds by less than 0.01 %")
+    dicom_uid_root: Annotated[str, Field(pattern=r"^[012](\.(0|[1-9]\d*))+$", max_length=40)] | None = Field(
+        None, description="root of new UIDs; empty: UUIDs under 2.25"
+    )
 
 
 class Config(_Section):

@@ -1,4 +1,5 @@
-# What people read.
+# What people read, and what goes back to the planning system.
+from gatecheck.report.dicom_dose import FILE_OF
 
 
 rule report:
@@ -23,3 +24,28 @@ rule report:
         "report: report.html and summary.json"
     shell:
         "gatecheck report {params.folder:q} > {log:q} 2>&1"
+
+
+if settings.report.dicom_doses:
+
+    rule export:
+        input:
+            merge=rules.merge.output.merge,
+            comparison=rules.compare.output.comparison,
+            depends_on=inputs_of("report"),
+        output:
+            [f"{FOLDER}/report/{FILE_OF[kind]}" for kind in settings.report.dicom_doses],
+        log:
+            f"{FOLDER}/logs/export.log",
+        benchmark:
+            f"{FOLDER}/benchmarks/export.tsv"
+        threads: 1
+        resources:
+            mem_mb=3000,
+        params:
+            depends_on=DEPENDS_ON["report"],
+            folder=subpath(output[0], ancestor=2),
+        message:
+            "export: doses as RTDOSE files"
+        shell:
+            "gatecheck export {params.folder:q} > {log:q} 2>&1"

@@ -16,7 +16,7 @@ import yaml
 from gatecheck import __version__
 from gatecheck.cli.geant4_data import geant4_data_app
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder
-from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError
+from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError, InputError
 from gatecheck.layout import CaseLayout, linac_results_folder
 
 if TYPE_CHECKING:
@@ -445,6 +445,28 @@ def report(case_folder: CaseFolder) -> None:
     layout, config = _case(case_folder)
     write_report(layout.folder, layout.calibration, config.report, linac=_linac(layout, config), config=config)
     typer.echo("report.html and summary.json written.")
+
+
+@app.command()
+def export(
+    case_folder: CaseFolder,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(help="dose, sigma, difference, gamma; without it what report.dicom_doses says"),
+    ] = None,
+) -> None:
+    """report: doses as RTDOSE files for the planning system."""
+    from gatecheck.cli.export import run_export
+    from gatecheck.config import ReportConfig
+
+    layout, config = _case(case_folder)
+    kinds = config.report.dicom_doses
+    if what:
+        try:
+            kinds = ReportConfig(dicom_doses=what).dicom_doses
+        except ValueError:
+            raise InputError(f"export {' '.join(what)}: dose, sigma, difference or gamma expected.") from None
+    run_export(layout, config, kinds)
 
 
 @app.command()
