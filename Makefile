@@ -10,10 +10,10 @@ FAULT_CASES ?= clinical_case_1 clinical_case_2
 FAULT_PHOTONS ?= 12e6
 # A DICOM folder that `make bench` verifies besides the clinical cases (an hour).
 BENCH_PLAN ?=
-# pymedphys, which gamma is compared with, in an environment of its own.
+# pymedphys, which gamma is compared with, and pylinac, for trajectory logs, in an environment of their own.
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
-ORACLE_PACKAGES := pymedphys==0.41.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
+ORACLE_PACKAGES := pymedphys==0.41.0 pylinac==3.49.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
 
 .PHONY: demo test test-physics test-cluster bench faults lint format clean
 
