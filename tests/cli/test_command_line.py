@@ -17,6 +17,7 @@ VERBS = (
     "phantom",
     "ingest",
     "deliver",
+    "trajectory-log",
     "voxelise",
     "calibrate",
     "plan-chunks",

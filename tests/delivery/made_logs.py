@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from gatecheck.delivery.model import BeamTimeline
+from gatecheck.delivery.timeline import MachineStates, states_at
 
 LEAF_PAIRS = 60
 _NAMES = ("Patient ID", "Plan Name", "SOP Instance UID", "MU Planned", "MU Remaining", "Energy", "BeamName")
@@ -37,6 +41,9 @@ class MadeLog:
         """(n, 2, pairs), mm: a slit that moves across, its leaves one after another."""
         middle = np.linspace(-20.0, 20.0, self.snapshots)[:, None] + np.linspace(-3.0, 3.0, LEAF_PAIRS)
         return np.stack([middle - self.gap / 2, middle + self.gap / 2], axis=1)
+
+    def gantry_angles(self) -> np.ndarray:
+        return np.linspace(*self.gantry, self.snapshots)
 
     def share(self) -> np.ndarray:
         return np.linspace(0.0, 1.0, self.snapshots)
@@ -85,7 +92,7 @@ class MadeLog:
         bank_x2 = (leaves[:, 1] + off.get("leaf X2", 0.0)) / 10.0
         axes = {
             0: angle(self.collimator, "collimator"),
-            1: angle(np.linspace(*self.gantry, self.snapshots), "gantry"),
+            1: angle(self.gantry_angles(), "gantry"),
             2: jaw(self.jaw_y[0], -1, "Y1"),
             3: jaw(self.jaw_y[1], 1, "Y2"),
             4: jaw(self.jaw_x[0], -1, "X1"),
@@ -103,3 +110,21 @@ class MadeLog:
             42: (self.control_points * self.share())[:, None],
             50: np.concatenate([carriages, bank_x2, bank_x1], axis=1),
         }
+
+
+class LogOfBeam(MadeLog):
+    """The log of a planned beam, delivered at an even dose rate."""
+
+    def __init__(self, beam: BeamTimeline, **changes: Any) -> None:
+        super().__init__(meterset=beam.total_meterset, sub_beams=((0, beam.total_meterset, "beam"),), **changes)
+        self.states: MachineStates = states_at(beam, self.share() * beam.total_meterset)
+        self.collimator, self.couch = self.states.collimator, self.states.couch  # type: ignore[assignment]
+        self.jaw_x = tuple(self.states.jaw_x.T)  # type: ignore[assignment]
+        self.jaw_y = tuple(self.states.jaw_y.T)  # type: ignore[assignment]
+
+    def gantry_angles(self) -> np.ndarray:
+        return self.states.gantry
+
+    def leaves(self) -> np.ndarray:
+        assert self.states.leaf_positions is not None
+        return self.states.leaf_positions

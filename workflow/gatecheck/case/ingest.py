@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
         plan_label=plan.label if show_identity else "",
         patient_position=position,
         frame_of_reference_sha256=sha256_of_frame(ct.frame_of_reference),
+        plan_uid_sha256=hashlib.sha256(plan.file.sop_instance_uid.encode("utf-8")).hexdigest(),
         fractions=plan.fractions,
         target_prescription_gy=plan.target_prescription_gy,
         ct=write_grid(out_folder, CT_FILE, ct.values_zyx, ct.grid),

@@ -109,6 +109,9 @@ class Case(HandedOn):
     frame_of_reference_sha256: str = Field(
         "", description="SHA-256 of the CT's Frame of Reference UID: a dose from elsewhere must lie in the same frame"
     )
+    plan_uid_sha256: str = Field(
+        "", description="SHA-256 of the RTPLAN's SOP Instance UID: a trajectory log may name its plan"
+    )
     fractions: int
     target_prescription_gy: float | None
     ct: Image

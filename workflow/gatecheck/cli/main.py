@@ -140,6 +140,19 @@ def deliver(case_folder: CaseFolder) -> None:
 
 
 @app.command()
+def trajectory_log(
+    files: Annotated[list[Path], typer.Argument(help="TrueBeam trajectory logs, .bin", exists=True, dir_okay=False)],
+    case: Annotated[
+        Path | None, typer.Option(help="a case's folder: each log has to belong to a beam of its plan")
+    ] = None,
+) -> None:
+    """delivery: how the machine followed, by its trajectory logs."""
+    from gatecheck.cli.trajectory_log import run_trajectory_log
+
+    run_trajectory_log(files, case)
+
+
+@app.command()
 def voxelise(case_folder: CaseFolder) -> None:
     """patient: materials and densities, on fine and coarse voxels."""
     from gatecheck.patient.voxelise import voxelise as voxelise_case

@@ -59,7 +59,7 @@ class LoggedBeam:
         return float(self.actual.meterset[-1])
 
 
-def beams_of(log: TrajectoryLog) -> tuple[LoggedBeam, ...]:
+def beams_of(log: TrajectoryLog, place: str = "trajectory log") -> tuple[LoggedBeam, ...]:
     """The beams of a log: one for each sub-beam, by the control point at which that begins.
 
     Raises
@@ -73,7 +73,7 @@ def beams_of(log: TrajectoryLog) -> tuple[LoggedBeam, ...]:
     beams = []
     for number, (first, last) in enumerate(itertools.pairwise(edges)):
         if last - first < 2 or log.actual.meterset[last - 1] - log.actual.meterset[first] <= 0:
-            raise InputError(f"trajectory log: beam {number + 1} of {len(starts)} delivered no MU.")
+            raise InputError(f"{place}: beam {number + 1} of {len(starts)} delivered no MU.")
         expected, actual = (_cut(axes, first, last) for axes in (log.expected, log.actual))
         beams.append(LoggedBeam(log, number, expected, actual))
     return tuple(beams)
@@ -105,8 +105,8 @@ def delivered(delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256
     """
     of_beam: dict[int, LoggedBeam] = {}
     for place, log in enumerate(logs, start=1):
-        _check_plan(log, plan_uid_sha256, place)
-        for logged in beams_of(log):
+        check_plan(log, plan_uid_sha256, f"trajectory log {place}")
+        for logged in beams_of(log, f"trajectory log {place}"):
             beam = matched(logged, delivery.beams, place=f"trajectory log {place}")
             if beam.number in of_beam:
                 raise InputError(f"trajectory log {place}: beam {beam.number} of the plan has a log already.")
@@ -122,9 +122,16 @@ def delivered(delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256
     return replace(delivery, beams=beams, made_from_sha256=digest)
 
 
-def _check_plan(log: TrajectoryLog, plan_uid_sha256: str, place: int) -> None:
+def check_plan(log: TrajectoryLog, plan_uid_sha256: str, place: str) -> None:
+    """Refuse a log that names another plan.
+
+    Raises
+    ------
+    InputError
+        When it does.
+    """
     if log.plan is not None and plan_uid_sha256 and log.plan.plan_uid_sha256 != plan_uid_sha256:
-        raise InputError(f"trajectory log {place}: names another plan (SOP Instance UID) than the one verified.")
+        raise InputError(f"{place}: names another plan (SOP Instance UID) than the one verified.")
 
 
 def matched(
