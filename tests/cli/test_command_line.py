@@ -14,6 +14,7 @@ from gatecheck.config import project_folder
 
 VERBS = (
     "verify",
+    "batch",
     "phantom",
     "ingest",
     "deliver",

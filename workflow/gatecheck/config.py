@@ -32,6 +32,9 @@ class CaseConfig(_Section):
         None, description="name of the results folder; empty: a pseudonym made from the plan's content"
     )
     show_identity: bool = Field(False, description="put the plan's label into the report")
+    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,39}$")] | None = Field(
+        None, description="treatment site, as the batch's overview is to call it, for example spine"
+    )
 
 
 Axis = Literal["+x", "-x", "+y", "-y"]

@@ -96,6 +96,32 @@ def verify(
 
 
 @app.command()
+def batch(
+    folder: Annotated[Path, typer.Argument(help="with a folder for each plan", exists=True, file_okay=False)],
+    config: Annotated[
+        Path | None, typer.Option(help="configuration file of all plans without a gatecheck.yaml in their folder")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="where the cases' folders and the overview are made")] = Path("results"),
+    cores: Annotated[int, typer.Option(min=1, help="processes at a time, of all plans")] = os.cpu_count() or 1,
+    at_a_time: Annotated[
+        int, typer.Option(min=1, help="plans at a time; with a cluster's profile as many as it has")
+    ] = 1,
+    profile: Annotated[
+        Path | None, typer.Option(help="Snakemake profile that says where it runs, such as workflow/profiles/slurm")
+    ] = None,
+    show_folders: Annotated[
+        bool, typer.Option("--show-folders", help="name plans by their folders, whose names may be patients'")
+    ] = False,
+) -> None:
+    """Verify every plan of a folder, and write an overview. Stopped, the same command goes on where it stood."""
+    from gatecheck.cli.batch import BatchOptions, run_batch
+
+    options = BatchOptions(folder, config, results.resolve(), cores, at_a_time, profile, show_folders)
+    if not run_batch(options):
+        raise typer.Exit(1)
+
+
+@app.command()
 def phantom(
     name: Annotated[str, typer.Argument(help="clinical_case_1 or clinical_case_2")],
     out: Annotated[Path, typer.Option(help="folder to write the DICOM files to")],

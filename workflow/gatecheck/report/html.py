@@ -119,7 +119,7 @@ def render(
 ) -> str:
     """Fill the template; every text of the plan is escaped."""
     structures = _structures_in_order(inputs, summary, settings)
-    template = _environment().get_template("report.html.j2")
+    template = template_environment().get_template("report.html.j2")
     return template.render(
         title=settings.title,
         s=summary,
@@ -197,7 +197,8 @@ def _structures_in_order(
     return [(name, summary.structures[name]) for name, _ in ordered]
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """Of the pages that this room writes: whatever is put into them is escaped."""
     environment = Environment(
         loader=PackageLoader("gatecheck.report", "."),
         autoescape=lambda name: name is None or name.endswith(".html.j2"),

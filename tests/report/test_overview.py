@@ -1,0 +1,119 @@
+"""The overview of a batch: from summaries to one page."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from made_results import Written
+from test_browser import browser, run  # noqa: F401 - a fixture
+
+from gatecheck.files import read_json
+from gatecheck.report.overview import Batch, BatchEntry, BatchMetric, charts_of, entry_of, write_overview
+
+START = datetime.datetime(2026, 3, 1, 20, 0, tzinfo=datetime.UTC)
+
+
+def entry(number: int, value: float, *, machine: str = "truebeam_stx", site: str = "spine") -> BatchEntry:
+    metric = BatchMetric(
+        question="output",
+        quantity="Dose in the core",
+        unit="%",
+        value=value,
+        low=value - 1,
+        high=value + 1,
+        outcome="pass",
+    )
+    return BatchEntry(
+        number=number,
+        state="verified",
+        case=f"case-{number:02d}",
+        verified_at=START + datetime.timedelta(hours=(7 * number) % 25),
+        machine=machine,
+        site=site,
+        outcome="pass",
+        relative_sigma=0.01,
+        metrics=(metric,),
+        warnings=2,
+    )
+
+
+def entries() -> list[BatchEntry]:
+    values = [0.2 * (-1) ** number for number in range(24)]
+    values[10] = 3.0
+    made = [entry(number + 1, value) for number, value in enumerate(values)]
+    refused = BatchEntry(number=25, state="refused", message="RTPLAN: 2 plans found <script>alert(1)</script>.")
+    return [*made, refused, BatchEntry(number=26, state="waiting")]
+
+
+def test_the_page_names_every_plan_and_escapes_what_it_is_told(tmp_path: Path) -> None:
+    text = write_overview(tmp_path, entries()).read_text(encoding="utf-8")
+    assert "24 verified, 1 not verified, 1 waiting" in text
+    assert '<a href="case-07/report/report.html">case-07</a>' in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert text.count("<script>") == 1
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
+    batch = read_json(tmp_path / "batch.json", Batch)
+    assert batch.entries == tuple(entries())
+
+
+def test_charts_are_by_machine_and_site_in_the_order_of_time() -> None:
+    made = [
+        *entries(),
+        *(entry(30 + n, 1.0 + 0.1 * n, site="brain") for n in range(3)),
+        entry(40, 0.0, machine="other"),
+    ]
+    charts = list(charts_of(Batch(entries=tuple(made))))
+    assert [one.title for one in charts] == [
+        "truebeam_stx · spine: Dose in the core",
+        "truebeam_stx · brain: Dose in the core",
+    ]
+    spine, brain = charts
+    in_time = sorted(entries()[:24], key=lambda one: (one.verified_at, one.number))
+    assert spine.chart.values == tuple(one.metrics[0].value for one in in_time)
+    assert spine.outside == ("case-11",)
+    assert brain.chart.is_provisional
+    assert not spine.chart.is_provisional
+
+
+def test_a_verified_case_gives_its_worst_verdict_and_its_site(with_tps: Written, tmp_path: Path) -> None:
+    layout = with_tps.made.layout
+    config = layout.folder / "config.yaml"
+    before = config.read_text(encoding="utf-8") if config.exists() else None
+    config.write_text(yaml.safe_dump({"case": {"site": "spine"}}), encoding="utf-8")
+    try:
+        found = entry_of(3, layout.folder.parent, layout.folder.name)
+    finally:
+        config.unlink() if before is None else config.write_text(before, encoding="utf-8")
+    verdicts = [verdict for tumour in with_tps.summary.interface.tumours for verdict in tumour.verdicts]
+    assert found.state == "verified"
+    assert found.site == "spine"
+    assert found.outcome in {verdict.outcome for verdict in verdicts}
+    assert ("fail" in {verdict.outcome for verdict in verdicts}) == (found.outcome == "fail")
+    findings = [one for verdict in verdicts for one in verdict.findings]
+    for metric in found.metrics:
+        assert metric.value in {one.value for one in findings}
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_the_table_sorts_in_a_browser(browser: str, tmp_path: Path, presses: int) -> None:  # noqa: F811
+    page = write_overview(tmp_path, entries())
+    press = f"""<script>
+    const head = [...document.querySelectorAll("thead button")].find((one) => one.textContent === "output");
+    for (let k = 0; k < {presses}; k++) head.click();
+    const rows = [...document.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent);
+    document.title = rows.join(",");
+    </script></body>"""
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", press), encoding="utf-8")
+    done = run(browser, page, tmp_path / "profile", "--dump-dom")
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title is not None, done.stderr[-2000:]
+    numbers = [int(number) for number in title[1].split(",")]
+    assert sorted(numbers) == list(range(1, 27))
+    assert numbers[-2:] == [25, 26]  # without a value, whichever way it is sorted
+    values = {one.number: one.metrics[0].value for one in entries()[:24]}
+    sorted_values = [values[number] for number in numbers[:24]]
+    assert sorted_values == sorted(sorted_values, reverse=presses == 2)

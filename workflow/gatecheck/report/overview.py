@@ -1,0 +1,220 @@
+"""Many verifications on one page: a table that can be sorted, and each quantity over time with control limits."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatecheck import __version__
+from gatecheck.compare.control_chart import ENOUGH, ControlChart, control_chart
+from gatecheck.compare.interface.model import Outcome, Verdict
+from gatecheck.config import load_config
+from gatecheck.errors import GatecheckError
+from gatecheck.files import HandedOn, read_json, write_atomically, write_json
+from gatecheck.layout import CaseLayout
+from gatecheck.report.figures import as_svg, drawing_settings
+from gatecheck.report.html import template_environment
+from gatecheck.report.style import OKABE_ITO
+from gatecheck.report.summary import Summary
+
+OVERVIEW_JSON, OVERVIEW_PAGE = "batch.json", "batch.html"
+
+State = Literal["verified", "refused", "waiting"]
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "pass", "not assessed")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BatchMetric(_Part):
+    """What one verdict found; of several tumours and values that of the largest magnitude over its tolerance."""
+
+    question: str
+    quantity: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    outcome: Outcome
+
+
+class BatchEntry(_Part):
+    """One plan of a batch. Folders are named by their place in the alphabet: their names may be patients'."""
+
+    number: int = Field(description="place among the batch's folders, from 1")
+    state: State
+    case: str = Field("", description="name of its results folder")
+    verified_at: datetime.datetime | None = Field(None, description="when its report was written, UTC")
+    machine: str = ""
+    site: str = ""
+    outcome: Outcome = "not assessed"
+    relative_sigma: float | None = None
+    metrics: tuple[BatchMetric, ...] = ()
+    warnings: int = 0
+    clinical: bool = False
+    message: str = Field("", description="why it was refused")
+
+
+class Batch(HandedOn):
+    """Written as batch.json beside the cases' folders."""
+
+    gatecheck: str = __version__
+    entries: tuple[BatchEntry, ...]
+
+
+def entry_of(number: int, results_folder: Path, case: str) -> BatchEntry:
+    """What a verified case's summary says.
+
+    Raises
+    ------
+    ResultError
+        When its summary.json cannot be read.
+    """
+    layout = CaseLayout(results_folder / case)
+    path = layout.report / "summary.json"
+    summary = read_json(path, Summary)
+    verdicts = [verdict for tumour in summary.interface.tumours for verdict in tumour.verdicts]
+    return BatchEntry(
+        number=number,
+        state="verified",
+        case=case,
+        verified_at=datetime.datetime.fromtimestamp(int(path.stat().st_mtime), datetime.UTC),
+        machine=summary.machine,
+        site=_site(layout),
+        outcome=min((verdict.outcome for verdict in verdicts), key=_WORST_FIRST.index, default="not assessed"),
+        relative_sigma=summary.fine_relative_sigma or summary.mean_relative_sigma,
+        metrics=tuple(_metrics(verdicts)),
+        warnings=len(summary.warnings),
+        clinical=summary.clinical,
+    )
+
+
+def _site(layout: CaseLayout) -> str:
+    try:
+        return load_config(layout.config, check_inputs=False).case.site or ""
+    except GatecheckError:  # of another version; the summary is what counts
+        return ""
+
+
+def _metrics(verdicts: Sequence[Verdict]) -> Iterator[BatchMetric]:
+    for question in dict.fromkeys(verdict.question for verdict in verdicts):
+        findings = [one for verdict in verdicts if verdict.question == question for one in verdict.findings]
+        if findings:
+            worst = max(findings, key=lambda one: abs(one.value) / one.tolerance)
+            yield BatchMetric(
+                question=question,
+                quantity=worst.quantity,
+                unit=worst.unit,
+                value=worst.value,
+                low=worst.low,
+                high=worst.high,
+                outcome=worst.outcome,
+            )
+
+
+def write_overview(folder: Path, entries: Sequence[BatchEntry]) -> Path:
+    """Write batch.json and, made from it alone, batch.html.
+
+    Raises
+    ------
+    WriteError
+        When a file cannot be written.
+    """
+    batch = Batch(entries=tuple(entries))
+    write_json(folder / OVERVIEW_JSON, batch)
+    target = folder / OVERVIEW_PAGE
+    text = (
+        template_environment()
+        .get_template("overview.html.j2")
+        .render(
+            batch=batch,
+            rows=[(entry, {one.question: one for one in entry.metrics}) for entry in batch.entries],
+            charts=list(charts_of(batch)),
+            questions=list(dict.fromkeys(one.question for entry in entries for one in entry.metrics)),
+            enough=ENOUGH,
+            script=Markup((Path(__file__).parent / "overview.js").read_text(encoding="utf-8")),
+        )
+    )
+    with write_atomically(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityChart:
+    """One quantity of one machine and site over time.
+
+    Attributes
+    ----------
+    image : str
+        Data URI of an SVG.
+    outside : tuple of str
+        Cases beyond the limits.
+    """
+
+    title: str
+    chart: ControlChart
+    unit: str
+    image: str
+    outside: tuple[str, ...]
+
+
+def charts_of(batch: Batch) -> Iterator[QuantityChart]:
+    """By machine and site, in the order of time; of three values and more."""
+    verified = [entry for entry in batch.entries if entry.verified_at is not None]
+    verified.sort(key=lambda entry: (entry.verified_at, entry.number))
+    keys = dict.fromkeys(
+        (entry.machine, entry.site, one.question, one.quantity, one.unit) for entry in verified for one in entry.metrics
+    )
+    for machine, site, question, quantity, unit in keys:
+        points = [
+            (entry, one)
+            for entry in verified
+            if (entry.machine, entry.site) == (machine, site)
+            for one in entry.metrics
+            if (one.question, one.quantity, one.unit) == (question, quantity, unit)
+        ]
+        chart = control_chart([one.value for _, one in points])
+        if chart is not None:
+            where = " · ".join(part for part in (machine, site) if part)
+            yield QuantityChart(
+                title=f"{where}: {quantity}",
+                chart=chart,
+                unit=unit,
+                image=_drawn(chart, f"{question} ({unit})"),
+                outside=tuple(points[place][0].case for place in chart.outside),
+            )
+
+
+def _drawn(chart: ControlChart, label: str) -> str:
+    with drawing_settings():
+        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        number = range(1, len(chart.values) + 1)
+        axes.plot(number, chart.values, color=OKABE_ITO[0], marker="o", markersize=4, linewidth=1)
+        outside = [place + 1 for place in chart.outside]
+        axes.plot(
+            outside,
+            [chart.values[place] for place in chart.outside],
+            linestyle="",
+            marker="s",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor=OKABE_ITO[1],
+        )
+        axes.axhline(chart.centre, color="#333333", linewidth=0.8)
+        for limit in (chart.lower, chart.upper):
+            axes.axhline(limit, color=OKABE_ITO[1], linewidth=1, linestyle=(0, (5, 3)))
+        axes.set(xlabel="Plan, in the order of verification", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        return as_svg(figure)
