@@ -15,6 +15,7 @@ from gatecheck.config import project_folder
 VERBS = (
     "verify",
     "batch",
+    "listen",
     "phantom",
     "ingest",
     "deliver",

@@ -344,6 +344,22 @@ class ComparisonConfig(_Section):
     plateau_depth: Annotated[float, Field(ge=0, le=20)] = Field(1.0, description="mm of tumour round that core")
 
 
+class ListenConfig(_Section):
+    """Who may send studies to `gatecheck listen`; no result depends on it."""
+
+    ae_title: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,16}$")] = Field(
+        "GATECHECK", description="by which gatecheck is called"
+    )
+    address: str = Field("127.0.0.1", description="at which it listens; the default is this machine alone")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(11112, description="at which it listens; 0: any that is free")
+    callers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,16}$")], str] = Field(
+        {}, description="AE title of each sender that is known, and the address that it sends from, * for any"
+    )
+    quiet_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        60.0, description="without a new file, after which a study with a plan is taken for complete"
+    )
+
+
 class ExecutionConfig(_Section):
     """How the work is shared out; no result depends on it."""
 
@@ -417,6 +433,7 @@ class Config(_Section):
     biology: BiologyConfig = BiologyConfig()
     setup: SetupConfig = SetupConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    listen: ListenConfig = ListenConfig()
 
     @model_validator(mode="after")
     def _replayed_electrons_score_in_medium(self) -> Self:

@@ -122,6 +122,17 @@ def batch(
 
 
 @app.command()
+def listen(
+    folder: Annotated[Path, typer.Argument(help="where studies are kept; complete ones in FOLDER/queue")],
+    config: Annotated[Path, typer.Option(help="configuration file, whose section listen says who may send")],
+) -> None:
+    """Receive studies by DICOM C-STORE until stopped; gatecheck batch FOLDER/queue verifies them."""
+    from gatecheck.cli.listen import run_listen
+
+    run_listen(folder, load_config(config).listen)
+
+
+@app.command()
 def phantom(
     name: Annotated[str, typer.Argument(help="clinical_case_1 or clinical_case_2")],
     out: Annotated[Path, typer.Option(help="folder to write the DICOM files to")],

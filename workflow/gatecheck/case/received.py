@@ -1,0 +1,127 @@
+"""Files that arrive one by one, kept by study until that is complete, then handed on as a folder.
+
+incoming/<study>/<instance>.dcm    what has arrived; <study> and <instance> are hashes of UIDs, which name no patient
+queue/<study>/                     a complete study, moved there whole
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from gatecheck.errors import WriteError
+from gatecheck.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+_DIGITS = 16
+INCOMING, QUEUE = "incoming", "queue"
+
+
+class Kept(Enum):
+    """What became of a file."""
+
+    NEW = "new"
+    SAME = "there already, the same"
+    DIFFERENT = "there already, with another content"
+
+
+def hashed(uid: str) -> str:
+    """A name that says nothing of whom it belongs to."""
+    return hashlib.sha256(uid.encode("utf-8")).hexdigest()[:_DIGITS]
+
+
+@dataclass
+class Studies:
+    """Received studies in a folder; what an earlier run kept there is taken up.
+
+    Attributes
+    ----------
+    folder : Path
+    quiet_seconds : float
+        Without a new file, after which a study is taken for complete.
+    clock : callable
+        Seconds that only rise.
+    """
+
+    folder: Path
+    quiet_seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _last: dict[str, float] = field(default_factory=dict)
+    _plans: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        for name in (INCOMING, QUEUE):
+            try:
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise WriteError(f"{name}: cannot be made ({error.strerror}).") from error
+        for study in (self.folder / INCOMING).iterdir():
+            for partial in study.glob(".*"):
+                partial.unlink()  # of a run that was killed while it wrote: the sender never had an answer
+            self._last[study.name] = self.clock()
+            if any(study.glob("plan-*.dcm")):
+                self._plans.add(study.name)
+
+    def keep(self, study_uid: str, instance_uid: str, content: bytes, *, is_plan: bool) -> Kept:
+        """Write a file, whole or not at all; one that is there is never written again.
+
+        Raises
+        ------
+        WriteError
+            When it cannot be written.
+        """
+        study = hashed(study_uid)
+        path = self.folder / INCOMING / study / f"{'plan-' if is_plan else ''}{hashed(instance_uid)}.dcm"
+        with self._lock:
+            self._last[study] = self.clock()
+            path.parent.mkdir(exist_ok=True)
+            if path.exists():
+                return Kept.SAME if path.read_bytes() == content else Kept.DIFFERENT
+            with write_atomically(path) as temporary:
+                temporary.write_bytes(content)
+            if is_plan:
+                self._plans.add(study)
+            self._last[study] = self.clock()
+        return Kept.NEW
+
+    def queue_complete(self, is_busy: bool = False) -> list[Path]:
+        """Move studies with a plan that have been quiet for long enough; gives their new folders.
+
+        Parameters
+        ----------
+        is_busy : bool
+            A sender is still connected: nothing is complete.
+        """
+        moved: list[Path] = []
+        with self._lock:
+            now = self.clock()
+            if is_busy:
+                return moved
+            for study, last in list(self._last.items()):
+                if study in self._plans and now - last >= self.quiet_seconds:
+                    moved.append(self._move(study))
+                    del self._last[study]
+                    self._plans.discard(study)
+        return moved
+
+    def _move(self, study: str) -> Path:
+        target, number = self.folder / QUEUE / study, 1
+        while target.exists():  # sent again: another folder beside it
+            number += 1
+            target = self.folder / QUEUE / f"{study}-{number}"
+        (self.folder / INCOMING / study).rename(target)
+        logger.info("study %s is complete: %d files", target.name, sum(1 for _ in target.iterdir()))
+        return target
+
+    @property
+    def without_plan(self) -> int:
+        """Studies that wait for a plan."""
+        return len(self._last.keys() - self._plans)
