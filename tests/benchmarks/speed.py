@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case = made_case(Path(folder))
         for name in options.only or [one for one in SECTIONS if one != "gamma" or options.oracle]:
             started = time.perf_counter()
-            found[name] = {"machine": _machine(), "rows": SECTIONS[name](options, case)}
+            found[name] = {**_where(options.scale), "rows": SECTIONS[name](options, case)}
             _write(options.docs, found)
             sys.stdout.write(f"{name}: measured in {time.perf_counter() - started:.0f} s\n")
             sys.stdout.flush()
@@ -104,8 +105,12 @@ def _write(docs: Path, found: dict[str, Any]) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _machine() -> str:
-    return f"{platform.machine()}, Python {platform.python_version()}"
+def _where(scale: float) -> dict[str, Any]:
+    """Machine, code and share of the photons that a section was measured with."""
+    asked = ["git", "-C", str(project_folder()), "describe", "--always", "--dirty"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    return {"machine": machine, "commit": commit or "not known", "scale": scale}
 
 
 def _parser() -> argparse.ArgumentParser:

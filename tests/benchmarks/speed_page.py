@@ -145,8 +145,15 @@ def _section(name: str, section: dict[str, Any]) -> str:
         _line(["---" if form == "s" else "---:" for _, _, form in columns]),
         *(_line([format(row[key], form) for key, _, form in columns]) for row in section["rows"]),
         "",
+        *_of_what(section),
     ]
     return "\n".join(lines)
+
+
+def _of_what(section: dict[str, Any]) -> list[str]:
+    if "commit" not in section:
+        return []
+    return [f"Measured of commit {section['commit']}, with {section['scale']:g} times the photons of a whole run.", ""]
 
 
 def _line(cells: list[str]) -> str:
