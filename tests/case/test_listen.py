@@ -170,32 +170,51 @@ def test_nothing_is_overwritten(receiver: Receiver, dicom_set: DicomSet) -> None
     assert "another content, was refused" in receiver.stop()
 
 
-def test_a_study_without_a_plan_or_with_a_sender_still_connected_waits(tmp_path: Path) -> None:
+def test_a_study_that_lacks_something_or_with_a_sender_still_connected_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     now = [0.0]
     studies = Studies(tmp_path, 60.0, clock=lambda: now[0])
-    assert studies.keep("1.2", "1.2.1", b"image", is_plan=False) is Kept.NEW
+    assert studies.keep("1.2", "1.2.1", b"image", kind="CT") is Kept.NEW
+    assert studies.keep("1.2", "1.2.3", b"structures", kind="RTSTRUCT") is Kept.NEW
     now[0] = 1000.0
     assert studies.queue_complete() == []
-    assert studies.without_plan == 1
-    assert studies.keep("1.2", "1.2.2", b"plan", is_plan=True) is Kept.NEW
+    assert studies.queue_complete() == []
+    assert caplog.text.count("it is quiet, and has no RTPLAN") == 1
+    assert studies.keep("1.2", "1.2.2", b"plan", kind="RTPLAN") is Kept.NEW
     now[0] = 1059.0
     assert studies.queue_complete() == []
     now[0] = 1061.0
     assert studies.queue_complete(is_busy=True) == []
     (first,) = studies.queue_complete()
-    assert sorted(path.read_bytes() for path in first.iterdir()) == [b"image", b"plan"]
-    studies.keep("1.2", "1.2.2", b"plan", is_plan=True)
+    assert sorted(path.read_bytes() for path in first.iterdir()) == [b"image", b"plan", b"structures"]
+    for uid, kind in (("1.2.1", "CT"), ("1.2.3", "RTSTRUCT"), ("1.2.2", "RTPLAN")):
+        studies.keep("1.2", uid, b"again", kind=kind)
     now[0] = 2000.0
     (again,) = studies.queue_complete()
     assert again.name == f"{first.name}-2"
 
 
+def test_a_study_that_cannot_be_moved_does_not_stop_the_others(tmp_path: Path) -> None:
+    now = [0.0]
+    studies = Studies(tmp_path, 60.0, clock=lambda: now[0])
+    for study in ("1.2", "1.3"):
+        for uid, kind in (("1", "CT"), ("3", "RTSTRUCT"), ("2", "RTPLAN")):
+            studies.keep(study, f"{study}.{uid}", b"content", kind=kind)
+    (folder, _) = sorted((tmp_path / "incoming").iterdir())
+    shutil.rmtree(folder)
+    now[0] = 61.0
+    assert len(studies.queue_complete()) == 1
+
+
 def test_a_study_left_by_an_earlier_run_is_taken_up_without_what_was_half_written(tmp_path: Path) -> None:
     now = [0.0]
-    Studies(tmp_path, 60.0, clock=lambda: now[0]).keep("1.2", "1.2.2", b"plan", is_plan=True)
+    earlier = Studies(tmp_path, 60.0, clock=lambda: now[0])
+    for uid, kind in (("1.2.1", "CT"), ("1.2.3", "RTSTRUCT"), ("1.2.2", "RTPLAN")):
+        earlier.keep("1.2", uid, b"content", kind=kind)
     (study,) = (tmp_path / "incoming").iterdir()
     (study / ".half.dcm").write_bytes(b"pl")
     later = Studies(tmp_path, 60.0, clock=lambda: now[0])
     now[0] = 61.0
     (queued,) = later.queue_complete()
-    assert [path.read_bytes() for path in queued.iterdir()] == [b"plan"]
+    assert [path.read_bytes() for path in queued.iterdir()] == [b"content"] * 3

@@ -172,6 +172,8 @@ def test_uids_are_new_the_same_for_the_same_result_and_under_one_root(folder: Pa
     sigma = dcmread(written(folder, DoseToExport("sigma", made_dose(), "a" * 64, "")))
     uids = [one[name].value for one in (first, other, sigma) for name in ("SOPInstanceUID", "SeriesInstanceUID")]
     assert len(set(uids)) == 6
+    for options in ({"show_identity": True}, {"bits": 32}):
+        assert dcmread(written(folder, **options)).SOPInstanceUID != first.SOPInstanceUID  # type: ignore[arg-type]
     assert all(uid.startswith("2.25.") for uid in uids)
     rooted = dcmread(written(folder, uid_root="1.2.826.0.1.3680043.10.999"))
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -223,6 +225,38 @@ def test_a_plan_that_is_gone_or_changed_is_named(folder: Path) -> None:
     plan.write_bytes(content + b"\0\0")
     with pytest.raises(ResultError, match="The RTPLAN of the case is not in its DICOM folder as it was read"):
         find_plan_files(folder / "dicom", case)
+
+
+def test_gatechecks_own_doses_are_no_tps_dose(folder: Path) -> None:
+    """As they were written, and as a planning system hands one on that has imported it."""
+    path = folder / "dicom" / "RTDOSE.dcm"
+    for change in ({}, {"Manufacturer": "A planning system", "ManufacturerModelName": "1"}):
+        file = dcmread(written(folder, show_identity=True))
+        for name, value in change.items():
+            setattr(file, name, value)
+        file.save_as(path)
+        case = ingest(folder / "dicom", folder / "again")
+        assert case.tps_dose is None
+        assert "own-dose" in {warning.code for warning in case.warnings}
+        path.unlink()
+
+
+def test_histograms_are_of_whole_structures_alone(folder: Path) -> None:
+    case = ingest(folder / "dicom", folder / "case")
+    comparison = made_comparison(case)
+    (one,) = comparison.structures
+    for change in ({"covered_fraction": 0.9}, {"note": "Of what lies in the TPS's grid."}, {"mc_dvh": None}):
+        part = comparison.model_copy(update={"structures": (one.model_copy(update=change),)})
+        file = dcmread(written(folder, DoseToExport("dose", made_dose(), "a" * 64, "", part)))
+        assert "DVHSequence" not in file
+        assert "ReferencedStructureSetSequence" not in file
+
+
+def test_files_without_a_preamble_are_found(folder: Path) -> None:
+    """As ingest reads them."""
+    for path in (folder / "dicom").glob("*.dcm"):
+        path.write_bytes(path.read_bytes()[132:])
+    assert dcmread(written(folder)).DoseUnits == "GY"
 
 
 @pytest.mark.parametrize("root", ["3.1", "1.02", "1", "1.2.", "a.b"])

@@ -19,12 +19,15 @@ START = datetime.datetime(2026, 3, 1, 20, 0, tzinfo=datetime.UTC)
 
 def entry(number: int, value: float, *, machine: str = "truebeam_stx", site: str = "spine") -> BatchEntry:
     metric = BatchMetric(
+        tumour="GTV",
         question="output",
         quantity="Dose in the core",
         unit="%",
         value=value,
         low=value - 1,
         high=value + 1,
+        tolerance=2.0,
+        is_limit=False,
         outcome="pass",
     )
     return BatchEntry(
@@ -77,6 +80,19 @@ def test_charts_are_by_machine_and_site_in_the_order_of_time() -> None:
     assert spine.outside == ("case-11",)
     assert brain.chart.is_provisional
     assert not spine.chart.is_provisional
+
+
+def test_limits_are_not_charted_and_the_worst_outcome_is_shown(tmp_path: Path) -> None:
+    difference = entry(1, 1.5).metrics[0]
+    of_limit = {"quantity": "Dose to the cord", "value": 13.0, "tolerance": 14.0, "is_limit": True}
+    limit = difference.model_copy(update=of_limit)
+    undecided = difference.model_copy(update={"tumour": "other", "value": -1.0, "outcome": "undecided"})
+    made = [entry(number, 0.0).model_copy(update={"metrics": (difference, limit, undecided)}) for number in range(1, 5)]
+    (chart,) = charts_of(Batch(entries=tuple(made)))
+    assert chart.chart.values == (1.5, -1.0) * 4
+    text = write_overview(tmp_path, made).read_text(encoding="utf-8")
+    assert text.count("-1.00 %") == 4
+    assert "+13.00 %" not in text
 
 
 def test_a_verified_case_gives_its_worst_verdict_and_its_site(with_tps: Written, tmp_path: Path) -> None:

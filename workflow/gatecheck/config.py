@@ -409,8 +409,11 @@ class ReportConfig(_Section):
     structures: tuple[str, ...] = Field((), description="structures drawn and listed first; all are listed")
     dicom_doses: tuple[DicomDoseKind, ...] = Field(
         ("dose",),
-        description="RTDOSE files written beside the report: dose, its sigma, difference from the TPS dose, gamma. "
-        "With the case's pseudonym for a patient, or with case.show_identity the plan's, as an import needs it",
+        description="RTDOSE files written beside the report: dose, its sigma, difference from the TPS dose, gamma",
+    )
+    dicom_identity: bool = Field(
+        False,
+        description="give these files the plan's patient and study, as an import needs them; else the case's pseudonym",
     )
     dicom_bits: Literal[16, 32] = Field(16, description="of each value in an RTDOSE; either rounds by less than 0.01 %")
     dicom_uid_root: Annotated[str, Field(pattern=r"^[012](\.(0|[1-9]\d*))+$", max_length=40)] | None = Field(
@@ -498,7 +501,9 @@ def _check_paths(config: Config, source: str) -> None:
         expected += [("machine.phase_space.files", path.with_suffix(".IAEAphsp")) for path in headers]
     for key, path in expected:
         if path is not None and not path.exists():
-            raise InputError(f"{source}: {key}: {path} is not there.")
+            # What lies with a patient's files may have a patient's name.
+            shown = "what it names" if key.startswith(("case.", "biology.")) else path
+            raise InputError(f"{source}: {key}: {shown} is not there.")
     models = resolve_models_folder(config)
     if not models.is_dir():
         raise InputError(f"{source}: machine.models_folder: {config.machine.models_folder} is not a folder.")

@@ -62,6 +62,10 @@ def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes
     UnsupportedPlanError
         For doses that are not physical doses in Gy of the whole plan.
     """
+    foreign = [file for file in files if not _is_gatechecks_own(file.dataset)]
+    if len(foreign) < len(files):
+        notes.add("own-dose", "RTDOSE files that gatecheck itself wrote ignored: a dose is not compared with itself.")
+    files = foreign
     with_grid = [file for file in files if "PixelData" in file.dataset or "Rows" in file.dataset]
     if len(with_grid) < len(files):
         notes.add("rtdose-without-grid", "RTDOSE files without a dose grid (dose-volume histograms only) ignored.")
@@ -88,6 +92,12 @@ def read_dose(files: Sequence[DicomFile], plan: Plan, ct: CtVolume, notes: Notes
     values, grid = _summed(used)
     _check_plausible(values, grid, plan, ct, notes)
     return PlannedDose(values.astype(np.float32), grid, "PLAN" if whole else "BEAM", used)
+
+
+def _is_gatechecks_own(dataset: Dataset) -> bool:
+    """Of `gatecheck export`, as it was written or as another system hands it on."""
+    made_by = (text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName"))
+    return made_by == ("gatecheck", "gatecheck") or text(dataset, "DoseComment").startswith("gatecheck ")
 
 
 def _of_plan(files: list[DicomFile], plan: Plan, notes: Notes) -> list[DicomFile]:

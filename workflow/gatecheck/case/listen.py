@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom.uid import CTImageStorage, RTDoseStorage, RTPlanStorage, RTStructureSetStorage
@@ -20,7 +19,7 @@ from gatecheck.errors import InputError, WriteError
 
 logger = logging.getLogger(__name__)
 
-_KINDS = (CTImageStorage, RTStructureSetStorage, RTPlanStorage, RTDoseStorage)
+_KINDS = {CTImageStorage: "CT", RTStructureSetStorage: "RTSTRUCT", RTPlanStorage: "RTPLAN", RTDoseStorage: "RTDOSE"}
 _SUCCESS, _DUPLICATE, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0x0111, 0xA700, 0xC000
 # Rejected for good, by the service's user: the calling AE title is not known (PS3.8, 9.3.4).
 _UNKNOWN_CALLER = (0x01, 0x01, 0x03)
@@ -33,14 +32,12 @@ class Listener:
     settings: ListenConfig
     studies: Studies
     refused: int = 0
-    _senders: set[int] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: Any = None
 
     @property
     def is_busy(self) -> bool:
         """Whether a sender is connected."""
-        with self._lock:
-            return bool(self._senders)
+        return self._server is not None and bool(self._server.active_associations)
 
     @contextmanager
     def listening(self) -> Iterator[int]:
@@ -61,22 +58,20 @@ class Listener:
         entity.add_supported_context(Verification)
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._asked),
-            (evt.EVT_ACCEPTED, self._connected),
-            (evt.EVT_CONN_CLOSE, self._gone),
             (evt.EVT_C_STORE, self._stored),
             (evt.EVT_C_ECHO, lambda event: _SUCCESS),
         ]
         try:
             place = (self.settings.address, self.settings.port)
-            server: Any = entity.start_server(place, block=False, evt_handlers=handlers)
+            self._server = entity.start_server(place, block=False, evt_handlers=handlers)
         except OSError as error:
             raise InputError(
                 f"listen: address {self.settings.address}, port {self.settings.port} cannot be used ({error.strerror})."
             ) from error
         try:
-            yield int(server.socket.getsockname()[1])
+            yield int(self._server.socket.getsockname()[1])
         finally:
-            server.shutdown()
+            entity.shutdown()
 
     def _asked(self, event: Any) -> None:
         """Refuse whom the configuration does not name, or from another address."""
@@ -88,25 +83,17 @@ class Listener:
             event.assoc.acse.send_reject(*_UNKNOWN_CALLER)
             event.assoc.kill()
 
-    def _connected(self, event: Any) -> None:
-        with self._lock:
-            self._senders.add(id(event.assoc))
-
-    def _gone(self, event: Any) -> None:
-        with self._lock:
-            self._senders.discard(id(event.assoc))
-
     def _stored(self, event: Any) -> int:
         try:
             dataset = event.dataset
             study, instance = str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID)
-            is_plan = dataset.SOPClassUID == RTPlanStorage
+            kind = _KINDS[dataset.SOPClassUID]
             content = event.encoded_dataset()  # byte by byte as it was sent
         except (AttributeError, ValueError, TypeError, KeyError, NotImplementedError):
             logger.warning("a file that cannot be read was refused")
             return _CANNOT_UNDERSTAND
         try:
-            kept = self.studies.keep(study, instance, content, is_plan=is_plan)
+            kept = self.studies.keep(study, instance, content, kind=kind)
         except (OSError, WriteError) as error:
             logger.error("a file cannot be written (%s)", type(error).__name__)
             return _OUT_OF_RESOURCES

@@ -1,7 +1,7 @@
 """Files that arrive one by one, kept by study until that is complete, then handed on as a folder.
 
-incoming/<study>/<instance>.dcm    what has arrived; <study> and <instance> are hashes of UIDs, which name no patient
-queue/<study>/                     a complete study, moved there whole
+incoming/<study>/<kind>-<instance>.dcm    what has arrived; <study> and <instance> are hashes of UIDs, no names
+queue/<study>/                            a complete study, moved there whole
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _DIGITS = 16
 INCOMING, QUEUE = "incoming", "queue"
+NEEDED = ("CT", "RTSTRUCT", "RTPLAN")
+"""Kinds of files without which a study is not complete; a dose may be missing."""
 
 
 class Kept(Enum):
@@ -54,7 +56,8 @@ class Studies:
     quiet_seconds: float
     clock: Callable[[], float] = time.monotonic
     _last: dict[str, float] = field(default_factory=dict)
-    _plans: set[str] = field(default_factory=set)
+    _kinds: dict[str, set[str]] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -67,11 +70,14 @@ class Studies:
             for partial in study.glob(".*"):
                 partial.unlink()  # of a run that was killed while it wrote: the sender never had an answer
             self._last[study.name] = self.clock()
-            if any(study.glob("plan-*.dcm")):
-                self._plans.add(study.name)
+            self._kinds[study.name] = {path.name.split("-")[0] for path in study.glob("*-*.dcm")}
 
-    def keep(self, study_uid: str, instance_uid: str, content: bytes, *, is_plan: bool) -> Kept:
+    def keep(self, study_uid: str, instance_uid: str, content: bytes, *, kind: str) -> Kept:
         """Write a file, whole or not at all; one that is there is never written again.
+
+        Parameters
+        ----------
+        kind : "CT", "RTSTRUCT", "RTPLAN" or "RTDOSE"
 
         Raises
         ------
@@ -79,7 +85,7 @@ class Studies:
             When it cannot be written.
         """
         study = hashed(study_uid)
-        path = self.folder / INCOMING / study / f"{'plan-' if is_plan else ''}{hashed(instance_uid)}.dcm"
+        path = self.folder / INCOMING / study / f"{kind}-{hashed(instance_uid)}.dcm"
         with self._lock:
             self._last[study] = self.clock()
             path.parent.mkdir(exist_ok=True)
@@ -87,13 +93,12 @@ class Studies:
                 return Kept.SAME if path.read_bytes() == content else Kept.DIFFERENT
             with write_atomically(path) as temporary:
                 temporary.write_bytes(content)
-            if is_plan:
-                self._plans.add(study)
+            self._kinds.setdefault(study, set()).add(kind)
             self._last[study] = self.clock()
         return Kept.NEW
 
     def queue_complete(self, is_busy: bool = False) -> list[Path]:
-        """Move studies with a plan that have been quiet for long enough; gives their new folders.
+        """Move studies that have all kinds and have been quiet for long enough; gives their new folders.
 
         Parameters
         ----------
@@ -106,10 +111,22 @@ class Studies:
             if is_busy:
                 return moved
             for study, last in list(self._last.items()):
-                if study in self._plans and now - last >= self.quiet_seconds:
+                if now - last < self.quiet_seconds:
+                    continue
+                missing = [kind for kind in NEEDED if kind not in self._kinds.get(study, ())]
+                if missing:
+                    self._warn(study, missing)
+                    continue
+                try:
                     moved.append(self._move(study))
-                    del self._last[study]
-                    self._plans.discard(study)
+                except OSError as error:  # taken away by hand, or a disk that fails: the others go on
+                    logger.error("study %s cannot be moved to the queue (%s)", study, error.strerror)
+                    if (self.folder / INCOMING / study).exists():
+                        self._last[study] = now
+                        continue
+                del self._last[study]
+                self._kinds.pop(study, None)
+                self._warned.discard(study)
         return moved
 
     def _move(self, study: str) -> Path:
@@ -121,7 +138,7 @@ class Studies:
         logger.info("study %s is complete: %d files", target.name, sum(1 for _ in target.iterdir()))
         return target
 
-    @property
-    def without_plan(self) -> int:
-        """Studies that wait for a plan."""
-        return len(self._last.keys() - self._plans)
+    def _warn(self, study: str, missing: list[str]) -> None:
+        if study not in self._warned:
+            self._warned.add(study)
+            logger.warning("study %s waits: it is quiet, and has no %s", study, " and no ".join(missing))

@@ -68,7 +68,7 @@ def run_batch(options: BatchOptions) -> bool:
     GatecheckError
         When it is stopped by a signal.
     """
-    folders = plan_folders(options.folder)
+    folders = plan_folders(options.folder, leave_out=options.results_folder)
     options.results_folder.mkdir(parents=True, exist_ok=True)
     entries = [BatchEntry(number=number, state="waiting") for number in range(1, len(folders) + 1)]
     runs = _Runs(options)
@@ -89,8 +89,8 @@ def run_batch(options: BatchOptions) -> bool:
     return all(entry.state == "verified" for entry in entries)
 
 
-def plan_folders(folder: Path) -> list[Path]:
-    """The folders of the plans, in the order of the alphabet: those directly below, hidden ones left out.
+def plan_folders(folder: Path, leave_out: Path | None = None) -> list[Path]:
+    """The folders of the plans, in the order of the alphabet: those directly below, but hidden ones and the results'.
 
     Raises
     ------
@@ -98,6 +98,7 @@ def plan_folders(folder: Path) -> list[Path]:
         When there are none.
     """
     found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = [path for path in found if leave_out is None or path.resolve() != leave_out.resolve()]
     if not found:
         raise InputError("FOLDER: no folder in it found, one for each plan expected. For one plan: gatecheck verify.")
     return found
@@ -149,6 +150,8 @@ class _Runs:
                 start_new_session=True,
             )
             self.running.add(process)
+            if self.stopped_by:  # between the question above and now
+                process.send_signal(signal.SIGTERM)
         output, errors = process.communicate()
         with self._lock:
             self.running.discard(process)
@@ -184,8 +187,11 @@ class _Runs:
         if not self.stopped_by:
             return
         for process in list(self.running):
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(timeout=_SECONDS_TO_STOP)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         raise GatecheckError(
             f"stopped by signal {self.stopped_by}. What was finished is kept: run the same command again to go on."
         )

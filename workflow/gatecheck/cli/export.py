@@ -50,7 +50,7 @@ def run_export(layout: CaseLayout, config: Config, kinds: Sequence[DicomDoseKind
             DoseToExport(kind, image, made_from, comment, comparison if kind == "dose" else None),
             case,
             files,
-            show_identity=config.case.show_identity,
+            show_identity=config.report.dicom_identity,
             bits=config.report.dicom_bits,
             uid_root=config.report.dicom_uid_root,
         )
@@ -63,7 +63,7 @@ def _image(
     """What is exported, the hash of what it was made from, and what it is."""
     of_dose = sha256_of_file(layout.dose / "mc_dose.mha")
     if kind == "dose":
-        return dose, of_dose, "Monte Carlo."
+        return dose, f"{of_dose} {sha256_of_file(layout.compare / COMPARISON_FILE)}", "Monte Carlo."
     if kind == "sigma":
         path = layout.dose / "mc_sigma.mha"
         return read_image(path), sha256_of_file(path), "Standard deviation (k=1) of the Monte Carlo dose, no dose."
@@ -72,8 +72,10 @@ def _image(
     path = layout.case / case.tps_dose.image.file
     made_from = f"{of_dose} {sha256_of_file(path)}"
     if kind == "difference":
-        tps = sitk.Resample(read_image(path), dose, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat64)
+        tps = sitk.Resample(read_image(path), dose, sitk.Transform(), sitk.sitkLinear, float("nan"), sitk.sitkFloat64)
         return sitk.Cast(dose, sitk.sitkFloat64) - tps, made_from, "Monte Carlo minus the plan's dose."
+    if not config.comparison.gamma:
+        raise InputError("export gamma: comparison.gamma holds no criteria, one pair at least expected.")
     wanted = config.comparison.gamma[0]
     criteria = GammaCriteria(dose_percent=wanted.dose_percent, distance=wanted.distance)
     prescription = config.comparison.prescription_gy or case.target_prescription_gy

@@ -46,7 +46,8 @@ def control_chart(values: Sequence[float]) -> ControlChart | None:
         return None
     centre = float(given.mean())
     reach = _SIGMAS_PER_MOVING_RANGE * float(np.abs(np.diff(given)).mean())
-    outside = np.flatnonzero(np.abs(given - centre) > reach)
+    rounding = 1e-9 * float(np.abs(given).max())
+    outside = np.flatnonzero(np.abs(given - centre) > reach + rounding)
     return ControlChart(
         values=tuple(given.tolist()),
         centre=centre,

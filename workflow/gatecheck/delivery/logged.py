@@ -19,7 +19,8 @@ from gatecheck.files import sha256_of_json
 _LOOKS = 101
 """Places along a beam's meterset at which a log is held against the plan."""
 
-_BEAM_ON = 1e-4  # MU between two snapshots, less than what rounding of a 32-bit float makes of a beam that is off
+# MU between two snapshots from which the beam is on, and of the whole meterset: a 32-bit float is exact to 6e-8.
+_BEAM_ON, _BEAM_ON_SHARE = 1e-4, 2e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +260,13 @@ def as_timeline(axes: Axes, beam: BeamTimeline) -> BeamTimeline:
     )
 
 
+def _rises(meterset: FloatArray) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.diff(meterset) > max(_BEAM_ON, _BEAM_ON_SHARE * float(meterset[-1])))
+
+
 def _kept(meterset: FloatArray) -> npt.NDArray[np.int64]:
     """Snapshots at either end of what is delivered."""
-    rises = np.diff(meterset) > _BEAM_ON
+    rises = _rises(meterset)
     kept = np.concatenate([rises, [False]]) | np.concatenate([[False], rises])
     return np.flatnonzero(kept)
 
@@ -300,7 +305,7 @@ class LogErrors:
 def errors_of(logged: LoggedBeam) -> LogErrors:
     """Actual minus expected, over the snapshots between which something was delivered."""
     expected, actual = logged.expected, logged.actual
-    on = np.concatenate([[False], np.diff(actual.meterset) > _BEAM_ON])
+    on = np.concatenate([[False], _rises(actual.meterset)])
     if not on.any():
         raise InputError("trajectory log: no snapshot with beam found.")
     leaves = (actual.leaf_positions - expected.leaf_positions)[on]

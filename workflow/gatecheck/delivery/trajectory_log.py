@@ -245,7 +245,7 @@ class _Reader:
         if version < _TEXT_FROM:
             return None
         self._at = _HEADER - _TEXT
-        lines = [line.split("\t", 1) for line in self._text(_TEXT).splitlines()]
+        lines = [line.split("\t", 1) for line in self._text(_TEXT).split("\n")]
         values = [line[1].strip() if len(line) > 1 else "" for line in lines]
         if len(values) < 7 or not values[2]:
             return None

@@ -1,26 +1,27 @@
 """Doses back to the planning system: RTDOSE files that belong to the plan that was verified.
 
 An RTDOSE is filed with a patient by its identity, so it can only be imported with that of the plan; without
-`case.show_identity` it carries the case's pseudonym instead, and nothing that the plan says of the patient.
+`report.dicom_identity` it carries the case's pseudonym instead, and nothing that the plan says of the patient.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, RTDoseStorage, RTPlanStorage, RTStructureSetStorage
 
 import gatecheck
+from gatecheck.case.attributes import quiet_dicom
+from gatecheck.case.folder import read_one
 from gatecheck.case.model import Case
 from gatecheck.compare.model import Comparison, DvhCurve
 from gatecheck.config import DicomDoseKind
@@ -88,10 +89,14 @@ def find_plan_files(dicom_folder: Path, case: Case) -> PlanFiles:
     for role, name in (("rtplan", "RTPLAN"), ("ct-001", "CT")):
         if role not in found:
             raise ResultError(f"The {name} of the case is not in its DICOM folder as it was read. Run ingest again.")
-    ct = dcmread(found["ct-001"], stop_before_pixels=True)
-    structure_set = None if "rtstruct" not in found else str(dcmread(found["rtstruct"]).SOPInstanceUID)
+    with quiet_dicom():
+        ct = read_one(found["ct-001"], "CT", "CT").dataset
+        plan = read_one(found["rtplan"], "RTPLAN", "RTPLAN").dataset
+        structure_set = None
+        if "rtstruct" in found:
+            structure_set = read_one(found["rtstruct"], "RTSTRUCT", "RTSTRUCT").sop_instance_uid
     return PlanFiles(
-        plan=dcmread(found["rtplan"]),
+        plan=plan,
         frame_of_reference=str(ct.FrameOfReferenceUID),
         structure_set_uid=structure_set,
         row_sign=int(np.sign(float(ct.ImageOrientationPatient[0]))),
@@ -156,6 +161,9 @@ def write_dose(
     WriteError
         When the file cannot be written.
     """
+    # Another patient, other rounding or another version's content is another object.
+    made_from = f"{dose.made_from} {show_identity} {bits} {gatecheck.__version__}"
+    dose = replace(dose, made_from=made_from)
     dataset = new_dataset(RTDoseStorage, _uid(uid_root, case, dose, "instance"))
     _set_patient(dataset, case, files.plan, show_identity=show_identity, uid_root=uid_root)
     dataset.InstanceCreationDate = ""
@@ -238,7 +246,10 @@ def _set_histograms(dataset: Dataset, comparison: Comparison, case: Case, struct
     items = [
         _histogram(one.mc_dvh, one.volume_ml, numbers[one.name])
         for one in comparison.structures
-        if one.mc_dvh is not None and one.covered_fraction > _WHOLLY and names.count(one.name) == 1
+        if one.mc_dvh is not None
+        and one.covered_fraction > _WHOLLY
+        and not one.note  # of which nothing is out of the TPS's grid either
+        and names.count(one.name) == 1
     ]
     if items:
         dataset.ReferencedStructureSetSequence = DicomSequence([reference(RTStructureSetStorage, structure_set_uid)])

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gatecheck import __version__
 from gatecheck.compare.control_chart import ENOUGH, ControlChart, control_chart
-from gatecheck.compare.interface.model import Outcome, Verdict
+from gatecheck.compare.interface.model import Outcome
 from gatecheck.config import load_config
 from gatecheck.errors import GatecheckError
 from gatecheck.files import HandedOn, read_json, write_atomically, write_json
@@ -28,7 +28,7 @@ from gatecheck.report.summary import Summary
 OVERVIEW_JSON, OVERVIEW_PAGE = "batch.json", "batch.html"
 
 State = Literal["verified", "refused", "waiting"]
-_WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "pass", "not assessed")
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "not assessed", "pass")
 
 
 class _Part(BaseModel):
@@ -36,15 +36,23 @@ class _Part(BaseModel):
 
 
 class BatchMetric(_Part):
-    """What one verdict found; of several tumours and values that of the largest magnitude over its tolerance."""
+    """One finding of one verdict."""
 
+    tumour: str
     question: str
     quantity: str
     unit: str
     value: float
     low: float
     high: float
+    tolerance: float
+    is_limit: bool = Field(description="a dose against a limit, not a difference: not charted")
     outcome: Outcome
+
+    @property
+    def badness(self) -> tuple[int, float]:
+        """By which the finding to be shown is chosen: the worst outcome, then the most of its tolerance."""
+        return _WORST_FIRST.index(self.outcome), -abs(self.value) / self.tolerance
 
 
 class BatchEntry(_Part):
@@ -92,7 +100,7 @@ def entry_of(number: int, results_folder: Path, case: str) -> BatchEntry:
         site=_site(layout),
         outcome=min((verdict.outcome for verdict in verdicts), key=_WORST_FIRST.index, default="not assessed"),
         relative_sigma=summary.fine_relative_sigma or summary.mean_relative_sigma,
-        metrics=tuple(_metrics(verdicts)),
+        metrics=tuple(_metrics(summary)),
         warnings=len(summary.warnings),
         clinical=summary.clinical,
     )
@@ -105,20 +113,29 @@ def _site(layout: CaseLayout) -> str:
         return ""
 
 
-def _metrics(verdicts: Sequence[Verdict]) -> Iterator[BatchMetric]:
-    for question in dict.fromkeys(verdict.question for verdict in verdicts):
-        findings = [one for verdict in verdicts if verdict.question == question for one in verdict.findings]
-        if findings:
-            worst = max(findings, key=lambda one: abs(one.value) / one.tolerance)
-            yield BatchMetric(
-                question=question,
-                quantity=worst.quantity,
-                unit=worst.unit,
-                value=worst.value,
-                low=worst.low,
-                high=worst.high,
-                outcome=worst.outcome,
-            )
+def _metrics(summary: Summary) -> Iterator[BatchMetric]:
+    for tumour in summary.interface.tumours:
+        for verdict in tumour.verdicts:
+            for one in verdict.findings:
+                yield BatchMetric(
+                    tumour=tumour.tumour,
+                    question=verdict.question,
+                    quantity=one.quantity,
+                    unit=one.unit,
+                    value=one.value,
+                    low=one.low,
+                    high=one.high,
+                    tolerance=one.tolerance,
+                    is_limit=one.is_limit,
+                    outcome=one.outcome,
+                )
+
+
+def _worst_of_each_question(entry: BatchEntry) -> dict[str, BatchMetric]:
+    worst: dict[str, BatchMetric] = {}
+    for one in sorted(entry.metrics, key=lambda one: one.badness):
+        worst.setdefault(one.question, one)
+    return worst
 
 
 def write_overview(folder: Path, entries: Sequence[BatchEntry]) -> Path:
@@ -137,7 +154,7 @@ def write_overview(folder: Path, entries: Sequence[BatchEntry]) -> Path:
         .get_template("overview.html.j2")
         .render(
             batch=batch,
-            rows=[(entry, {one.question: one for one in entry.metrics}) for entry in batch.entries],
+            rows=[(entry, _worst_of_each_question(entry)) for entry in batch.entries],
             charts=list(charts_of(batch)),
             questions=list(dict.fromkeys(one.question for entry in entries for one in entry.metrics)),
             enough=ENOUGH,
@@ -173,7 +190,10 @@ def charts_of(batch: Batch) -> Iterator[QuantityChart]:
     verified = [entry for entry in batch.entries if entry.verified_at is not None]
     verified.sort(key=lambda entry: (entry.verified_at, entry.number))
     keys = dict.fromkeys(
-        (entry.machine, entry.site, one.question, one.quantity, one.unit) for entry in verified for one in entry.metrics
+        (entry.machine, entry.site, one.question, one.quantity, one.unit)
+        for entry in verified
+        for one in entry.metrics
+        if not one.is_limit
     )
     for machine, site, question, quantity, unit in keys:
         points = [

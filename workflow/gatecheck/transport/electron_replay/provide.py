@@ -39,6 +39,8 @@ _LONGEST_STEP = 0.02
 # no longer there than so many mm, and as that makes many, a tenth of the tracks are made.
 _GAS_BELOW = 0.05
 _LONGEST_STEP_IN_GAS = 8.0
+# Shorter ones are joined until so much is reached: less than a whole step, of which two would else be joined.
+_JOINED_IN_GAS = 6.0
 _SHARE_IN_GAS = 10
 _PROCESSES = 2
 _ready: dict[str, ElectronSteps] = {}
@@ -114,7 +116,7 @@ def record_and_keep(recording: Recording, material: Material, path: Path, settin
     describe_engine(settings)
     (tracks,) = record_tracks([material.model_copy(update={"label": 0})], recording, settings)
     longest = 10.0 * _LONGEST_STEP / material.density
-    merged(tracks, longest if recording.longest_step is None else recording.longest_step).save(path)
+    merged(tracks, longest if recording.longest_step is None else _JOINED_IN_GAS).save(path)
 
 
 def _physics(settings: TransportConfig) -> dict[str, object]:
@@ -138,4 +140,5 @@ def _key(physics: dict[str, object], particle: str, material: Material) -> str:
         "mass_fractions": material.mass_fractions,
         "mean_excitation_energy": mean_excitation_energy_in_geant4(material),
     }
-    return sha256_of_json({**physics, "particle": particle, **matter})[:32]
+    joined_in_gas = {"joined_in_gas": _JOINED_IN_GAS} if material.density < _GAS_BELOW else {}
+    return sha256_of_json({**physics, "particle": particle, **matter, **joined_in_gas})[:32]
