@@ -63,5 +63,6 @@ def aimed_at(phase_space: PhaseSpace, lower: FloatArray, upper: FloatArray) -> P
         direction=phase_space.direction[keep],
         weight=phase_space.weight[keep],
         beam_number=phase_space.beam_number[keep],
+        stream=None if phase_space.stream is None else phase_space.stream[keep],
         fates={**phase_space.fates, "missed_patient": float(phase_space.weight[~keep].sum())},
     )

@@ -36,6 +36,9 @@ class PhaseSpace:
         Where the weight of the histories went: reached, absorbed in jaws, absorbed in leaves, ...
     seconds_start_up : float
         Of the time that sampling it took, what does not grow with the histories.
+    stream : ndarray of shape (n,), int64, optional
+        The number of each particle's random numbers behind the head, from where it comes: a particle that two
+        deliveries share has the same in both. Without it, its place.
     """
 
     pdg_code: npt.NDArray[np.int32]
@@ -48,6 +51,12 @@ class PhaseSpace:
     nominal_photons: float
     fates: dict[str, float] = field(default_factory=dict)
     seconds_start_up: float = 0.0
+    stream: npt.NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        """A part that forgot to take its share of the streams would follow others' random numbers."""
+        if self.stream is not None and len(self.stream) != len(self.energy):
+            raise ValueError(f"{len(self.stream)} streams for {len(self.energy)} particles")
 
     def __len__(self) -> int:
         return len(self.energy)

@@ -38,7 +38,7 @@ from gatecheck.transport.electron_replay.steps import (
     TURNED,
     Steps,
 )
-from gatecheck.transport.fast_head.random import State, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, next_stream, start_stream, uniform
 from gatecheck.transport.photon_tracker.kernel import (
     ELECTRON_PDG,
     ENERGY,
@@ -46,6 +46,7 @@ from gatecheck.transport.photon_tracker.kernel import (
     LABEL,
     PDG,
     PHOTON_PDG,
+    STREAM,
     WEIGHT,
     Boxes,
     U,
@@ -316,6 +317,7 @@ def _set_free(
     out: FloatArray,
     kept: int,
     tally: FloatArray,
+    state: State,
 ) -> tuple[int, int]:
     """What a step frees at its end: charged particles wait, photons go out; how many of both there are then."""
     first = int(steps.data[step, FREED_FIRST])
@@ -332,6 +334,7 @@ def _set_free(
         if is_photon:
             tally[PHOTONS] += weight * energy
             _put(out, kept, energy, place, flight, weight, pdg, primary)
+            out[kept, STREAM] = next_stream(state)
             kept += 1
         else:
             _put(waiting, count, energy, place, flight, weight, pdg, primary)
@@ -427,7 +430,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                 continue
             scores.tally[MASS] += weight * mass
             count, kept = _set_free(
-                steps, step, place, before, weight, primary, waiting, count, out, kept, scores.tally
+                steps, step, place, before, weight, primary, waiting, count, out, kept, scores.tally, state
             )
             if is_last:
                 break
@@ -463,7 +466,7 @@ def follow_range(
     for particle in range(first, last):
         if kept + MOST_WAITING > len(out):
             return kept, particle
-        start_stream(state, seed, np.uint64(particle))
+        start_stream(state, seed, np.uint64(particles[particle, STREAM]))
         waiting[0] = particles[particle]
         scores.tally[ENTERED] += particles[particle, ENERGY] * particles[particle, WEIGHT]
         kept = _follow(waiting, particle, steps, matter, boxes, out, kept, scores, state)

@@ -50,6 +50,7 @@ SIDEWAYS = 0.1
 MOST_ATTEMPTS = 4
 # A photon far too heavy is split into as many at most; what is left of its weight they carry.
 MOST_COPIES = 1000
+MOST_PER_RAY = (1 + MOST_ATTEMPTS) * MOST_COPIES
 # Places in the tally of fates.
 EMITTED, OPEN, TRANSMITTED, IN_JAWS, IN_LEAVES, SCATTERED = range(6)
 FATES = ("emitted", "open", "transmitted", "interacted_in_jaws", "interacted_in_leaves", "scattered_out")
@@ -261,7 +262,7 @@ def collimate_range(  # noqa: PLR0912, PLR0915 - one photon's life in the order 
     isocentre = work.isocentre
     kept = 0
     for place in range(first, last):
-        if kept > len(particles) - (1 + MOST_ATTEMPTS) * MOST_COPIES:
+        if kept > len(particles) - MOST_PER_RAY:
             return kept, place
         state[0] = states[place]
         row = int(rays[place, RAY_STRETCH])

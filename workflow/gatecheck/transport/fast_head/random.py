@@ -43,6 +43,13 @@ def uniform(state: State) -> float:
 
 
 @part_of_kernel
+def next_stream(state: State) -> float:
+    """A number for `start_stream`, whole and below 2^53: another particle's, whose parent has this stream."""
+    state[0] += _GAMMA
+    return float(_mixed(state[0]) >> _S11)
+
+
+@part_of_kernel
 def normal_pair(state: State) -> tuple[float, float]:
     """Two independent standard normal numbers (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))

@@ -24,6 +24,8 @@ from gatecheck.transport.fast_head.collimation import (
     COLUMNS,
     ENERGY,
     FATES,
+    LABEL,
+    MOST_PER_RAY,
     PDG,
     WEIGHT,
     U,
@@ -32,6 +34,7 @@ from gatecheck.transport.fast_head.collimation import (
     collimate_range,
 )
 from gatecheck.transport.fast_head.emission import EVEN_DIMENSIONS, Aim, emit_range
+from gatecheck.transport.fast_head.other_delivery import OtherDelivery, ratio_of_particles
 from gatecheck.transport.fast_head.rays import RAY_COLUMNS
 from gatecheck.transport.model import PhaseSpace
 
@@ -52,7 +55,17 @@ _BLOCK = 400_000  # particles that the compiled code gives at a time
 _RAYS = 100_000  # rays made at a time
 
 
-def sample_phase_space(delivery: Delivery, linac: LinacModel, histories: int, seed: int) -> PhaseSpace:
+@dataclass(frozen=True, slots=True)
+class Aimed:
+    """What source photons are sampled for, where it is not what they are sent through."""
+
+    delivery: Delivery
+    linac: LinacModel
+
+
+def sample_phase_space(
+    delivery: Delivery, linac: LinacModel, histories: int, seed: int, *, aimed: Aimed | None = None
+) -> PhaseSpace:
     """Bring source photons through jaws and leaves, each at its moment of the delivery.
 
     Moments are stratified: the delivery's metersets, all beams one after another, are divided into as
@@ -70,23 +83,32 @@ def sample_phase_space(delivery: Delivery, linac: LinacModel, histories: int, se
         Source photons to sample.
     seed : int
         The same seed gives the same phase space, bit for bit.
+    aimed : Aimed, optional
+        Send the photons through that were sampled for another delivery or another state of the machine: see
+        `gatecheck.transport.fast_head.other_delivery`.
 
     Raises
     ------
     UnsupportedPlanError
         When the delivery was not made for this machine.
     ValueError
-        When histories is below 1 or the delivery has no meterset.
+        When histories is below 1, the delivery has no meterset, or the other delivery's beams are not the same.
     """
-    emission_plan = plan_emission(delivery, linac, histories)
+    of_photons = aimed or Aimed(delivery, linac)
+    emission_plan = plan_emission(of_photons.delivery, of_photons.linac, histories)
     tally = np.zeros(len(FATES))
-    parts = [
-        particles
-        for emitted in emitted_rays(emission_plan, seed)
-        for particles in collimated(emitted, emission_plan.setting, tally)
-    ]
+    if aimed is None:
+        parts = [
+            particles
+            for emitted in emitted_rays(emission_plan, seed)
+            for particles in collimated(emitted, emission_plan.setting, tally)
+        ]
+    else:
+        parts = list(_through_another(delivery, linac, aimed.delivery, emission_plan, seed, tally))
     particles = np.concatenate(parts) if parts else np.empty((0, COLUMNS))
-    shuffled = particles[np.random.default_rng([seed, 1]).permutation(len(particles))]
+    streams = _streams(particles[:, LABEL].astype(np.int64))
+    order = np.random.default_rng([seed, 1]).permutation(len(particles))
+    shuffled = particles[order]
     logger.info("Fast head: %d source photons gave %d particles", histories, len(shuffled))
     return PhaseSpace(
         pdg_code=shuffled[:, PDG].astype(np.int32),
@@ -98,7 +120,39 @@ def sample_phase_space(delivery: Delivery, linac: LinacModel, histories: int, se
         histories=histories,
         nominal_photons=emission_plan.nominal_photons,
         fates=dict(zip(FATES, tally.tolist(), strict=True)),
+        stream=streams[order],
     )
+
+
+def _through_another(
+    delivery: Delivery,
+    linac: LinacModel,
+    aimed: Delivery,
+    emission_plan: EmissionPlan,
+    seed: int,
+    tally: FloatArray,
+) -> Iterator[FloatArray]:
+    setting = setting_of(delivery, linac)
+    other = OtherDelivery.between(aimed, emission_plan.setting.stretches, delivery, setting.stretches)
+    for emitted in emitted_rays(emission_plan, seed):
+        rows, ratio = other.carried_over(emitted.rows)
+        for particles in collimated(Rays(rows, emitted.states), setting, tally):
+            # Behind the head, where roulette and splitting have been: the same in both deliveries.
+            particles[:, WEIGHT] *= ratio_of_particles(rows, ratio, particles)
+            yield particles
+
+
+def _streams(photons: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For each particle a number from its source photon's and its own place among that photon's particles.
+
+    Parameters
+    ----------
+    photons : ndarray of shape (n,)
+        Source photons' numbers, the particles of one next to each other.
+    """
+    begins = np.concatenate([[True], photons[1:] != photons[:-1]])
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(photons)), 0))
+    return np.asarray(photons * MOST_PER_RAY + np.arange(len(photons)) - first)
 
 
 @dataclass(frozen=True, slots=True)

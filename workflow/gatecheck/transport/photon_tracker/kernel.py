@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
-from gatecheck.transport.fast_head.random import State, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, next_stream, start_stream, uniform
 from gatecheck.transport.photon_tracker.cross_sections import LOWEST_ENERGY, WAVELENGTH_ENERGY, Matter
 from gatecheck.transport.photon_tracker.interactions import (
     compton_electron,
@@ -34,8 +34,9 @@ ELECTRON_PDG, POSITRON_PDG, PHOTON_PDG = 11, -11, 22
 _LOWEST = LOWEST_ENERGY
 _WAVELENGTH_ENERGY = WAVELENGTH_ENERGY
 
-# Columns of a particle. What a photon sets free carries its label on.
-ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, LABEL, COLUMNS = range(11)
+# Columns of a particle. What a photon sets free carries its label on, and has a stream of random numbers of its own: a
+# whole number drawn from the photon's, so that what becomes of one particle does not depend on how many came before it.
+ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, LABEL, STREAM, COLUMNS = range(12)
 # Places in the tally, MeV: energy that left, that was deposited on the spot, that charged particles took,
 # that became mass of pairs, that entered, and that found no room (never); the last is the weight of photons
 # that leave without an interaction.
@@ -225,6 +226,7 @@ def _set_free(
     out[kept, WEIGHT] = weight
     out[kept, PDG] = pdg
     out[kept, LABEL] = label
+    out[kept, STREAM] = next_stream(state)
     return kept + 1
 
 
@@ -434,7 +436,7 @@ def follow_range(
         if particles[photon, PDG] != PHOTON_PDG:
             continue
         for copy in range(copies):
-            start_stream(state, seed, np.uint64(photon * copies + copy))
+            start_stream(state, seed, np.uint64(particles[photon, STREAM]) * np.uint64(copies) + np.uint64(copy))
             for axis in range(3):
                 position[axis] = particles[photon, X + axis]
                 direction[axis] = particles[photon, U + axis]

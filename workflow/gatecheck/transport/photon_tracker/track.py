@@ -34,6 +34,7 @@ from gatecheck.transport.photon_tracker.kernel import (
     OVERFLOW,
     PDG,
     PHOTON_PDG,
+    STREAM,
     TALLIES,
     UNTOUCHED,
     WEIGHT,
@@ -200,10 +201,12 @@ def follow_batch(
     # The head's own electrons are divided too: one of full weight among shared ones would be seen as a streak.
     electrons = np.repeat(particles[first:last][~is_photon], copies, axis=0)
     electrons[:, WEIGHT] /= copies
+    # Copies fly apart; what was set free in the patient is followed once, and keeps the stream it was given.
+    electrons[:, STREAM] = electrons[:, STREAM] * copies + np.tile(np.arange(copies), int((~is_photon).sum()))
     out = np.empty((_BLOCK + copies * MOST_PER_PHOTON, COLUMNS))
     state = np.zeros(1, dtype=np.uint64)
     parts = [electrons]
-    # The compiled code numbers photons by their place in the phase space, and skips what is none.
+    # The compiled code skips what is no photon.
     photon = first
     while photon < last:
         kept, photon = run(photon, last, particles, copies, boxes, matter, stream, out, scores, state)
@@ -219,8 +222,10 @@ def charged_of(
     Parameters
     ----------
     particles : ndarray of shape (m, COLUMNS)
-        What is no photon is passed on. Everything carries the label of its photon.
+        What is no photon is passed on. Everything carries the label of its photon. Their streams are not looked at:
+        they have those of their places.
     """
+    particles[:, STREAM] = np.arange(len(particles))
     voxels = int(boxes.first[-1] + boxes.size[-1].prod())
     scores = Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(TALLIES))
     nothing_stays = matter._replace(density=np.zeros_like(matter.density))
@@ -293,6 +298,7 @@ def as_rows(phase_space: PhaseSpace) -> FloatArray:
     rows[:, WEIGHT] = phase_space.weight
     rows[:, PDG] = phase_space.pdg_code
     rows[:, LABEL] = np.arange(len(phase_space))
+    rows[:, STREAM] = rows[:, LABEL] if phase_space.stream is None else phase_space.stream
     return rows
 
 
@@ -305,6 +311,7 @@ def _as_phase_space(rows: FloatArray, phase_space: PhaseSpace) -> PhaseSpace:
         direction=rows[:, U : U + 3].copy(),
         weight=rows[:, WEIGHT].copy(),
         beam_number=np.zeros(len(rows), dtype=np.int32),
+        stream=rows[:, STREAM].astype(np.int64),
     )
 
 
