@@ -33,6 +33,7 @@ include: "workflow/rules/patient.smk"
 include: "workflow/rules/transport.smk"
 include: "workflow/rules/dose.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/recalculation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/commissioning.smk"
 

@@ -1,4 +1,4 @@
-"""Photons of one delivery through another: the same where the deliveries are, and unbiased however far they are apart."""
+"""Photons of one delivery through another: the same where both are alike, and unbiased however far they are apart."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def test_a_small_difference_changes_few_particles():
 
     found, expected = through(moved, planned), sample_phase_space(planned, STX, HISTORIES, 5)
 
-    common, here, there = np.intersect1d(found.stream, expected.stream, return_indices=True)
+    _, here, there = np.intersect1d(found.stream, expected.stream, return_indices=True)
     moved_by = np.abs(found.position[here] - expected.position[there]).max(axis=1)
     same = np.isclose(found.weight[here], expected.weight[there], rtol=1e-12) & (moved_by < 1e-10)
-    # A tenth of a millimetre of a slit 20 mm wide comes in at one side and goes out at the other; what the leaves' tips let
-    # through and scatter differs with them.
+    # A tenth of a millimetre of a slit 20 mm wide comes in at one side and goes out at the other; what the leaves' tips
+    # let through and scatter differs with them.
     assert 0.95 < same.sum() / len(expected) < 0.99
     assert abs(found.weight.sum() / expected.weight.sum() - 1) < 0.003
 

@@ -16,7 +16,7 @@ from made_patient import BONE, parallel_beam, write_patient
 from gatecheck.config import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.files import array_zyx, read_image, read_json
-from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY, dose_from_energy, simulate_phase_space
+from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY, PatientMatter, dose_from_energy, simulate_phase_space
 from gatecheck.transport.gate import run_gate
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import Chunk, ChunkResult
@@ -34,7 +34,7 @@ def _request(
 ) -> dict[str, Any]:
     request: dict[str, Any] = {
         "phase_space": parallel_beam(PHOTONS, seed=seed),
-        "patient_folder": patient_folder,
+        "matter": PatientMatter.read(patient_folder),
         "chunk": Chunk(index=index, histories=PHOTONS, seed=seed),
         "inputs_sha256": "a" * 64,
         "settings": TransportConfig(),

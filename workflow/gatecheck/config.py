@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gatecheck.config_biology import BiologyConfig
+from gatecheck.config_recalculation import Change, RecalculationConfig
 from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import InputError
 
@@ -27,6 +28,11 @@ class CaseConfig(_Section):
     dicom_folder: Path | None = Field(None, description="folder of DICOM files; empty: the phantom below is made")
     phantom: Literal["clinical_case_1", "clinical_case_2"] = Field(
         "clinical_case_1", description="the made case that is verified when there is no dicom_folder"
+    )
+    trajectory_logs: tuple[Path, ...] = Field(
+        (),
+        description="a TrueBeam's trajectory logs (.bin) of one fraction: what was delivered is simulated as well, "
+        "with the same photons",
     )
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = Field(
         None, description="name of the results folder; empty: a pseudonym made from the plan's content"
@@ -435,8 +441,25 @@ class Config(_Section):
     report: ReportConfig = ReportConfig()
     biology: BiologyConfig = BiologyConfig()
     setup: SetupConfig = SetupConfig()
+    recalculation: RecalculationConfig = RecalculationConfig()
     execution: ExecutionConfig = ExecutionConfig()
     listen: ListenConfig = ListenConfig()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is simulated again with the same photons."""
+        logged: tuple[Change, ...] = ("as_delivered",) if self.case.trajectory_logs else ()
+        return (*logged, *dict.fromkeys(self.recalculation.changes))
+
+    @model_validator(mode="after")
+    def _same_photons_can_be_sent_twice(self) -> Self:
+        key = "case.trajectory_logs" if self.case.trajectory_logs else "recalculation.changes"
+        if self.changes and (self.machine.head == "full" or self.machine.source == "phase_space"):
+            raise ValueError(
+                f"{key} needs machine.head fast and machine.source model, whose photons can be sent through the "
+                f"machine twice; head {self.machine.head}, source {self.machine.source} found"
+            )
+        return self
 
     @model_validator(mode="after")
     def _replayed_electrons_score_in_medium(self) -> Self:
@@ -495,6 +518,7 @@ def _check_paths(config: Config, source: str) -> None:
         (f"biology.earlier_courses.{number}.dose_file", course.dose_file)
         for number, course in enumerate(config.biology.earlier_courses)
     ]
+    expected += [(f"case.trajectory_logs.{number}", path) for number, path in enumerate(config.case.trajectory_logs)]
     if config.machine.source == "phase_space":
         headers = config.machine.phase_space.files
         expected += [("machine.phase_space.files", path) for path in headers]

@@ -90,6 +90,29 @@ class CaseLayout:
         return self.folder / "compare"
 
     @property
+    def delivered(self) -> Path:
+        """What the machine did, by its trajectory logs."""
+        return self.delivery.with_name("delivered.parquet")
+
+    @property
+    def logs_followed(self) -> Path:
+        """How it followed the plan, by the same logs."""
+        return self.delivery.with_name("logs.json")
+
+    def trajectory_log(self, number: int) -> Path:
+        """A log, from 1: a link to the file given."""
+        return self.folder / f"trajectory_log_{number}.bin"
+
+    @property
+    def recalculations(self) -> Path:
+        """The case simulated again with something changed."""
+        return self.folder / "recalculated"
+
+    def recalculation(self, change: str) -> Path:
+        """What a change does to the dose."""
+        return self.recalculations / f"{change}.json"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 
@@ -97,7 +120,7 @@ class CaseLayout:
     def rooms(self) -> tuple[Path, ...]:
         """The folders that hold results."""
         made = (self.case, self.delivery.parent, self.patient, self.transport, self.dose, self.compare, self.report)
-        return (self.inputs, *made)
+        return (self.inputs, *made, self.recalculations)
 
     @property
     def logs(self) -> Path:
@@ -236,6 +259,7 @@ def prepare_case(config: Config) -> PreparedCase:
     elif layout.dicom.is_symlink():
         raise InputError(f"case.name: {name} holds a verified DICOM folder. Choose another name for the phantom.")
     _link_earlier_doses(layout, config)
+    _link_logs(layout, config)
     _write_config(layout.config, config, name)
     return PreparedCase(name, layout, signature_of(config))
 
@@ -306,6 +330,18 @@ def _link_earlier_doses(layout: CaseLayout, config: Config) -> None:
         link.symlink_to(course.dose_file.resolve())
 
 
+def _link_logs(layout: CaseLayout, config: Config) -> None:
+    given = [path.resolve() for path in config.case.trajectory_logs]
+    links = [layout.trajectory_log(number) for number in range(1, len(given) + 1)]
+    there = sorted(layout.folder.glob("trajectory_log_*.bin"))
+    if there == sorted(links) and given == [link.resolve() for link in links]:
+        return
+    for old in there:
+        old.unlink()
+    for link, target in zip(links, given, strict=True):
+        link.symlink_to(target)
+
+
 def _write_config(path: Path, config: Config, name: str) -> None:
     """Keep what the steps are called with, without the site's own paths; untouched when nothing changed.
 
@@ -314,6 +350,8 @@ def _write_config(path: Path, config: Config, name: str) -> None:
     content = config.model_dump(mode="json")
     content["case"]["name"] = name
     content["case"]["dicom_folder"] = "dicom" if config.case.dicom_folder is not None else None
+    numbers = range(1, len(config.case.trajectory_logs) + 1)
+    content["case"]["trajectory_logs"] = [CaseLayout(Path()).trajectory_log(number).name for number in numbers]
     for number, course in enumerate(content["biology"]["earlier_courses"]):
         if course["dose_file"] is not None:
             course["dose_file"] = CaseLayout(Path()).earlier_dose(number).name

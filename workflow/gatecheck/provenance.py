@@ -26,6 +26,8 @@ _CODE_OF = {
     "transport": ("delivery", "linac", "patient", "transport"),
     "dose": ("delivery", "dose"),
     "compare": ("case", "delivery", "dose", "compare"),
+    "logs": ("delivery",),
+    "recalculated": ("case", "delivery", "linac", "patient", "transport", "dose", "compare"),
     "report": ("delivery", "linac", "compare", "report"),
 }
 # Drawing what the beam's eye sees does not touch a dose.
@@ -114,6 +116,8 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
             "biology": section["biology"] | {"earlier_courses": _earlier_courses_of(config)},
             "setup": section["setup"],
         },
+        "logs": {"logs": [sha256_of_file(path) for path in config.case.trajectory_logs]},
+        "recalculated": {"recalculation": section["recalculation"], "changes": config.changes},
         "report": {"report": section["report"]},
     }
     return {room: {**content, "code": code_sha256(room)} for room, content in own.items()}

@@ -1,6 +1,7 @@
 # Functions that rules use as input.
 from pathlib import Path
 
+from gatecheck.config_recalculation import CHANGES
 from gatecheck.files import read_json
 from gatecheck.transport.jobs import (
     core_seconds,
@@ -71,3 +72,15 @@ def minutes_of_job(wildcards, threads, attempt):
         / threads
     )
     return round((5 + 2 * seconds / 60) * 2 ** (attempt - 1))
+
+
+def memory_of_recalculation(wildcards, threads, attempt):
+    """MB: as of a job of the case's own chunks, and doses of pairs on the joined grid."""
+    return memory_of_job(wildcards, threads, attempt) + 1000
+
+
+def minutes_of_recalculation(wildcards, threads, attempt):
+    """Minutes for as many chunks as are simulated again, by the pilot's speed, twice over; more at each attempt."""
+    # The plan's first chunks are the first job's, were they asked for in jobs of so many.
+    seconds = core_seconds(CASE.transport, settings.recalculation.chunks, 1)
+    return round((5 + 2 * seconds / threads / 60) * 2 ** (attempt - 1))

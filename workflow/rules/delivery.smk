@@ -21,3 +21,30 @@ rule deliver:
         "deliver: timeline of machine states against meterset"
     shell:
         "gatecheck deliver {params.folder:q} > {log:q} 2>&1"
+
+
+if settings.case.trajectory_logs:
+
+    rule deliver_logged:
+        input:
+            rules.ingest.output.case,
+            rules.deliver.output,
+            depends_on=inputs_of("logs"),
+        output:
+            delivered=f"{FOLDER}/delivery/delivered.parquet",
+            logs=f"{FOLDER}/delivery/logs.json",
+        log:
+            f"{FOLDER}/logs/deliver_logged.log",
+        benchmark:
+            f"{FOLDER}/benchmarks/deliver_logged.tsv"
+        priority: 2  # logs of another plan are refused before an hour is spent
+        threads: 1
+        resources:
+            mem_mb=1500,
+        params:
+            depends_on=DEPENDS_ON["logs"],
+            folder=subpath(output[0], ancestor=2),
+        message:
+            "deliver_logged: what the machine did, by its trajectory logs"
+        shell:
+            "gatecheck deliver-logged {params.folder:q} > {log:q} 2>&1"

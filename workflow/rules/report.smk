@@ -6,6 +6,9 @@ rule report:
     input:
         rules.compare.output,
         merge=rules.merge.output.merge,
+        recalculated=[
+            f"{FOLDER}/recalculated/{change}.json" for change in settings.changes
+        ],
         depends_on=inputs_of("report"),
     output:
         html=f"{FOLDER}/report/report.html",

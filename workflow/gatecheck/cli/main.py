@@ -16,6 +16,7 @@ import yaml
 from gatecheck import __version__
 from gatecheck.cli.geant4_data import geant4_data_app
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder
+from gatecheck.config_recalculation import CHANGES
 from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError, InputError
 from gatecheck.layout import CaseLayout, linac_results_folder
 
@@ -75,6 +76,10 @@ def verify(
     profile: Annotated[
         Path | None, typer.Option(help="Snakemake profile that says where it runs, such as workflow/profiles/slurm")
     ] = None,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(help="a trajectory log of the fraction delivered, once for each beam: simulated as well"),
+    ] = None,
 ) -> None:
     """Verify a plan: from the DICOM folder to the report. Interrupted, the same command goes on where it stood."""
     from gatecheck.cli.verify import VerifyOptions, run_verification
@@ -90,6 +95,7 @@ def verify(
             fine_voxel_size=fine_voxel,
             coarse_voxel_size=coarse_voxel,
             profile=profile,
+            trajectory_logs=tuple(log or ()),
         )
     )
     typer.echo(f"Report: {report}")
@@ -174,6 +180,29 @@ def deliver(case_folder: CaseFolder) -> None:
     delivery = deliver_case(read_case(layout.case))
     write_delivery(delivery, layout.delivery)
     typer.echo(f"{len(delivery.beams)} beams, {delivery.total_meterset:.1f} MU a fraction, on {linac.name}.")
+
+
+@app.command()
+def deliver_logged(case_folder: CaseFolder) -> None:
+    """delivery: what the machine did, by the case's trajectory logs."""
+    from gatecheck.cli.recalculate import run_deliver_logged
+
+    run_deliver_logged(*_case(case_folder))
+
+
+@app.command()
+def recalculate(
+    case_folder: CaseFolder,
+    change: Annotated[str, typer.Argument(help=f"what differs from the plan: {', '.join(CHANGES)}")],
+    cores: Annotated[int, typer.Option(min=1, help="chunks at a time")] = os.cpu_count() or 1,
+) -> None:
+    """compare: simulate the case's photons again with something changed, for what that does to the dose."""
+    from gatecheck.cli.recalculate import run_recalculate
+
+    if change not in CHANGES:
+        raise InputError(f"{change} found, expected one of {', '.join(CHANGES)}.")
+    layout, config = _case(case_folder)
+    run_recalculate(layout, _linac(layout, config), config, change, cores=cores)
 
 
 @app.command()

@@ -44,6 +44,7 @@ class VerifyOptions:
     fine_voxel_size: float | None
     coarse_voxel_size: float | None
     profile: Path | None = None
+    trajectory_logs: tuple[Path, ...] = ()
 
 
 def run_verification(options: VerifyOptions) -> Path:
@@ -86,10 +87,14 @@ def effective_config(options: VerifyOptions) -> Config:
         )
     if options.dicom_folder is not None and not options.dicom_folder.is_dir():
         raise InputError(f"{options.dicom_folder}: not a folder. Give the folder that holds the exported DICOM files.")
+    for log in options.trajectory_logs:
+        if not log.is_file():
+            raise InputError("--log: a file that it names is not there.")
     content = _base_content(options)
     wishes: list[tuple[str, str, Any]] = [
         ("case", "dicom_folder", options.dicom_folder.resolve() if options.dicom_folder else None),
         ("case", "name", options.name),
+        ("case", "trajectory_logs", [str(path.resolve()) for path in options.trajectory_logs] or None),
         ("transport", "target_relative_sigma", options.target_relative_sigma),
         ("patient", "fine_voxel_size", options.fine_voxel_size),
         ("patient", "coarse_voxel_size", options.coarse_voxel_size),
@@ -116,6 +121,7 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
     for section, key in (("patient", "ct_calibration"), ("transport", "geant4_data")):
         if content[section][key] is not None:
             content[section][key] = str(Path(content[section][key]).resolve())
+    content["case"]["trajectory_logs"] = [str(path.resolve()) for path in config.case.trajectory_logs]
     files = config.machine.phase_space.files
     content["machine"]["phase_space"]["files"] = [str(Path(path).resolve()) for path in files]
     for course in content["biology"]["earlier_courses"]:

@@ -87,10 +87,10 @@ def _cut(axes: Axes, first: int, last: int) -> Axes:
     return replace(cut, meterset=np.maximum.accumulate(cut.meterset - cut.meterset[0]))
 
 
-def delivered(delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256: str = "") -> Delivery:
-    """What the machine did, as far as its logs say: the planned delivery with each beam's actual positions.
-
-    Isocentre, energy and leaf boundaries are those planned: a log says where the couch stood, not the patient.
+def assigned(
+    delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256: str = ""
+) -> dict[int, tuple[int, LoggedBeam]]:
+    """For every beam of a delivery, by its number, the place of its log (from 1) and what that holds of it.
 
     Parameters
     ----------
@@ -104,21 +104,35 @@ def delivered(delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256
     InputError
         When a log belongs to no beam or to several, or a beam has no log or several.
     """
-    of_beam: dict[int, LoggedBeam] = {}
+    of_beam: dict[int, tuple[int, LoggedBeam]] = {}
     for place, log in enumerate(logs, start=1):
         check_plan(log, plan_uid_sha256, f"trajectory log {place}")
         for logged in beams_of(log, f"trajectory log {place}"):
             beam = matched(logged, delivery.beams, place=f"trajectory log {place}")
             if beam.number in of_beam:
                 raise InputError(f"trajectory log {place}: beam {beam.number} of the plan has a log already.")
-            of_beam[beam.number] = logged
+            of_beam[beam.number] = place, logged
     missing = [beam.number for beam in delivery.beams if beam.number not in of_beam]
     if missing:
         raise InputError(
             f"trajectory logs: none belongs to beam {', '.join(map(str, missing))} of the plan, one for every beam "
             "expected."
         )
-    beams = tuple(as_timeline(of_beam[beam.number].actual, beam) for beam in delivery.beams)
+    return of_beam
+
+
+def delivered(delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256: str = "") -> Delivery:
+    """What the machine did, as far as its logs say: the planned delivery with each beam's actual positions.
+
+    Isocentre, energy and leaf boundaries are those planned: a log says where the couch stood, not the patient.
+
+    Raises
+    ------
+    InputError
+        As `assigned`.
+    """
+    of_beam = assigned(delivery, logs, plan_uid_sha256)
+    beams = tuple(as_timeline(of_beam[beam.number][1].actual, beam) for beam in delivery.beams)
     digest = sha256_of_json([delivery.made_from_sha256, *(log.sha256 for log in logs)])
     return replace(delivery, beams=beams, made_from_sha256=digest)
 

@@ -25,6 +25,7 @@ from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Material, PatientModel, VoxelBox
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
+from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.displaced import displaced
 from gatecheck.transport.electron_replay.provide import electron_steps
 from gatecheck.transport.engine import describe_engine
@@ -108,6 +109,8 @@ class ChunkInputs:
         From where the patient was planned to where it lies; see `gatecheck.delivery.displacement`.
     scratch_folder : Path, optional
         Where files lie that are needed while a job runs; without it in out_folder.
+    counterpart : Counterpart, optional
+        What the photons are sent through instead; for the fast head and the machine model's source alone.
     """
 
     delivery_path: Path
@@ -121,6 +124,15 @@ class ChunkInputs:
     source: PhaseSpaceSource | None = None
     transform: RigidTransform | None = None
     scratch_folder: Path | None = None
+    counterpart: Counterpart | None = None
+
+    def matter(self) -> PatientMatter:
+        """What lies in the beam."""
+        matter = PatientMatter.read(self.patient_folder)
+        if self.counterpart is None:
+            return matter
+        materials = self.counterpart.materials_of(matter.patient.materials)
+        return replace(matter, patient=matter.patient.model_copy(update={"materials": materials}))
 
     def phase_space_of(self, chunk: Chunk) -> PhaseSpace:
         """The chunk's particles behind the head.
@@ -132,6 +144,8 @@ class ChunkInputs:
         SimulationError
             When a full head fails, naming the segment.
         """
+        if self.counterpart is not None:
+            return self.counterpart.phase_space_of(chunk, read_delivery(self.delivery_path), self.linac)
         run = None if self.source is None else self.source.run_of_chunk(chunk.index, chunk.histories)
         self.out_folder.mkdir(parents=True, exist_ok=True)
         prefix = f".partial-{chunk_name(chunk.index)}-head-"
@@ -171,7 +185,7 @@ def simulate_chunk(inputs: ChunkInputs, chunk: Chunk) -> ChunkResult:
         phase_space=phase_space,
         seconds_head=time.perf_counter() - started,
         linac_sha256=inputs.linac.content_sha256,
-        patient_folder=inputs.patient_folder,
+        matter=inputs.matter(),
         chunk=chunk,
         inputs_sha256=inputs.inputs_sha256,
         settings=inputs.settings,
@@ -240,7 +254,7 @@ def simulate_chunks_here(
         requests = [{"inputs": inputs, "chunk": chunk} for chunk in chunks]
         run_in_processes(simulate_chunk, requests, processes=at_a_time)
         return
-    matter = PatientMatter.read(inputs.patient_folder)
+    matter = inputs.matter()
     engine = describe_engine(inputs.settings, inputs.head)
     inputs.out_folder.mkdir(parents=True, exist_ok=True)
     tasks = [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks]
@@ -348,7 +362,7 @@ class _ChunkTask:
 def simulate_phase_space(
     *,
     phase_space: PhaseSpace,
-    patient_folder: Path,
+    matter: PatientMatter,
     chunk: Chunk,
     inputs_sha256: str,
     settings: TransportConfig,
@@ -367,7 +381,6 @@ def simulate_phase_space(
     seconds_head : float
         What it took, its start included.
     """
-    matter = PatientMatter.read(patient_folder)
     out_folder.mkdir(parents=True, exist_ok=True)
     remove_chunk(out_folder, chunk.index)
     begun = _Begun(

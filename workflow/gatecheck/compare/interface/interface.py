@@ -34,7 +34,7 @@ from gatecheck.compare.interface.preparation import (
     RAYS_REACH,
     InterfaceInput,
     check,
-    cord_round,
+    cord_of,
     doses_round,
     other_tumours,
 )
@@ -85,7 +85,7 @@ def compare_interface(given: InterfaceInput, settings: ComparisonConfig) -> Inte
     doses = doses_round(given, tumour, notes)
     if doses is None:
         return _refused(given, settings, notes, tumour)
-    cord = cord_round(given, tumour, notes)
+    cord = cord_of(given, tumour, notes)
     others = other_tumours(given)
     points = fill(tumour, cord, reach=POINTS_REACH, others=others)
     relation = relation_of(tumour, cord, points)

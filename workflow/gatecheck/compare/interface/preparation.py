@@ -181,20 +181,32 @@ def other_tumours(given: InterfaceInput) -> tuple[Surface, ...]:
     return tuple(surface for surface in found if surface is not None)
 
 
-def cord_round(given: InterfaceInput, tumour: Surface, notes: list[str]) -> Surface | None:
-    """The cord's surface near the tumour."""
+def cord_of(given: InterfaceInput, tumour: Surface, notes: list[str]) -> Surface | None:
+    """The cord's surface near the tumour, where there is one."""
     if given.cord_mask is None:
         notes.append("No cord: shells are of whatever lies there, and the cord's maximum is not assessed.")
         return None
-    mask = VoxelGrid.of(given.tumour_mask)
+    return cord_round(given.tumour_mask, tumour, given.cord_name or "the cord", given.cord_mask, notes)
+
+
+def cord_round(
+    tumour_mask: sitk.Image, tumour: Surface, name: str, cord_mask: sitk.Image, notes: list[str]
+) -> Surface | None:
+    """The surface near the tumour of the cord called `name`.
+
+    Raises
+    ------
+    ResultError
+        When its mask is damaged or on other voxels.
+    """
+    mask = VoxelGrid.of(tumour_mask)
     margin = 2 * POINTS_REACH
     first = [round((tumour.points_xyz[:, a].min() - margin - mask.origin[a]) / mask.spacing[a]) for a in range(3)]
     last = [round((tumour.points_xyz[:, a].max() + margin - mask.origin[a]) / mask.spacing[a]) for a in range(3)]
     origin = [mask.origin[a] + first[a] * mask.spacing[a] for a in range(3)]
     size = [last[a] - first[a] + 1 for a in range(3)]
     window = VoxelGrid((size[0], size[1], size[2]), mask.spacing, (origin[0], origin[1], origin[2]))
-    name = given.cord_name or "the cord"
-    fractions = fractions_around(given.cord_mask, window, name=name)
+    fractions = fractions_around(cord_mask, window, name=name)
     cord = surface_of(fractions, is_closed=False)
     if cord is None:
         notes.append(f"{name} does not come within {margin:g} mm of the tumour.")

@@ -1,14 +1,15 @@
 """One delivery's source photons sent through another: what both let pass is the same in both.
 
-A log's delivery lies within tenths of a millimetre of its plan's, and a leaf gap is doubted by as much. Two simulations with
-photons of their own would have to be far less noisy than such a difference. With the same photons, the same random numbers
-behind the head (`PhaseSpace.stream`) and the same interactions, whatever is alike in both cancels out, and the
+A log's delivery lies within tenths of a millimetre of its plan's, and a leaf gap is doubted by as much. Two simulations
+with photons of their own would have to be far less noisy than such a difference. With the same photons, the same random
+numbers behind the head (`PhaseSpace.stream`) and the same interactions, whatever is alike in both cancels out, and the
 difference has the noise of what differs alone (correlated sampling: Spanier and Gelbard, Monte Carlo Principles and
 Neutron Transport Problems, 1969).
 
-A photon stays at its share of its beam's meterset and on its ray; only jaws, leaves, angles and the meterset of its beam are the
-other delivery's (the spot of the source, nearly round, stays as the first one's collimator turns it). It was aimed where the first delivery is open, which says how often a ray is tried and with what weight, never
-where one can pass: the whole solid angle is sampled. So nothing is biased however far the two are apart; they are only noisier.
+A photon stays at its share of its beam's meterset and on its ray; only jaws, leaves, angles and its beam's meterset
+are the other delivery's (the spot of the source, nearly round, stays as the first one's collimator turns it). It was
+aimed where the first delivery is open, which says how often a ray is tried and with what weight, never where one can
+pass: the whole solid angle is sampled. So nothing is biased however far the two are apart; they are only noisier.
 """
 
 from __future__ import annotations
