@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pytest
-from two_heads import FIELDS, Both, Emerging, at_isocentre_plane, both_heads, chosen_from, difference, summed
+from two_heads import FIELDS, Both, Emerging, at_isocentre_plane, both_heads, difference, summed
 
 from gatecheck.commissioning.water.expected_dose import AXIS, Pencils, Points, add_expected_dose, pencils_of
 from gatecheck.commissioning.water.pencil import pencil_tables
@@ -154,7 +154,7 @@ class Doses:
 
 def tracked(emerging: Emerging, chosen: Flags) -> Array:
     """Particles as the tank takes them."""
-    phase_space = chosen_from(emerging.phase_space, chosen)
+    phase_space = emerging.phase_space.chosen(chosen)
     rows = np.zeros((len(phase_space), kernel.COLUMNS))
     rows[:, kernel.ENERGY] = phase_space.energy
     rows[:, kernel.X : kernel.X + 3] = phase_space.position

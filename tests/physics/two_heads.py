@@ -240,19 +240,6 @@ def _other_states(states: npt.NDArray[np.uint64], seed: int, repeat: int) -> npt
     return drawn.integers(1, 2**64 - 1, len(states), dtype=np.uint64)
 
 
-def chosen_from(phase_space: PhaseSpace, chosen: npt.NDArray[np.bool_]) -> PhaseSpace:
-    """Part of a phase space."""
-    return replace(
-        phase_space,
-        pdg_code=phase_space.pdg_code[chosen],
-        energy=phase_space.energy[chosen],
-        position=phase_space.position[chosen],
-        direction=phase_space.direction[chosen],
-        weight=phase_space.weight[chosen],
-        beam_number=phase_space.beam_number[chosen],
-    )
-
-
 def at_isocentre_plane(phase_space: PhaseSpace) -> tuple[Array, Array]:
     """x_b and y_b where the particles' straight ways cross the isocentre plane."""
     way = -phase_space.position[:, 1] / phase_space.direction[:, 1]

@@ -103,6 +103,7 @@ def test_a_particle_leaves_its_energy_in_equal_parts_along_its_range(height: flo
         direction=np.array([[0.0, 1.0, 0.0]] * 2),
         weight=np.array([1.0, 10.0]),
         beam_number=np.zeros(2, dtype=np.int32),
+        stream=None,
     )
     doses = straight_line_doses(particles, [1, 1], TANK, everywhere)
     np.testing.assert_allclose(doses, np.array([1.0, 10.0]) * share * 2.0 * 0.5)

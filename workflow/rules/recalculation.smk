@@ -29,3 +29,29 @@ rule recalculate:
         "recalculate: {wildcards.change}, with the same photons"
     shell:
         "gatecheck recalculate {params.folder:q} {wildcards.change} --cores {threads} > {log:q} 2>&1"
+
+
+rule error_budget:
+    input:
+        comparison=rules.compare.output.comparison,
+        recalculated=[
+            f"{FOLDER}/recalculated/{change}.json"
+            for change in settings.recalculation.changes
+        ],
+        depends_on=inputs_of("recalculated"),
+    output:
+        f"{FOLDER}/compare/error_budget.json",
+    log:
+        f"{FOLDER}/logs/error_budget.log",
+    benchmark:
+        f"{FOLDER}/benchmarks/error_budget.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        depends_on=DEPENDS_ON["recalculated"],
+        folder=subpath(output[0], ancestor=2),
+    message:
+        "error_budget: what the doses of tumour and cord are uncertain by"
+    shell:
+        "gatecheck error-budget {params.folder:q} > {log:q} 2>&1"

@@ -206,6 +206,17 @@ def recalculate(
 
 
 @app.command()
+def error_budget(case_folder: CaseFolder) -> None:
+    """compare: what the doses of tumour and cord are uncertain by, and from what."""
+    from gatecheck.compare.error_budget import error_budget as gather
+
+    budget = gather(*_case(case_folder))
+    for one in budget.metrics:
+        unknown = f", without {' and '.join(one.unknown)}" if one.unknown else ""
+        typer.echo(f"{one.structure} {one.metric}: {one.value_gy:.2f} +- {one.total_gy:.2f} Gy (k = 1{unknown})")
+
+
+@app.command()
 def trajectory_log(
     files: Annotated[list[Path], typer.Argument(help="TrueBeam trajectory logs, .bin", exists=True, dir_okay=False)],
     case: Annotated[

@@ -16,7 +16,7 @@ from gatecheck.errors import ResultError, WriteError
 from gatecheck.files import write_atomically, write_json
 from gatecheck.layout import CaseLayout
 from gatecheck.linac.model import LinacModel
-from gatecheck.report import style, words
+from gatecheck.report import recalculated_words, style, words
 from gatecheck.report.beams_eye_view import JAW_COLOUR, STRUCTURE_COLOUR
 from gatecheck.report.case_beams_eye_views import views_of_case
 from gatecheck.report.case_figures import (
@@ -70,7 +70,7 @@ def write_report(
         When the files cannot be written. Neither file is written unless both could be made.
     """
     layout = CaseLayout(results_case_folder)
-    inputs = read_inputs(layout, calibration_path)
+    inputs = read_inputs(layout, calibration_path, config.changes if config is not None else ())
     if linac is not None:
         _check_machine(inputs, linac)
     summary = summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config))
@@ -138,6 +138,7 @@ def render(
         difference_percent=style.DIFFERENCE_RANGE_PERCENT,
         symbols=_MARKER_SYMBOLS,
         **_of_comparison(inputs, summary),
+        **recalculated_words.of_recalculations(summary),
     )
 
 
@@ -206,5 +207,5 @@ def template_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(words.FILTERS)
+    environment.filters.update(words.FILTERS | recalculated_words.FILTERS)
     return environment

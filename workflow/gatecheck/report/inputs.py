@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from gatecheck.case.model import Case
 from gatecheck.compare.model import Comparison
+from gatecheck.config_recalculation import Change
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.dose.model import MergeResult
@@ -18,6 +20,7 @@ from gatecheck.files import read_image, read_json, sha256_of_file, sha256_of_jso
 from gatecheck.layout import CaseLayout
 from gatecheck.patient.model import PatientModel
 from gatecheck.report.compared import Compared, check_compared, compared_files, read_compared
+from gatecheck.report.recalculated import Recalculated, read_recalculated
 from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse
 from gatecheck.transport.rounds import read_plan
 
@@ -50,6 +53,7 @@ class ReportInputs:
     compared: Compared
     hashes: dict[str, str]
     chunk_plan: ChunkPlan | None = None
+    recalculated: Recalculated = field(default_factory=Recalculated)
 
     @property
     def has_tps_dose(self) -> bool:
@@ -72,8 +76,13 @@ class ReportImages:
     difference: sitk.Image | None
 
 
-def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
+def read_inputs(layout: CaseLayout, calibration_path: Path, changes: Sequence[Change] = ()) -> ReportInputs:
     """Read every document of a case and refuse documents that do not belong together.
+
+    Parameters
+    ----------
+    changes : sequence of str
+        What the configuration asks to have been recalculated.
 
     Raises
     ------
@@ -84,6 +93,7 @@ def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
     case = read_json(files["case"], Case)
     hashes = {role: _hash(path) for role, path in _with_images(files, layout, case).items()}
     compared = read_compared(layout.compare, hashes)
+    recalculated = read_recalculated(layout, changes, hashes)
     inputs = ReportInputs(
         layout=layout,
         case=case,
@@ -93,8 +103,9 @@ def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
         calibration=read_json(files["calibration"], CalibrationResult),
         comparison=read_json(files["comparison"], Comparison),
         compared=compared,
-        hashes=hashes | compared.hashes,
+        hashes=hashes | compared.hashes | recalculated.hashes,
         chunk_plan=_read_chunk_plan(layout),
+        recalculated=recalculated,
     )
     _check_case(inputs)
     _check_delivery(inputs)

@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from gatecheck import __version__
 from gatecheck.case.model import Beam, Structure
 from gatecheck.compare.biology.model import Biology
+from gatecheck.compare.error_budget import ErrorBudget
 from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.model import DoseMetrics, StructureComparison
+from gatecheck.compare.recalculation.model import Recalculation
 from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
+from gatecheck.delivery.logs_followed import LogsFollowed
 from gatecheck.delivery.model import BeamTimeline
 from gatecheck.files import HandedOn
 from gatecheck.report.compared_warnings import compared_warnings
@@ -149,6 +152,9 @@ class Summary(HandedOn):
     biology: Biology = Field(description="compare/biology.json, whole")
     setup: SetupRobustness = Field(description="compare/setup.json, whole")
     setup_check: SetupCheck | None = Field(None, description="compare/setup_check.json; null: none of this dose")
+    logs: LogsFollowed | None = Field(None, description="delivery/logs.json, whole; null: no trajectory logs given")
+    recalculations: tuple[Recalculation, ...] = Field((), description="recalculated/*.json, whole")
+    error_budget: ErrorBudget | None = Field(None, description="compare/error_budget.json, whole")
     inputs_sha256: dict[str, str] = Field(description="role of each file that the report was drawn from: SHA-256")
     records: tuple[RecordsItem, ...] = Field((), description="how it was simulated, by the RECORDS checklist")
 
@@ -215,6 +221,9 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         biology=inputs.compared.biology,
         setup=inputs.compared.setup,
         setup_check=inputs.compared.setup_check,
+        logs=inputs.recalculated.logs,
+        recalculations=tuple(inputs.recalculated.recalculations.values()),
+        error_budget=inputs.recalculated.budget,
         inputs_sha256=inputs.hashes,
         records=tuple(records),
     )

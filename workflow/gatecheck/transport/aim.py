@@ -55,14 +55,5 @@ def aimed_at(phase_space: PhaseSpace, lower: FloatArray, upper: FloatArray) -> P
         keep[chosen] = rays_hit_box(
             phase_space.position[chosen], phase_space.direction[chosen], lower - margin, upper + margin
         )
-    return replace(
-        phase_space,
-        pdg_code=phase_space.pdg_code[keep],
-        energy=phase_space.energy[keep],
-        position=phase_space.position[keep],
-        direction=phase_space.direction[keep],
-        weight=phase_space.weight[keep],
-        beam_number=phase_space.beam_number[keep],
-        stream=None if phase_space.stream is None else phase_space.stream[keep],
-        fates={**phase_space.fates, "missed_patient": float(phase_space.weight[~keep].sum())},
-    )
+    fates = {**phase_space.fates, "missed_patient": float(phase_space.weight[~keep].sum())}
+    return replace(phase_space.chosen(keep), fates=fates)

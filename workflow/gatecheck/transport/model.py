@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,19 @@ class PhaseSpace:
 
     def __len__(self) -> int:
         return len(self.energy)
+
+    def chosen(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> PhaseSpace:
+        """Some of the particles, in the order asked for; histories and fates stay those of all."""
+        return replace(
+            self,
+            pdg_code=self.pdg_code[which],
+            energy=self.energy[which],
+            position=self.position[which],
+            direction=self.direction[which],
+            weight=self.weight[which],
+            beam_number=self.beam_number[which],
+            stream=None if self.stream is None else self.stream[which],
+        )
 
 
 class _Part(BaseModel):

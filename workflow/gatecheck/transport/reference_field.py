@@ -171,12 +171,4 @@ def thinned(
     kept = np.flatnonzero(~far | (random.random(len(phase_space)) < 1 / one_in))
     if not keeps_order:
         random.shuffle(kept)
-    return replace(
-        phase_space,
-        pdg_code=phase_space.pdg_code[kept],
-        energy=phase_space.energy[kept],
-        position=phase_space.position[kept],
-        direction=phase_space.direction[kept],
-        weight=weight[kept],
-        beam_number=phase_space.beam_number[kept],
-    )
+    return replace(phase_space.chosen(kept), weight=weight[kept])

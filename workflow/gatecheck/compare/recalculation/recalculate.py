@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -255,13 +254,3 @@ def _jackknife_sigma(left_out: FloatArray) -> FloatArray:
     """Efron and Stein, Ann. Stat. 9:586, 1981; along the first axis."""
     count = len(left_out)
     return np.asarray(np.sqrt((count - 1) / count * np.square(left_out - left_out.mean(axis=0)).sum(axis=0)))
-
-
-def remove_recalculations(layout: CaseLayout, kept: Sequence[Change]) -> None:
-    """Remove what earlier configurations asked for, so that no report shows it."""
-    folder = layout.recalculations
-    for path in folder.glob("*.json"):
-        if path.stem not in kept:
-            path.unlink()
-            (folder / f"{path.stem}-difference.mha").unlink(missing_ok=True)
-            shutil.rmtree(folder / path.stem, ignore_errors=True)
