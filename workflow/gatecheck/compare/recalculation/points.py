@@ -76,6 +76,8 @@ def places_to_look(
 ) -> PlacesToLook:
     """Tumour, cord, the cord outside the tumour, further structures by name, and shells round every tumour.
 
+    Without a tumour and a cord all structures that have a volume are looked at.
+
     Parameters
     ----------
     notes : list of str
@@ -87,6 +89,8 @@ def places_to_look(
         When a mask is missing or damaged.
     """
     grid = VoxelGrid.of(dose)
+    if not roles.tumours and roles.cord is None:
+        more = [one.name for one in case.structures if one.mask is not None]
     structures = follow_all(
         case_folder=case_folder,
         case=case,
@@ -109,7 +113,7 @@ def places_to_look(
         kept = [(name, np.flatnonzero(chosen & within) + filled) for name, chosen in named]
         shells += [(name, chosen) for name, chosen in kept if len(chosen)]
     if not points:
-        raise ResultError("No tumour and no cord: there is nothing to look at. Name them in the section comparison.")
+        raise ResultError("No structure lies within the Monte Carlo dose: there is nothing to look at.")
     index_xyz = (np.concatenate(points) - np.array(grid.origin)) / np.array(grid.spacing)
     return PlacesToLook(np.ascontiguousarray(index_xyz[:, ::-1].T, np.float32), tuple(structures), tuple(shells))
 

@@ -38,7 +38,7 @@ from gatecheck.transport.electron_replay.steps import (
     TURNED,
     Steps,
 )
-from gatecheck.transport.fast_head.random import State, next_stream, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, child_stream, start_stream, uniform
 from gatecheck.transport.photon_tracker.kernel import (
     ELECTRON_PDG,
     ENERGY,
@@ -334,7 +334,7 @@ def _set_free(
         if is_photon:
             tally[PHOTONS] += weight * energy
             _put(out, kept, energy, place, flight, weight, pdg, primary)
-            out[kept, STREAM] = next_stream(state)
+            out[kept, STREAM] = child_stream(state, index - first)
             kept += 1
         else:
             _put(waiting, count, energy, place, flight, weight, pdg, primary)

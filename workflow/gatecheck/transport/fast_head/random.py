@@ -43,10 +43,12 @@ def uniform(state: State) -> float:
 
 
 @part_of_kernel
-def next_stream(state: State) -> float:
-    """A number for `start_stream`, whole and below 2^53: another particle's, whose parent has this stream."""
-    state[0] += _GAMMA
-    return float(_mixed(state[0]) >> _S11)
+def child_stream(state: State, number: int) -> float:
+    """A number for `start_stream`, whole and below 2^53: of a particle whose parent is here in its own stream.
+
+    The parent's stream goes on as if it had not been asked for. `number` tells apart what is set free at once.
+    """
+    return float(_mixed(_mixed(state[0] ^ _MIX_1) + np.uint64(number + 1) * _MIX_2) >> _S11)
 
 
 @part_of_kernel

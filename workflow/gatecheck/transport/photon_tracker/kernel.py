@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
-from gatecheck.transport.fast_head.random import State, next_stream, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, child_stream, start_stream, uniform
 from gatecheck.transport.photon_tracker.cross_sections import LOWEST_ENERGY, WAVELENGTH_ENERGY, Matter
 from gatecheck.transport.photon_tracker.interactions import (
     compton_electron,
@@ -35,7 +35,7 @@ _LOWEST = LOWEST_ENERGY
 _WAVELENGTH_ENERGY = WAVELENGTH_ENERGY
 
 # Columns of a particle. What a photon sets free carries its label on, and has a stream of random numbers of its own: a
-# whole number drawn from the photon's, so that what becomes of one particle does not depend on how many came before it.
+# whole number by where the photon's stands, so that what becomes of a particle does not depend on those before it.
 ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, LABEL, STREAM, COLUMNS = range(12)
 # Places in the tally, MeV: energy that left, that was deposited on the spot, that charged particles took,
 # that became mass of pairs, that entered, and that found no room (never); the last is the weight of photons
@@ -226,7 +226,7 @@ def _set_free(
     out[kept, WEIGHT] = weight
     out[kept, PDG] = pdg
     out[kept, LABEL] = label
-    out[kept, STREAM] = next_stream(state)
+    out[kept, STREAM] = child_stream(state, limit - kept)
     return kept + 1
 
 

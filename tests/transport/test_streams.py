@@ -1,0 +1,83 @@
+"""Random numbers belong to a particle: what becomes of it does not depend on what comes before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_patient import parallel_beam
+from made_steps import straight_steps
+
+from gatecheck.transport.aim import aimed_at
+from gatecheck.transport.electron_replay.replay import replay_charged
+from gatecheck.transport.materials import water
+from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.photon_tracker import track_photons
+from gatecheck.transport.photon_tracker.track import as_rows
+from gatecheck.transport.volumes import HomogeneousVolume
+
+WATER = water(0, density=1.0001)
+LARGE = HomogeneousVolume("large", 0, (-500.0, 0.0, -500.0), (500.0, 1000.0, 500.0), (4, 4, 4))
+PHOTONS = 2_000
+
+
+def beam() -> PhaseSpace:
+    """Photons of 4 MeV, a tenth of them electrons, each with a stream of its own."""
+    found = parallel_beam(PHOTONS, half_width=1.0, energy=4.0, start=-50.0)
+    found.pdg_code[::10] = 11
+    return replace(found, stream=np.arange(PHOTONS, dtype=np.int64) * 7 + 3)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_photons_left_out_change_nothing_of_the_others(copies: int) -> None:
+    every, kept = beam(), beam().chosen(np.random.default_rng(2).permutation(PHOTONS)[: PHOTONS // 2])
+    both = [track_photons(one, [LARGE], [WATER], seed=5, copies=copies).charged for one in (every, kept)]
+    assert both[1].stream is not None
+    assert both[0].stream is not None
+    _, first, second = np.intersect1d(both[0].stream, both[1].stream, return_indices=True)
+    # Everything that the half sets free, the whole does too.
+    assert len(second) == len(both[1]) > PHOTONS / 2
+    for name in ("energy", "position", "direction", "pdg_code"):
+        np.testing.assert_array_equal(getattr(both[0], name)[first], getattr(both[1], name)[second])
+
+
+def test_copies_of_the_phase_spaces_own_electrons_have_streams_of_their_own() -> None:
+    found = track_photons(beam(), [LARGE], [WATER], seed=5, copies=4).charged
+    own = found.position[:, 1] == -50.0
+    assert found.stream is not None
+    assert own.sum() == 4 * PHOTONS // 10
+    assert len(np.unique(found.stream[own])) == own.sum()
+
+
+def test_electrons_left_out_change_nothing_of_the_others() -> None:
+    """Half of them and the other half leave together what all leave, in every voxel."""
+    charged = track_photons(beam(), [LARGE], [WATER], seed=5).charged
+    steps = straight_steps([WATER], {})
+    half = np.arange(len(charged)) % 2 == 0
+
+    def left(particles: PhaseSpace) -> np.ndarray:
+        run = replay_charged(particles, [LARGE], [WATER], steps, seed=3, batches=[len(particles)])
+        return run.scores[0].energy_zyx
+
+    whole = left(charged)
+    assert whole.sum() > 0
+    np.testing.assert_allclose(left(charged.chosen(half)) + left(charged.chosen(~half)), whole, rtol=1e-9, atol=1e-9)
+
+
+def test_particles_that_miss_the_patient_take_their_streams_with_them() -> None:
+    start = beam()
+    start.position[::2, 0] = 5_000.0
+    aimed = aimed_at(start, np.array(LARGE.lower), np.array(LARGE.upper))
+    assert aimed.stream is not None
+    np.testing.assert_array_equal(aimed.stream, start.stream[1::2])
+
+
+def test_without_streams_they_are_those_of_the_places() -> None:
+    rows = as_rows(replace(beam(), stream=None))
+    np.testing.assert_array_equal(rows[:, -1], np.arange(PHOTONS))
+
+
+def test_streams_of_other_particles_are_refused() -> None:
+    with pytest.raises(ValueError, match="2000 streams for 10 particles"):
+        replace(parallel_beam(10), stream=beam().stream)

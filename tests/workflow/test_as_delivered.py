@@ -1,0 +1,114 @@
+"""`gatecheck verify --log`: what a machine did in one fraction, simulated with the photons of its plan."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from gatecheck.case.storage import read_case
+from gatecheck.config import project_folder
+from gatecheck.delivery.timeline import deliver
+from gatecheck.linac.load import load_linac_model
+from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
+
+from .conftest import SETTINGS, Bench
+
+pytestmark = pytest.mark.gate
+NAME = "logged"
+OPENING = 20.0  # mm between opposed leaves
+TOO_WIDE = 2.0  # mm, bank X2
+
+
+def _made_logs() -> ModuleType:
+    """The maker of logs that the delivery room's tests have."""
+    path = Path(__file__).parents[1] / "delivery" / "made_logs.py"
+    spec = importlib.util.spec_from_file_location("made_logs_of_delivery", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A slit of leaves, verified as planned, and then again with a log whose bank X2 stood too far out."""
+    own = Bench(tmp_path_factory.mktemp("as delivered"))
+    mlc = load_linac_model(project_folder() / "linac_models" / "truebeam_stx").machine.mlc
+    pairs = len(mlc.boundaries) - 1
+    beam = static_beam(
+        isocentre=(0.0, 50.0, 0.0),
+        meterset=100.0,
+        leaf_boundaries=mlc.boundaries,
+        leaf_positions=([-OPENING / 2] * pairs, [OPENING / 2] * pairs),
+    )
+    dicom = own.folder / "export"
+    dicom.mkdir()
+    write_water_phantom(dicom, size=(200.0, 160.0, 200.0), spacing=(5.0, 5.0, 5.0), beams=[beam])
+    assert own.verify(dicom, NAME).returncode == 0
+    planned = deliver(read_case(own.layout(NAME).case)).beams[0]
+    log = own.folder / "DOE_JANE.bin"
+    log.write_bytes(_made_logs().LogOfBeam(planned, error={"leaf X2": TOO_WIDE}).content())
+    result = own.verify(dicom, NAME, "--log", str(log))
+    assert result.returncode == 0, result.stderr
+    return own
+
+
+def test_the_report_says_how_the_machine_followed(logged: Bench) -> None:
+    (beam,) = logged.summary(NAME)["logs"]["beams"]
+    axes = {one["axis"]: one for one in beam["axes"]}
+    assert axes["leaves X2"]["largest"] == pytest.approx(TOO_WIDE, abs=1e-3)
+    assert axes["leaves X1"]["root_mean_square"] < 1e-3
+    assert beam["meterset_delivered"] == pytest.approx(100.0, abs=0.01)
+    assert "As delivered" in (logged.layout(NAME).report / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_dose_differs_as_the_opening_does_with_less_noise_than_two_simulations_have(logged: Bench) -> None:
+    """A slit 2 mm wider lets a tenth more through: the mean dose of the body rises by about as much."""
+    (one,) = logged.summary(NAME)["recalculations"]
+    assert one["change"] == "as_delivered"
+    mean = next(found for found in one["metrics"] if found["metric"] == "mean_gy")
+    rise = mean["difference_gy"] / mean["planned_gy"]
+    sigma = mean["sigma_gy"] / mean["planned_gy"]
+    assert rise == pytest.approx(TOO_WIDE / OPENING, abs=4 * sigma + 0.015)
+    assert mean["sigma_gy"] < mean["sigma_apart_gy"]
+
+
+def test_the_planned_dose_is_not_simulated_again(logged: Bench) -> None:
+    layout = logged.layout(NAME)
+    planned = max(path.stat().st_mtime_ns for path in layout.transport.glob("chunk-*.json"))
+    assert planned < min(
+        path.stat().st_mtime_ns for path in (layout.recalculations / "as_delivered").glob("chunk-*.json")
+    )
+
+
+def test_no_name_of_a_log_gets_into_results(logged: Bench) -> None:
+    texts = [
+        path for path in logged.layout(NAME).folder.rglob("*") if path.suffix in (".json", ".yaml", ".log", ".html")
+    ]
+    assert texts
+    assert not [path.name for path in texts if "DOE_JANE" in path.read_text(encoding="utf-8", errors="replace")]
+
+
+def test_a_log_of_another_plan_is_refused_before_anything_is_simulated(logged: Bench, water_plan: Path) -> None:
+    log = logged.folder / "DOE_JANE.bin"
+    result = logged.verify(water_plan, "another", "--log", str(log))
+    assert result.returncode == 2
+    assert "an MLC of HD120 found, the plan's beams have none like it" in result.stderr
+    assert not list(logged.layout("another").transport.glob("chunk-*"))
+
+
+def test_logs_with_a_full_head_are_refused_at_once(logged: Bench, tmp_path: Path) -> None:
+    config = tmp_path / "full.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS | {"machine": {"head": "full"}}), encoding="utf-8")
+    options = ("--config", str(config), "--log", str(logged.folder / "DOE_JANE.bin"))
+    result = logged.verify(logged.folder / "export", "full", *options)
+    assert result.returncode == 2
+    assert "case.trajectory_logs needs machine.head fast" in result.stderr
+    assert not logged.layout("full").transport.exists()
