@@ -11,6 +11,7 @@ import pytest
 from made_logs import LEAF_PAIRS, MadeLog
 
 from gatecheck.delivery.logged import as_timeline, beams_of, delivered, differences, errors_of, matched
+from gatecheck.delivery.logs_followed import LogsFollowed, logs_followed
 from gatecheck.delivery.model import BeamTimeline, Delivery
 from gatecheck.delivery.timeline import states_at
 from gatecheck.delivery.trajectory_log import TrajectoryLog, read_trajectory_log
@@ -161,6 +162,22 @@ def test_errors_are_those_put_in(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx(200 * 0.02)
     # 150 degrees in 4 seconds; 0.3 degrees behind are 8 ms.
     assert found.gantry_lag == pytest.approx(0.3 / (150 / 3.98), rel=0.01)
+
+
+def test_how_every_beam_was_followed_is_handed_on(tmp_path: Path) -> None:
+    made = replace(SECOND, error={"leaf X2": 0.4}, version="4.0", plan=("p", "p", "1.2.3", "100", "0", "6x", "arc 2"))
+    logs = [log_of(tmp_path, made), log_of(tmp_path, FIRST)]
+    plan = delivery_of(planned(FIRST, 1), planned(SECOND, 2))
+    found = logs_followed(plan, logs, "b" * 64, hashlib.sha256(b"1.2.3").hexdigest())
+    of_beam = {beam.number: beam for beam in found.beams}
+    assert {number: beam.log for number, beam in of_beam.items()} == {1: 2, 2: 1}
+    assert (of_beam[2].names_plan, of_beam[1].names_plan) == (True, False)
+    errors = {axis.axis: axis for axis in of_beam[2].axes}
+    assert errors["leaves X2"].largest == pytest.approx(0.4, abs=1e-3)
+    assert of_beam[2].leaf_root_mean_square_x2 == pytest.approx([0.4] * LEAF_PAIRS, abs=1e-3)
+    assert of_beam[1].meterset_delivered == pytest.approx(of_beam[1].meterset_planned, abs=1e-3)
+    assert "1.2.3" not in found.model_dump_json()
+    assert LogsFollowed.model_validate_json(found.model_dump_json()) == found
 
 
 def test_a_gantry_that_stands_has_no_lag(tmp_path: Path) -> None:
