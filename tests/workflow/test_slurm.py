@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from gatecheck.config import project_folder
-from gatecheck.files import sha256_of_file
+from gatecheck.files import read_json, sha256_of_file
+from gatecheck.report.overview import Batch
 
 from .conftest import SETTINGS, Bench
 from .slurm_here import Slurm, slurm, why_not
@@ -56,12 +57,16 @@ class OnCluster:
         words[words.index("--config") + 1] = str(settings)
         return words
 
+    def environment(self) -> dict[str, str]:
+        """The bench's with the cluster's commands."""
+        path = f"{self.bench.environment()['PATH']}:{self.cluster.environment['PATH']}"
+        return self.cluster.environment | self.bench.environment() | {"PATH": path}
+
     def start(self, name: str) -> subprocess.Popen[str]:
         """Begin it."""
-        path = f"{self.bench.environment()['PATH']}:{self.cluster.environment['PATH']}"
         return subprocess.Popen(
             self.command(name),
-            env=self.cluster.environment | self.bench.environment() | {"PATH": path},
+            env=self.environment(),
             cwd=self.bench.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,3 +137,32 @@ def test_a_node_that_goes_down_costs_its_jobs_alone(bench: Bench, verified: str,
     process.communicate(timeout=900)
     on_cluster.verify("node_down")
     assert _same_dose(bench, "node_down", verified)
+
+
+def test_a_batch_is_verified_on_the_cluster(
+    bench: Bench, verified: str, on_cluster: OnCluster, water_plan: Path, tmp_path: Path
+) -> None:
+    """Two plans at a time, of which one has no CT: that one is reported, the other has the dose of one machine."""
+    shutil.copytree(water_plan, tmp_path / "plans" / "first")
+    shutil.copytree(water_plan, tmp_path / "plans" / "without CT", ignore=shutil.ignore_patterns("CT*"))
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(SETTINGS | ON_CLUSTER), encoding="utf-8")
+    words = on_cluster.bench.command(water_plan, "unused")[:3]
+    options = ["--config", str(settings), "--results", str(tmp_path / "results"), "--at-a-time", "2"]
+    result = subprocess.run(
+        [*words, "batch", str(tmp_path / "plans"), *options, "--profile", str(on_cluster.profile)],
+        env=on_cluster.environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert result.returncode == 1, result.stderr
+    found = read_json(tmp_path / "results" / "batch.json", Batch)
+    assert sorted(entry.state for entry in found.entries) == ["refused", "verified"]
+    (case,) = [entry.case for entry in found.entries if entry.state == "verified"]
+    folder = tmp_path / "results" / case
+    assert "has been submitted with SLURM jobid" in (folder / "logs" / "snakemake.log").read_text(encoding="utf-8")
+    of_one_machine = bench.layout(verified).dose / "mc_dose.mha"
+    assert sha256_of_file(folder / "dose" / "mc_dose.mha") == sha256_of_file(of_one_machine)
