@@ -19,6 +19,7 @@ from synthetic_dicom import SECRETS, DicomSet
 from gatecheck.case.ingest import ingest
 from gatecheck.case.received import Kept, Studies
 from gatecheck.config import project_folder
+from gatecheck.errors import InputError
 
 QUIET = 2.0
 needs_dcmtk = pytest.mark.skipif(
@@ -214,6 +215,10 @@ def test_a_study_left_by_an_earlier_run_is_taken_up_without_what_was_half_writte
         earlier.keep("1.2", uid, b"content", kind=kind)
     (study,) = (tmp_path / "incoming").iterdir()
     (study / ".half.dcm").write_bytes(b"pl")
+    with pytest.raises(InputError, match="another gatecheck receives into this folder"):
+        Studies(tmp_path, 60.0)
+    assert (study / ".half.dcm").exists()
+    earlier.give_back()
     later = Studies(tmp_path, 60.0, clock=lambda: now[0])
     now[0] = 61.0
     (queued,) = later.queue_complete()

@@ -6,6 +6,7 @@ queue/<study>/                            a complete study, moved there whole
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import threading
@@ -14,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import IO
 
-from gatecheck.errors import WriteError
+from gatecheck.errors import InputError, WriteError
 from gatecheck.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,13 @@ class Studies:
         Without a new file, after which a study is taken for complete.
     clock : callable
         Seconds that only rise.
+
+    Raises
+    ------
+    InputError
+        When another process receives into the folder.
+    WriteError
+        When it cannot be made.
     """
 
     folder: Path
@@ -59,6 +68,7 @@ class Studies:
     _kinds: dict[str, set[str]] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _held: IO[str] | None = None
 
     def __post_init__(self) -> None:
         for name in (INCOMING, QUEUE):
@@ -66,11 +76,32 @@ class Studies:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise WriteError(f"{name}: cannot be made ({error.strerror}).") from error
+        self._hold()
         for study in (self.folder / INCOMING).iterdir():
             for partial in study.glob(".*"):
                 partial.unlink()  # of a run that was killed while it wrote: the sender never had an answer
             self._last[study.name] = self.clock()
             self._kinds[study.name] = {path.name.split("-")[0] for path in study.glob("*-*.dcm")}
+
+    def _hold(self) -> None:
+        """Have the folder for this process alone, until it ends or gives it back: a second one would take what the first
+        is about to write for left over.
+        """
+        held = (self.folder / ".lock").open("w", encoding="utf-8")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            raise InputError(
+                f"{self.folder.name}: another gatecheck receives into this folder. Stop it first, or give another folder."
+            ) from None
+        self._held = held
+
+    def give_back(self) -> None:
+        """Let another have the folder."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def keep(self, study_uid: str, instance_uid: str, content: bytes, *, kind: str) -> Kept:
         """Write a file, whole or not at all; one that is there is never written again.
