@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import IO
 
 from gatecheck.errors import InputError, WriteError
 from gatecheck.files import write_atomically
@@ -68,7 +68,7 @@ class Studies:
     _kinds: dict[str, set[str]] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _held: IO[str] | None = None
+    _held: int | None = None
 
     def __post_init__(self) -> None:
         for name in (INCOMING, QUEUE):
@@ -84,23 +84,24 @@ class Studies:
             self._kinds[study.name] = {path.name.split("-")[0] for path in study.glob("*-*.dcm")}
 
     def _hold(self) -> None:
-        """Have the folder for this process alone, until it ends or gives it back: a second one would take what the first
-        is about to write for left over.
+        """Have the folder for this process alone, until it ends or gives it back.
+
+        A second one would take what the first is about to write for left over.
         """
-        held = (self.folder / ".lock").open("w", encoding="utf-8")
+        held = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            held.close()
+            os.close(held)
             raise InputError(
-                f"{self.folder.name}: another gatecheck receives into this folder. Stop it first, or give another folder."
+                f"{self.folder.name}: another gatecheck receives into this folder. Stop it, or give another folder."
             ) from None
         self._held = held
 
     def give_back(self) -> None:
         """Let another have the folder."""
         if self._held is not None:
-            self._held.close()
+            os.close(self._held)
             self._held = None
 
     def keep(self, study_uid: str, instance_uid: str, content: bytes, *, kind: str) -> Kept:
