@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from gatecheck.config import load_config
 from gatecheck.errors import ResultError
 from gatecheck.layout import CaseLayout
 from gatecheck.transport.progress import read_calibration_progress, read_progress
@@ -30,6 +31,7 @@ STEPS = (
     "top_up",
     "merge",
     "compare",
+    "recalculate",
     "report",
 )
 _SECONDS_BETWEEN_LINES = 60.0
@@ -48,22 +50,32 @@ class PhotonCount:
     chunks: int
 
 
-def count_photons(layout: CaseLayout) -> PhotonCount | None:
-    """Photons done so far, from finished chunks and the progress of those that run; None before there is a plan."""
+def count_photons(layout: CaseLayout, change: str = "", chunks: int | None = None) -> PhotonCount | None:
+    """Photons done so far, from finished chunks and the progress of those that run; None before there is a plan.
+
+    Parameters
+    ----------
+    change : str
+        Of the recalculation whose photons are counted; empty: of the case's own chunks.
+    chunks : int, optional
+        The first so many of the plan; without it all.
+    """
     if not layout.chunk_plan.exists():
         return None
     try:
         plan = read_plan(layout.transport)
     except ResultError:
         return None
+    folder = layout.recalculations / change if change else layout.transport
     done = finished = 0
-    for chunk in plan.chunks:
-        if layout.chunk(chunk.index).exists():
+    counted = plan.chunks[:chunks]
+    for chunk in counted:
+        if (folder / layout.chunk(chunk.index).name).exists():
             finished += 1
             done += chunk.histories
         else:
-            done += min(read_progress(layout.transport, chunk.index), chunk.histories)
-    return PhotonCount(done, sum(chunk.histories for chunk in plan.chunks), finished, len(plan.chunks))
+            done += min(read_progress(folder, chunk.index), chunk.histories)
+    return PhotonCount(done, sum(chunk.histories for chunk in counted), finished, len(counted))
 
 
 def duration(seconds: float) -> str:
@@ -84,7 +96,10 @@ class ProgressDisplay:
         self._console = Console(file=sys.stderr)
         self._live = Live(console=self._console, refresh_per_second=2) if self._console.is_terminal else None
         self._started = time.monotonic()
-        self._first_count: tuple[float, int] | None = None
+        config = load_config(layout.config, check_inputs=False)
+        self._steps = tuple(step for step in STEPS if step != "recalculate" or config.changes)
+        self._recalculated_chunks = config.recalculation.chunks
+        self._first_count: dict[str, tuple[float, int]] = {}
         self._last_line = 0.0
         self._last_step = ""
 
@@ -104,9 +119,14 @@ class ProgressDisplay:
         step, detail = self._current_step()
         if not step:
             return
-        text = f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step}: {detail}"
+        text = f"[{self._steps.index(step) + 1}/{len(self._steps)}] {step}: "
         if step == "simulate":
-            text = f"[{STEPS.index(step) + 1}/{len(STEPS)}] simulate: {self._photons()}"
+            text += self._photons()
+        elif step == "recalculate":
+            change = detail.split(",", maxsplit=1)[0]
+            text += f"{detail}: {self._photons(change, self._recalculated_chunks)}"
+        else:
+            text += detail
         if step == "calibrate":
             text += self._calibration()
         text += f", {duration(time.monotonic() - self._started)} so far"
@@ -137,18 +157,16 @@ class ProgressDisplay:
             f"{duration(progress.seconds_left)} left"
         )
 
-    def _photons(self) -> str:
-        count = count_photons(self._layout)
+    def _photons(self, change: str = "", chunks: int | None = None) -> str:
+        count = count_photons(self._layout, change, chunks)
         if count is None:
             return "planning"
         now = time.monotonic()
-        if self._first_count is None:
-            self._first_count = (now, count.done)
         text = (
             f"{count.done / 1e6:.2f} of {count.total / 1e6:.2f} million photons, "
             f"{count.chunks_done} of {count.chunks} chunks"
         )
-        since, before = self._first_count
+        since, before = self._first_count.setdefault(change, (now, count.done))
         gained = count.done - before
         if gained > _LEAST_SHARE_FOR_A_FORECAST * count.total:
             left = (count.total - count.done) * (now - since) / gained
