@@ -18,7 +18,7 @@ from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, PatientModel, VoxelBox
 from gatecheck.transport.calibrate import calibrate
-from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY, ChunkInputs, simulate_chunks
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunks
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import CalibrationResult, Chunk, ChunkPlan
@@ -32,6 +32,7 @@ from gatecheck.transport.progress import (
 )
 from gatecheck.transport.reference_field import point_estimator, reference_delivery, reference_tank
 from gatecheck.transport.reference_run import ReferenceRun, simulate_reference
+from gatecheck.transport.scored_dose import MEV_PER_GRAM_IN_GRAY
 
 logger = logging.getLogger(__name__)
 

@@ -30,11 +30,11 @@ from gatecheck.phantoms.planning.tissue import electron_density, electrons_per_g
 from gatecheck.phantoms.solids import Raster
 from gatecheck.phantoms.water_tank import static_beam
 from gatecheck.transport.calibrate import calibrate
-from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.materials import water
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.run import run_transport
+from gatecheck.transport.scored_dose import MEV_PER_GRAM_IN_GRAY
 from gatecheck.transport.volumes import HomogeneousVolume
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]

@@ -11,12 +11,12 @@ import pytest
 from gatecheck.config import TransportConfig
 from gatecheck.patient.boxes import Extent, tile
 from gatecheck.patient.model import Material
-from gatecheck.transport.chunk import dose_from_energy
 from gatecheck.transport.gate import Score
 from gatecheck.transport.materials import air, water
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.run import run_transport
+from gatecheck.transport.scored_dose import dose_from_energy
 from gatecheck.transport.volumes import VoxelVolume
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]

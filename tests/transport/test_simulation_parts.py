@@ -13,11 +13,11 @@ from made_patient import BONE, parallel_beam
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
 from gatecheck.transport.aim import aimed_at, rays_hit_box
-from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY
 from gatecheck.transport.materials import air, mean_excitation_energy, water
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.reference_field import point_estimator, thinned
 from gatecheck.transport.reference_run import weighted_mean
+from gatecheck.transport.scored_dose import MEV_PER_GRAM_IN_GRAY
 from gatecheck.transport.volumes import HomogeneousVolume, overlapping
 
 TANK = HomogeneousVolume("tank", 0, (-185.0, 0.0, -185.0), (185.0, 195.0, 185.0), (74, 78, 74))

@@ -13,7 +13,6 @@ from gatecheck.config import CalibrationConfig, HeadKind, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import HandedOn, read_json, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.chunk import DoseTo
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.model import CalibrationResult, Engine, PhaseSpaceUse
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
@@ -21,6 +20,7 @@ from gatecheck.transport.plan import chunk_seed, phase_space_use
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.progress import CalibrationProgress
 from gatecheck.transport.reference_run import ReferenceRun, reference_dose, simulate_reference
+from gatecheck.transport.scored_dose import DoseTo
 
 Progress = Callable[[CalibrationProgress], None]
 

@@ -10,47 +10,39 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from gatecheck.config import HeadKind, TransportConfig
 from gatecheck.delivery.coordinates import RigidTransform
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
-from gatecheck.files import sha256_of_file, write_image, write_json
+from gatecheck.files import write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.patient.model import Material, PatientModel, VoxelBox
+from gatecheck.patient.model import PatientModel
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.displaced import displaced
 from gatecheck.transport.electron_replay.provide import electron_steps
 from gatecheck.transport.engine import describe_engine
-from gatecheck.transport.gate import GateRun, Progress, Score
+from gatecheck.transport.gate import GateRun, Progress
 from gatecheck.transport.gate_children import run_gate_for_each
 from gatecheck.transport.head import sample_head
 from gatecheck.transport.jobs import forget_jobs
-from gatecheck.transport.model import Chunk, ChunkResult, Engine, PhaseSpace, ScoredBox
+from gatecheck.transport.model import Chunk, ChunkResult, Engine, PhaseSpace
 from gatecheck.transport.patient_files import read_box, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import called_every_second, run_in_process, run_in_processes
 from gatecheck.transport.progress import progress_file, write_progress
 from gatecheck.transport.run import FollowedPhotons, follow_charged, follow_photons, run_transport
-from gatecheck.transport.volumes import Volume, density_zyx, hull
+from gatecheck.transport.scored_dose import DoseTo, doses_of, energy_balance, write_box
+from gatecheck.transport.volumes import Volume, hull
 
 logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
-DoseTo = Literal["medium", "water"]
-
-MEV_PER_GRAM_IN_GRAY = 1.602176634e-10
-"""1 MeV/g in Gy (CODATA 2018, exact)."""
-
-# Energy can only be lost on the way; this leaves room for single-precision sums.
-_ENERGY_TOLERANCE = 1e-3
 
 
 def chunk_name(index: int) -> str:
@@ -439,12 +431,12 @@ class _Begun:
         WriteError
         """
         patient, chunk, name = self.matter.patient, self.chunk, chunk_name(self.chunk.index)
-        energy = _energy_balance(self.phase_space, self.aimed, run, patient.boxes, self.dose_to)
-        doses = _doses(run, self.matter.volumes, patient.materials, self.dose_to)
+        energy = energy_balance(self.phase_space, self.aimed, run, patient.boxes, self.dose_to)
+        doses = doses_of(run, self.matter.volumes, patient.materials, self.dose_to)
         writing = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix=f".partial-{name}-", dir=self.out_folder) as partial:
             boxes = [
-                _write_box(Path(partial), self.out_folder, f"{name}-{box.name}.mha", box, dose)
+                write_box(Path(partial), self.out_folder, f"{name}-{box.name}.mha", box, dose)
                 for box, dose in zip(patient.boxes, doses, strict=True)
             ]
         start_up_of_head = min(self.phase_space.seconds_start_up, self.seconds_head)
@@ -486,48 +478,3 @@ def remove_chunk(folder: Path, index: int) -> None:
         path.unlink(missing_ok=True)
     for path in folder.glob(f".partial-{name}-*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _energy_balance(
-    phase_space: PhaseSpace, aimed: PhaseSpace, run: GateRun, boxes: Sequence[VoxelBox], dose_to: DoseTo
-) -> dict[str, float]:
-    below_head = float((phase_space.weight * phase_space.energy).sum())
-    entered = float((aimed.weight * aimed.energy).sum())
-    per_box = {f"deposited_{box.name}": float(s.energy_zyx.sum()) for box, s in zip(boxes, run.scores, strict=True)}
-    deposited = sum(per_box.values())
-    if dose_to == "medium" and deposited > entered * (1 + _ENERGY_TOLERANCE):
-        raise SimulationError(
-            f"{deposited:.6g} MeV deposited of {entered:.6g} MeV that entered: the engine's score cannot be right. "
-            "Please report this with the configuration."
-        )
-    return {"below_head": below_head, "entered": entered, "deposited": deposited, **per_box}
-
-
-def _doses(
-    run: GateRun, volumes: Sequence[Volume], materials: Sequence[Material], dose_to: DoseTo
-) -> list[tuple[FloatArray, FloatArray]]:
-    return [
-        dose_from_energy(score, volume, materials, dose_to) for score, volume in zip(run.scores, volumes, strict=True)
-    ]
-
-
-def dose_from_energy(
-    score: Score, volume: Volume, materials: Sequence[Material], dose_to: DoseTo
-) -> tuple[FloatArray, FloatArray]:
-    """Sum of dose (Gy) and sum of squared dose (Gy²) per scoring voxel, each indexed [z, y, x]."""
-    density = density_zyx(volume, materials) if dose_to == "medium" else np.ones(score.energy_zyx.shape)
-    grams = density * float(np.prod(volume.spacing)) * 1e-3
-    gray_per_mev = MEV_PER_GRAM_IN_GRAY / grams
-    return score.energy_zyx * gray_per_mev, score.energy_squared_zyx * gray_per_mev**2
-
-
-def _write_box(
-    partial: Path, out_folder: Path, name: str, box: VoxelBox, dose: tuple[FloatArray, FloatArray]
-) -> ScoredBox:
-    image = sitk.GetImageFromArray(np.stack(dose, axis=-1).astype(np.float32), isVector=True)
-    image.SetOrigin(box.origin)
-    image.SetSpacing(box.spacing)
-    write_image(partial / name, image)
-    digest = sha256_of_file(partial / name)
-    (partial / name).replace(out_folder / name)
-    return ScoredBox(name=box.name, file=name, sha256=digest)

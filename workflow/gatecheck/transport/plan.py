@@ -18,7 +18,7 @@ from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, VoxelBox
-from gatecheck.transport.chunk import ChunkInputs, DoseTo, remove_chunk, simulate_chunk, starts_once
+from gatecheck.transport.chunk import ChunkInputs, remove_chunk, simulate_chunk, starts_once
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
 from gatecheck.transport.jobs import forget_jobs
@@ -34,6 +34,7 @@ from gatecheck.transport.rounds import (
     read_plan,
     top_up_file,
 )
+from gatecheck.transport.scored_dose import DoseTo
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from gatecheck.delivery.model import BeamTimeline, Delivery
 from gatecheck.errors import SimulationError
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.chunk import MEV_PER_GRAM_IN_GRAY
 from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.scored_dose import MEV_PER_GRAM_IN_GRAY
 from gatecheck.transport.volumes import HomogeneousVolume
 
 FloatArray = npt.NDArray[np.float64]
