@@ -12,6 +12,8 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
 from gatecheck.compare.model import StructureComparison
+from gatecheck.compare.profiles import point_of_planes
+from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.files import read_image
 from gatecheck.report import style
 from gatecheck.report.figures import (
@@ -25,7 +27,7 @@ from gatecheck.report.figures import (
     map_figure,
 )
 from gatecheck.report.inputs import ReportImages, ReportInputs
-from gatecheck.report.planes import Plane, Vector, bounds, contains, planes_through
+from gatecheck.report.planes import Plane, Vector, bounds, planes_through
 from gatecheck.report.style import Normalisation
 from gatecheck.report.summary import Summary, named_structures, unique_names
 
@@ -143,21 +145,8 @@ def _rank(name: str, interpreted_type: str, preferred: Sequence[str]) -> tuple[i
 
 
 def _point_of_planes(inputs: ReportInputs, images: ReportImages) -> tuple[Vector, tuple[str, ...]]:
-    """The isocentre of the first beam, with a note where that does not say all."""
-    isocentres = {tuple(node) for beam in inputs.delivery.beams for node in beam.isocentre.tolist()}
-    first = inputs.delivery.beams[0]
-    x, y, z = first.isocentre[0].tolist()
-    notes = []
-    if len(isocentres) > 1:
-        notes.append(
-            f"The plan has {len(isocentres)} isocentres. These planes pass through that of beam {first.number}."
-        )
-    if contains(images.ct, (x, y, z)):
-        return (x, y, z), tuple(notes)
-    low, high = bounds(images.dose)
-    middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
-    notes.append("The isocentre lies outside the CT. These planes pass through the middle of the dose grid instead.")
-    return (middle[0], middle[1], middle[2]), tuple(notes)
+    """Through which the profiles go too."""
+    return point_of_planes(inputs.delivery, VoxelGrid.of(images.ct), VoxelGrid.of(images.dose))
 
 
 def _whole_window(images: ReportImages) -> tuple[Vector, float]:
