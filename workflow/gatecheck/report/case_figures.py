@@ -26,6 +26,7 @@ from gatecheck.report.figures import (
     isodose_figure,
     map_figure,
 )
+from gatecheck.report.gamma_figures import gamma_figure
 from gatecheck.report.inputs import ReportImages, ReportInputs
 from gatecheck.report.planes import Plane, Vector, bounds, planes_through
 from gatecheck.report.style import Normalisation
@@ -87,6 +88,7 @@ class CaseFigures:
     isodoses: tuple[PlaneSet, ...]
     difference: tuple[PlaneSet, ...]
     sigma: tuple[PlaneSet, ...]
+    gamma: tuple[PlaneSet, ...]
     difference_scale: str
     overlays: tuple[Overlay, ...]
     not_drawn: tuple[str, ...]
@@ -117,6 +119,7 @@ def draw_figures(
         isodoses=tuple(_isodose_set(title, planes, images, scene, scale) for title, planes in windows.items()),
         difference=difference,
         sigma=(_sigma_set(window_planes, images, scene, scale, summary),),
+        gamma=_gamma_sets(windows, inputs, images, scene),
         difference_scale=difference_scale,
         overlays=overlays,
         not_drawn=not_drawn,
@@ -263,6 +266,19 @@ def _sigma_set(
     drawn = (map_figure(plane, images.sigma, scene, colours, factor=100 / scale.gray) for plane in planes)
     figures = (_captioned(plane, one, "Standard deviation") for plane, one in zip(planes, drawn, strict=True))
     return PlaneSet("Whole dose grid", tuple(figures))
+
+
+def _gamma_sets(
+    windows: dict[str, tuple[Plane, ...]], inputs: ReportInputs, images: ReportImages, scene: Scene
+) -> tuple[PlaneSet, ...]:
+    return tuple(
+        PlaneSet(
+            f"{one.reference} dose as reference, {one.criteria}: {title[0].lower()}{title[1:]}",
+            tuple(_captioned(plane, gamma_figure(plane, images.gamma[one.file], scene), "Gamma") for plane in planes),
+        )
+        for one in inputs.compared.gamma.maps
+        for title, planes in windows.items()
+    )
 
 
 def _captioned(plane: Plane, image: str, what: str) -> PlaneFigure:
