@@ -40,15 +40,17 @@ def row_of(html: str, *starts: str) -> str:
 
 def test_sections_stand_in_the_order_of_reading(with_tps: Written) -> None:
     names = re.findall(r'<section aria-labelledby="([^"]*)">', with_tps.html)
-    assert names[:2] == ["verdicts", "warnings"]
+    assert names[:3] == ["statement", "verdicts", "warnings"]
     assert names[names.index("dvh") :] == [
         "dvh",
         "metrics",
         "interface",
         "biology",
         "setup",
+        "convergence",
         "provenance",
         "records",
+        "glossary",
     ]
 
 

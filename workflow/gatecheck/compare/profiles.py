@@ -133,7 +133,7 @@ def _profile(axis: int, point: Point, grid: VoxelGrid, images: dict[str, sitk.Im
 
 
 def along(image: sitk.Image, axis: int, point: Point, positions: FloatArray, *, is_label: bool = False) -> FloatArray:
-    """Values of an axis-aligned volume on a line, NaN beyond the centres of its outermost voxels.
+    """Values of an axis-aligned volume on a line, trilinear; NaN beyond the outer faces of its voxels.
 
     Parameters
     ----------

@@ -22,10 +22,10 @@ Float32Array = npt.NDArray[np.float32]
 CAP = 1.001
 """Whether a point passes needs no search beyond gamma 1."""
 
-_POINTS_PER_STRATUM = 200
+_POINTS_PER_STRATUM = 300
 _MOST_BYTES = 150e6  # of all batches' blocks
 _LEAST_POINTS = 10
-_DRAWS = 1
+_DRAWS = 2
 _GROUPS = 10
 _SEED = 60_218
 
