@@ -201,6 +201,7 @@ def _gamma(tps: bool, points: int, rate: float) -> tuple[GammaRate, ...]:
             criteria=criteria,
             reference=reference,
             points=points,
+            unreached=points // 40 if reference == "MC" else 0,
             unreached_percent=1.7 if reference == "MC" else 0.0,
             pass_percent=_free(rate + more, 1.9, 0.6),
         )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from made_comparisons import MadeOf, make_comparisons
+from made_volume import CONVERGENCE, make_volume
 
 from gatecheck.case.model import Beam, Case, CaseWarning, ControlPoint, Image, Structure, TpsDose
 from gatecheck.compare.model import Comparison, DoseMetrics, DvhCurve, Metric, StructureComparison
@@ -97,6 +98,7 @@ def make_results(folder: Path, wanted: Wanted | None = None) -> MadeResults:
     _make_dose(layout, wanted, case, dose)
     comparison = _make_comparison(layout, wanted, case, ct, dose)
     make_comparisons(layout.compare, made_of(layout, wanted, case))
+    make_volume(layout, tps=wanted.tps, prescription_gy=wanted.prescription_gy)
     calibration = _make_calibration(layout, wanted)
     return MadeResults(layout, calibration, case, comparison)
 
@@ -370,6 +372,10 @@ def _make_dose(layout: CaseLayout, wanted: Wanted, case: Case, dose: _Lattice) -
             calibration_relative_sigma=0.0038,
             calibration_key_sha256="6" * 64,
             mean_relative_sigma=0.0249,
+            fine_relative_sigma=0.0249,
+            fine_voxels=4000,
+            convergence=CONVERGENCE,
+            target_relative_sigma=0.02,
             mean_relative_sigma_history=0.0247,
             voxels_above_half_maximum=4312,
             maximum_gy=float(noisy.max()),

@@ -40,15 +40,17 @@ def row_of(html: str, *starts: str) -> str:
 
 def test_sections_stand_in_the_order_of_reading(with_tps: Written) -> None:
     names = re.findall(r'<section aria-labelledby="([^"]*)">', with_tps.html)
-    assert names[:2] == ["verdicts", "warnings"]
+    assert names[:3] == ["statement", "verdicts", "warnings"]
     assert names[names.index("dvh") :] == [
         "dvh",
         "metrics",
         "interface",
         "biology",
         "setup",
+        "convergence",
         "provenance",
         "records",
+        "glossary",
     ]
 
 
@@ -192,7 +194,8 @@ def test_no_gamma_rate_stands_without_its_points_and_those_not_reached(with_tps:
         for cell, rate in zip(cells, expected, strict=True):
             assert f"<span>{number(rate.pass_percent.value, 1)}<small>{interval(rate.pass_percent, 1)}</small>" in cell
             assert f"as computed {number(rate.pass_percent.as_computed, 1)}<" in cell
-            assert f"{rate.points} points, {number(rate.unreached_percent, 1)} % not reached" in cell
+            unreached = f"{rate.unreached} not reached, {number(rate.unreached_percent, 1)} % of the volume"
+            assert f"{rate.points} points, {unreached}" in cell
 
 
 def test_maps_say_how_many_rays_they_show(with_tps: Written) -> None:

@@ -342,7 +342,9 @@ class ComparisonConfig(_Section):
     cord_limit: CordLimitConfig | None = Field(None, description="empty: the cord's dose is compared, not limited")
     gamma: Annotated[tuple[GammaCriterionConfig, ...], Field(max_length=4)] = Field(
         (GammaCriterionConfig(dose_percent=2, distance=1), GammaCriterionConfig(dose_percent=3, distance=2)),
-        description="criteria at the interface; 3 %/2 mm is AAPM TG-218 (Miften et al., Med. Phys. 45 (2018) e53)",
+        description="criteria of gamma, at the interface and of the whole dose; 3 %/2 mm are those of AAPM TG-218 "
+        "(Miften et al., Med. Phys. 45 (2018) e53), whose tolerance and action limits are for measurements: no rate is "
+        "judged here",
     )
     plateau_gradient_percent_per_mm: Annotated[float, Field(gt=0, le=20)] = Field(
         2.0, description="of the prescription; the tumour's core is where the dose changes by less"

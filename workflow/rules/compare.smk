@@ -1,4 +1,4 @@
-# How far apart: dose-volume histograms, the interface of tumour and cord, EQD2 and BED, setup errors.
+# How far apart: dose-volume histograms, the interface of tumour and cord, EQD2 and BED, setup errors, gamma, profiles.
 
 
 rule check_comparison:
@@ -35,6 +35,8 @@ rule compare:
         interface=f"{FOLDER}/compare/interface.json",
         biology=f"{FOLDER}/compare/biology.json",
         setup=f"{FOLDER}/compare/setup.json",
+        gamma=f"{FOLDER}/compare/gamma.json",
+        profiles=f"{FOLDER}/compare/profiles.json",
     log:
         f"{FOLDER}/logs/compare.log",
     benchmark:
@@ -46,6 +48,6 @@ rule compare:
         depends_on=DEPENDS_ON["compare"],
         folder=subpath(output[0], ancestor=2),
     message:
-        "compare: dose-volume histograms, interface, EQD2, setup errors"
+        "compare: dose-volume histograms, interface, EQD2, setup errors, gamma, profiles"
     shell:
         "gatecheck compare {params.folder:q} > {log:q} 2>&1"

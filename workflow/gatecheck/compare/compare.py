@@ -20,8 +20,10 @@ from gatecheck.compare.interface.analysis import InterfaceAnalysis
 from gatecheck.compare.model import Comparison
 from gatecheck.compare.noise import NoiseCollector
 from gatecheck.compare.precision import precisions_of
+from gatecheck.compare.profiles import write_profiles
 from gatecheck.compare.setup_errors.robustness import RobustnessAnalysis
 from gatecheck.compare.structures import COMPARISON_FILE, compare_structures, read_mc_dose
+from gatecheck.compare.volume_gamma.analysis import VolumeGammaAnalysis
 from gatecheck.config import Config
 from gatecheck.dose.batches import leave_one_out_doses
 from gatecheck.dose.model import MergeResult
@@ -39,9 +41,16 @@ class TakesBatches(Protocol):
 
 
 def compare(
-    layout: CaseLayout, config: Config, *, dose_folder: Path | None = None, out_folder: Path | None = None
+    layout: CaseLayout,
+    config: Config,
+    *,
+    dose_folder: Path | None = None,
+    out_folder: Path | None = None,
+    is_for_round: bool = False,
 ) -> Comparison:
-    """Write interface.json, biology.json, setup.json and, last, comparison.json with what belongs to each.
+    """Write interface.json, biology.json, setup.json, gamma.json, profiles.json and, last, comparison.json.
+
+    Images and tables that belong to each stand beside them.
 
     The batches, which are read twice from the chunks, are the slow part: each is handed to all that need it.
 
@@ -49,6 +58,8 @@ def compare(
     ----------
     dose_folder, out_folder : Path, optional
         Of the merged dose and of the results, where they are not those of the case.
+    is_for_round : bool
+        What no precision rests on (gamma of the whole dose, profiles) is left out.
 
     Raises
     ------
@@ -81,7 +92,17 @@ def compare(
         roles=roles,
         prescription_gy=config.comparison.prescription_gy,
     )
-    _hand_out(leave_one_out_doses(layout.transport, layout.patient, merged), (noise, interface, setup))
+    takers: list[TakesBatches] = [noise, interface, setup]
+    gamma = None
+    if not is_for_round:
+        gamma = VolumeGammaAnalysis(**folders, patient_folder=layout.patient, settings=config.comparison)
+        takers.append(gamma)
+    _hand_out(leave_one_out_doses(layout.transport, layout.patient, merged), takers)
+    if gamma is not None:
+        gamma.finish(out_folder)
+        takers.clear()
+        gamma = None  # its doses are no longer needed
+        write_profiles(layout, dose_folder=dose_folder, out_folder=out_folder)
     with ThreadPoolExecutor(max_workers=1) as beside:  # most of both is in compiled code that lets others run
         at_interface_later = beside.submit(interface.finish, out_folder)
         setup.finish(out_folder)

@@ -1,4 +1,4 @@
-"""Statistical process control of one quantity over many verifications, as AAPM TG-218 asks for action limits."""
+"""Statistical process control of one quantity over many verifications, by the chart that AAPM TG-218 uses for QA."""
 
 from __future__ import annotations
 

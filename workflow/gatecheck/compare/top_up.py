@@ -75,4 +75,4 @@ def _precisions_so_far(layout: CaseLayout, config: Config, prescription_gy: floa
         )
         if not config.transport.target_half_widths:
             return precisions_of(config.transport, merged, None, ())
-        return compare(layout, config, dose_folder=dose, out_folder=compared).precisions
+        return compare(layout, config, dose_folder=dose, out_folder=compared, is_for_round=True).precisions

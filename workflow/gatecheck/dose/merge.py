@@ -12,12 +12,13 @@ import numpy.typing as npt
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.dose.chunks import read_chunks, read_score
+from gatecheck.dose.convergence import Convergence
 from gatecheck.dose.joining import Float32Array, empty, put
-from gatecheck.dose.model import MergeResult
+from gatecheck.dose.model import ConvergenceStep, MergeResult
 from gatecheck.dose.statistics import BatchSums
 from gatecheck.errors import ResultError
 from gatecheck.files import image_from_zyx, write_image, write_json
-from gatecheck.patient.model import Grid, PatientModel
+from gatecheck.patient.model import Grid, PatientModel, VoxelBox
 from gatecheck.transport.model import CalibrationResult, ChunkResult
 from gatecheck.transport.patient_files import read_body, read_patient
 from gatecheck.transport.rounds import read_plan
@@ -36,6 +37,7 @@ _LARGEST_DISAGREEMENT = 1.2
 class _FineSigma:
     relative_sigma: float
     voxels: int
+    steps: tuple[ConvergenceStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,12 @@ def merge(
     _check_calibration(calibration, results[0])
     patient = read_patient(patient_folder)
     delivery = read_delivery(delivery_path)
-    joined = _join(transport_folder, results, patient, _gray_per_unit(calibration, delivery))
+    factor = _gray_per_unit(calibration, delivery)
+    convergence = Convergence(len(results), fine_boxes(patient), factor)
+    joined = _join(transport_folder, results, patient, factor, convergence)
     body = read_body(patient_folder, patient)
-    fine = _sigma_in_fine_voxels(joined, body & _fine_voxels(patient), prescription_gy)
+    chosen = _fine_voxels_of_high_dose(joined, body & _fine_voxels(patient), prescription_gy)
+    fine = _sigma_of(joined, chosen, convergence.steps(results, joined.dose, chosen, patient.joined_grid))
     result = _describe(results, joined, body, delivery, calibration, target=target, fine=fine)
     (out_folder / "merge.json").unlink(missing_ok=True)
     _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
@@ -118,7 +123,13 @@ def _check_calibration(calibration: CalibrationResult, chunk: ChunkResult) -> No
         )
 
 
-def _join(transport_folder: Path, results: tuple[ChunkResult, ...], patient: PatientModel, factor: float) -> _Joined:
+def _join(
+    transport_folder: Path,
+    results: tuple[ChunkResult, ...],
+    patient: PatientModel,
+    factor: float,
+    convergence: Convergence,
+) -> _Joined:
     """Box by box and chunk by chunk: never more than one box's sums and one chunk's score in memory."""
     grid = patient.joined_grid
     joined = _Joined(empty(grid), empty(grid), empty(grid))
@@ -127,6 +138,7 @@ def _join(transport_folder: Path, results: tuple[ChunkResult, ...], patient: Pat
         for result in results:
             score = read_score(transport_folder, result, box)
             sums.add(score.dose_zyx, score.dose_squared_zyx, weight=result.nominal_photons, histories=result.histories)
+            convergence.look_at(box, sums)
         put(joined.dose, grid, box, factor * sums.mean())
         put(joined.sigma, grid, box, factor * sums.sigma())
         put(joined.sigma_by_history, grid, box, factor * sums.sigma_by_history())
@@ -168,6 +180,7 @@ def _describe(
         mean_relative_sigma=by_batch,
         fine_relative_sigma=fine.relative_sigma,
         fine_voxels=fine.voxels,
+        convergence=fine.steps,
         target_relative_sigma=target,
         mean_relative_sigma_history=by_history,
         voxels_above_half_maximum=int(high.sum()),
@@ -181,6 +194,11 @@ def _describe(
     )
 
 
+def fine_boxes(patient: PatientModel) -> tuple[VoxelBox, ...]:
+    """The boxes of the fine region; all without one."""
+    return tuple(box for box in patient.boxes if box.role == "fine") or patient.boxes
+
+
 def _fine_voxels(patient: PatientModel) -> npt.NDArray[np.bool_]:
     """Voxels of the joined grid that lie in the fine region; all without one."""
     grid = patient.joined_grid
@@ -191,15 +209,20 @@ def _fine_voxels(patient: PatientModel) -> npt.NDArray[np.bool_]:
     return fine > 0 if fine.any() else np.ones(fine.shape, dtype=bool)
 
 
-def _sigma_in_fine_voxels(
+def _fine_voxels_of_high_dose(
     joined: _Joined, fine_zyx: npt.NDArray[np.bool_], prescription_gy: float | None
-) -> _FineSigma:
-    dose = joined.dose[fine_zyx]
-    half = 0.5 * (prescription_gy or float(dose.max(initial=0.0)))
-    high = dose > half
-    if not high.any():
+) -> npt.NDArray[np.bool_]:
+    """Those above half the prescription, or without one half of their maximum."""
+    half = 0.5 * (prescription_gy or float(joined.dose[fine_zyx].max(initial=0.0)))
+    return fine_zyx & (joined.dose > half)
+
+
+def _sigma_of(joined: _Joined, chosen_zyx: npt.NDArray[np.bool_], steps: tuple[ConvergenceStep, ...]) -> _FineSigma:
+    number = int(chosen_zyx.sum())
+    if not number:
         return _FineSigma(0.0, 0)
-    return _FineSigma(float(np.mean(joined.sigma[fine_zyx][high] / dose[high], dtype=np.float64)), int(high.sum()))
+    relative = joined.sigma[chosen_zyx] / joined.dose[chosen_zyx]
+    return _FineSigma(float(np.mean(relative, dtype=np.float64)), number, steps)
 
 
 def _warnings(

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gatecheck.files import HandedOn
 from gatecheck.transport.model import Engine
+
+
+class ConvergenceStep(BaseModel):
+    """How well the dose was known from the first chunks alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batches: int = Field(description="chunks so far, in the order of their numbers")
+    histories: int
+    seconds: float = Field(description="of all these chunks together")
+    fine_relative_sigma: float = Field(
+        description="over the same voxels as MergeResult.fine_relative_sigma, of the final dose; from these batches"
+    )
+    expected_relative_sigma: float = Field(
+        description="from that of all chunks by one over the square root of the histories, and by how much too low a "
+        "standard deviation from so few batches is in the mean"
+    )
 
 
 class MergeResult(HandedOn):
@@ -31,6 +48,9 @@ class MergeResult(HandedOn):
         "from batches",
     )
     fine_voxels: int = Field(0, description="how many these are, on the joined grid")
+    convergence: tuple[ConvergenceStep, ...] = Field(
+        (), description="after 2, 4, 8 and so on chunks, and all; empty: no fine voxel is above that dose"
+    )
     target_relative_sigma: float | None = Field(
         None, description="what fine_relative_sigma was to be; None when a number of photons was asked for"
     )

@@ -12,6 +12,8 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
 from gatecheck.compare.model import StructureComparison
+from gatecheck.compare.profiles import point_of_planes
+from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.files import read_image
 from gatecheck.report import style
 from gatecheck.report.figures import (
@@ -24,8 +26,9 @@ from gatecheck.report.figures import (
     isodose_figure,
     map_figure,
 )
+from gatecheck.report.gamma_figures import gamma_figure
 from gatecheck.report.inputs import ReportImages, ReportInputs
-from gatecheck.report.planes import Plane, Vector, bounds, contains, planes_through
+from gatecheck.report.planes import Plane, Vector, bounds, planes_through
 from gatecheck.report.style import Normalisation
 from gatecheck.report.summary import Summary, named_structures, unique_names
 
@@ -85,6 +88,7 @@ class CaseFigures:
     isodoses: tuple[PlaneSet, ...]
     difference: tuple[PlaneSet, ...]
     sigma: tuple[PlaneSet, ...]
+    gamma: tuple[PlaneSet, ...]
     difference_scale: str
     overlays: tuple[Overlay, ...]
     not_drawn: tuple[str, ...]
@@ -115,6 +119,7 @@ def draw_figures(
         isodoses=tuple(_isodose_set(title, planes, images, scene, scale) for title, planes in windows.items()),
         difference=difference,
         sigma=(_sigma_set(window_planes, images, scene, scale, summary),),
+        gamma=_gamma_sets(windows, inputs, images, scene),
         difference_scale=difference_scale,
         overlays=overlays,
         not_drawn=not_drawn,
@@ -143,21 +148,8 @@ def _rank(name: str, interpreted_type: str, preferred: Sequence[str]) -> tuple[i
 
 
 def _point_of_planes(inputs: ReportInputs, images: ReportImages) -> tuple[Vector, tuple[str, ...]]:
-    """The isocentre of the first beam, with a note where that does not say all."""
-    isocentres = {tuple(node) for beam in inputs.delivery.beams for node in beam.isocentre.tolist()}
-    first = inputs.delivery.beams[0]
-    x, y, z = first.isocentre[0].tolist()
-    notes = []
-    if len(isocentres) > 1:
-        notes.append(
-            f"The plan has {len(isocentres)} isocentres. These planes pass through that of beam {first.number}."
-        )
-    if contains(images.ct, (x, y, z)):
-        return (x, y, z), tuple(notes)
-    low, high = bounds(images.dose)
-    middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
-    notes.append("The isocentre lies outside the CT. These planes pass through the middle of the dose grid instead.")
-    return (middle[0], middle[1], middle[2]), tuple(notes)
+    """Through which the profiles go too."""
+    return point_of_planes(inputs.delivery, VoxelGrid.of(images.ct), VoxelGrid.of(images.dose))
 
 
 def _whole_window(images: ReportImages) -> tuple[Vector, float]:
@@ -274,6 +266,19 @@ def _sigma_set(
     drawn = (map_figure(plane, images.sigma, scene, colours, factor=100 / scale.gray) for plane in planes)
     figures = (_captioned(plane, one, "Standard deviation") for plane, one in zip(planes, drawn, strict=True))
     return PlaneSet("Whole dose grid", tuple(figures))
+
+
+def _gamma_sets(
+    windows: dict[str, tuple[Plane, ...]], inputs: ReportInputs, images: ReportImages, scene: Scene
+) -> tuple[PlaneSet, ...]:
+    return tuple(
+        PlaneSet(
+            f"{one.reference} dose as reference, {one.criteria}: {title[0].lower()}{title[1:]}",
+            tuple(_captioned(plane, gamma_figure(plane, images.gamma[one.file], scene), "Gamma") for plane in planes),
+        )
+        for one in inputs.compared.gamma.maps
+        for title, planes in windows.items()
+    )
 
 
 def _captioned(plane: Plane, image: str, what: str) -> PlaneFigure:

@@ -1,4 +1,4 @@
-"""What the comparison hands on beside the dose-volume histograms: interface, EQD2 and setup errors, checked."""
+"""What the comparison hands on beside dose-volume histograms: interface, EQD2, setup errors, gamma, profiles."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from pydantic import ValidationError
 
 from gatecheck.compare.biology.model import Biology
 from gatecheck.compare.interface.model import Interface
+from gatecheck.compare.profiles import Profiles
 from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
+from gatecheck.compare.volume_gamma.model import VolumeGamma
 from gatecheck.errors import ResultError
 from gatecheck.files import read_json, sha256_of_file
 
 FloatArray = npt.NDArray[np.float64]
 
 INTERFACE, BIOLOGY, SETUP, SETUP_CHECK = "interface", "biology", "setup", "setup_check"
+GAMMA, PROFILES = "gamma", "profiles"
 
 _MADE_FROM = {
     INTERFACE: ("case", "merge", "mc_dose"),
     BIOLOGY: ("case", "mc_dose", "mc_sigma"),
     SETUP: ("case", "mc_dose"),
+    GAMMA: ("case", "merge", "mc_dose"),
+    PROFILES: ("case", "merge", "mc_dose", "mc_sigma"),
 }
 _CHECKED = ("mc_dose", SETUP)
 _STALE = (
@@ -67,8 +72,10 @@ class Compared:
         Why one that is there is not shown; else empty.
     surface_maps : tuple of SurfaceTable or None
         Of each tumour of the interface, in its order.
+    gamma : VolumeGamma
+    profiles : Profiles
     hashes : dict of str to str
-        SHA-256 of the tables, and of the setup check where it is shown.
+        SHA-256 of the tables and of the maps of gamma, and of the setup check where it is shown.
     """
 
     interface: Interface
@@ -77,6 +84,8 @@ class Compared:
     setup_check: SetupCheck | None
     setup_check_left_out: str
     surface_maps: tuple[SurfaceTable | None, ...]
+    gamma: VolumeGamma
+    profiles: Profiles
     hashes: dict[str, str]
 
 
@@ -106,7 +115,9 @@ def read_compared(folder: Path, hashes: Mapping[str, str]) -> Compared:
     tables = {name: _read_whole(folder / name) for name in names if name is not None}
     check_file = folder / f"{SETUP_CHECK}.json"
     check, left_out = _setup_check(check_file, hashes)
-    found = {Path(name).stem: sha256_of_file(folder / name) for name in tables}
+    gamma = read_json(files[GAMMA], VolumeGamma)
+    beside = [*tables, *(one.file for one in gamma.maps)]
+    found = {_role(name): _hash_of(folder / name) for name in beside}
     return Compared(
         interface=interface,
         biology=read_json(files[BIOLOGY], Biology),
@@ -114,6 +125,8 @@ def read_compared(folder: Path, hashes: Mapping[str, str]) -> Compared:
         setup_check=check,
         setup_check_left_out=left_out,
         surface_maps=tuple(None if name is None else tables[name] for name in names),
+        gamma=gamma,
+        profiles=read_json(files[PROFILES], Profiles),
         hashes=found | ({} if check is None else {SETUP_CHECK: sha256_of_file(check_file)}),
     )
 
@@ -130,6 +143,8 @@ def check_compared(compared: Compared, hashes: Mapping[str, str]) -> None:
         INTERFACE: compared.interface.made_from,
         BIOLOGY: compared.biology.made_from,
         SETUP: compared.setup.made_from,
+        GAMMA: compared.gamma.made_from,
+        PROFILES: compared.profiles.made_from,
     }
     for role, named in made_from.items():
         _check_made_from(role, named, hashes)
@@ -156,10 +171,25 @@ def _setup_check(path: Path, hashes: Mapping[str, str]) -> tuple[SetupCheck | No
     return check, ""
 
 
-def _read_whole(path: Path) -> SurfaceTable:
-    """A table that `interface.json` names and that must be there."""
+def _role(name: str) -> str:
+    """Of a file beside the documents, none of whose names it may take."""
+    return f"{Path(name).stem}_map" if Path(name).suffix == ".mha" else Path(name).stem
+
+
+def _hash_of(path: Path) -> str:
+    """Of a file that a document names and that must be there."""
+    _check_is_there(path)
+    return sha256_of_file(path)
+
+
+def _check_is_there(path: Path) -> None:
     if not path.exists():
         raise ResultError(f"{path.name}: not found in {path.parent.name}/. Run compare again.")
+
+
+def _read_whole(path: Path) -> SurfaceTable:
+    """A table that `interface.json` names and that must be there."""
+    _check_is_there(path)
     return read_surface_table(path)
 
 

@@ -120,24 +120,24 @@ class DvhSeries:
 def isodose_figure(plane: Plane, ct: sitk.Image, dose: sitk.Image, scene: Scene, scale: Normalisation) -> str:
     """Isodoses on CT with structure contours, as a data URI of a PNG."""
     with drawing_settings():
-        figure, axes = _plane_figure(strip=0.0, background="black")
+        figure, axes = plane_figure(strip=0.0, background="black")
         low = style.WINDOW_LEVEL - style.WINDOW_WIDTH / 2
         _show(axes, plane, plane.sample(ct, outside=-1024.0), "gray", (low, low + style.WINDOW_WIDTH))
-        labels = _Labels(axes, plane, ON_CT)
-        _draw_overlays(axes, plane, scene.overlays, labels)
+        labels = Labels(axes, plane, ON_CT)
+        draw_overlays(axes, plane, scene.overlays, labels)
         _draw_isodoses(axes, plane, _inside_body(plane, dose, scene.body), scale, labels)
-        _draw_marks(axes, plane, scene, ON_CT)
+        draw_marks(axes, plane, scene, ON_CT)
         return as_png(figure)
 
 
 def map_figure(plane: Plane, image: sitk.Image, scene: Scene, scale: ColourScale, factor: float = 1.0) -> str:
     """A quantity inside the body as colours with structure contours, as a data URI of a PNG."""
     with drawing_settings():
-        figure, axes = _plane_figure(strip=_SCALE_INCHES, background="#f2f2f2")
+        figure, axes = plane_figure(strip=_SCALE_INCHES, background="#f2f2f2")
         values = factor * _inside_body(plane, image, scene.body)
         shown = _show(axes, plane, values, scale.colour_map, (scale.lowest, scale.highest))
-        _draw_overlays(axes, plane, scene.overlays, _Labels(axes, plane, ON_CT))
-        _draw_marks(axes, plane, scene, ON_MAP)
+        draw_overlays(axes, plane, scene.overlays, Labels(axes, plane, ON_CT))
+        draw_marks(axes, plane, scene, ON_MAP)
         total = _INCHES + _SCALE_INCHES
         bar_axes = figure.add_axes((0.08, 0.38 / total, 0.84, 0.13 / total))
         bar = figure.colorbar(
@@ -171,7 +171,8 @@ def drawing_settings() -> Iterator[None]:
         yield
 
 
-def _plane_figure(*, strip: float, background: str) -> tuple[Figure, Axes]:
+def plane_figure(*, strip: float, background: str) -> tuple[Figure, Axes]:
+    """A figure of one plane, with a strip of so many inches below it for a colour scale."""
     total = _INCHES + strip
     figure = Figure(figsize=(_INCHES, total), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, strip / total, 1, _INCHES / total), facecolor=background)
@@ -193,7 +194,7 @@ def _show(axes: Axes, plane: Plane, values: FloatArray, colours: str, limits: tu
     )
 
 
-class _Labels:
+class Labels:
     """Places labels on lines, inside the window and clear of one another."""
 
     def __init__(self, axes: Axes, plane: Plane, ink: Ink) -> None:
@@ -235,7 +236,7 @@ def _inside_body(plane: Plane, image: sitk.Image, body: sitk.Image) -> FloatArra
     return np.where(plane.sample(body, outside=0.0, nearest=True) > 0.5, values, np.nan)
 
 
-def _draw_isodoses(axes: Axes, plane: Plane, dose: FloatArray, scale: Normalisation, labels: _Labels) -> None:
+def _draw_isodoses(axes: Axes, plane: Plane, dose: FloatArray, scale: Normalisation, labels: Labels) -> None:
     finite = dose[np.isfinite(dose)]
     if not finite.size:
         return
@@ -252,7 +253,8 @@ def _draw_isodoses(axes: Axes, plane: Plane, dose: FloatArray, scale: Normalisat
             labels.place(f"{isodose.percent:g}", longest, 270, lift=0, size=7)
 
 
-def _draw_overlays(axes: Axes, plane: Plane, overlays: Sequence[Overlay], labels: _Labels) -> None:
+def draw_overlays(axes: Axes, plane: Plane, overlays: Sequence[Overlay], labels: Labels) -> None:
+    """Contours of structures, each in its dashes with its letter."""
     columns, rows = plane.pixel_centres()
     for index, overlay in enumerate(overlays):
         mask = plane.sample(overlay.mask, outside=0.0)
@@ -265,7 +267,7 @@ def _draw_overlays(axes: Axes, plane: Plane, overlays: Sequence[Overlay], labels
         labels.place(overlay.letter, np.concatenate(lines.allsegs[0]), angle, lift=0.025 * plane.side, size=8)
 
 
-def _draw_marks(axes: Axes, plane: Plane, scene: Scene, ink: Ink) -> None:
+def draw_marks(axes: Axes, plane: Plane, scene: Scene, ink: Ink) -> None:
     """Directions, where the plane lies, the point through which it passes, a scale bar, the stamp."""
     left, right, top, bottom = plane.labels
     places = (

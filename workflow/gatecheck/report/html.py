@@ -32,6 +32,8 @@ from gatecheck.report.inputs import ReportInputs, read_images, read_inputs
 from gatecheck.report.interface_figures import CLEAR, REGION_MARKS, draw_interface
 from gatecheck.report.interface_tables import gamma_table
 from gatecheck.report.records import records_of
+from gatecheck.report.sections import context_of_sections
+from gatecheck.report.statement import stated
 from gatecheck.report.style import Normalisation, normalisation
 from gatecheck.report.summary import Summary, SummaryStructure, named_structures, summarise
 
@@ -73,7 +75,7 @@ def write_report(
     inputs = read_inputs(layout, calibration_path, config.changes if config is not None else ())
     if linac is not None:
         _check_machine(inputs, linac)
-    summary = summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config))
+    summary = stated(summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config)))
     scale = normalisation(summary)
     figures = draw_figures(inputs, read_images(inputs), summary, scale, settings.structures)
     views = beams_eye_views(inputs, linac, figures, summary)
@@ -139,6 +141,7 @@ def render(
         symbols=_MARKER_SYMBOLS,
         **_of_comparison(inputs, summary),
         **recalculated_words.of_recalculations(summary),
+        **context_of_sections(summary, "" if summary.clinical else STAMP),
     )
 
 

@@ -21,8 +21,8 @@ from gatecheck.layout import CaseLayout
 from gatecheck.patient.model import PatientModel
 from gatecheck.report.compared import Compared, check_compared, compared_files, read_compared
 from gatecheck.report.recalculated import Recalculated, read_recalculated
-from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse
-from gatecheck.transport.rounds import read_plan
+from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse, TopUp
+from gatecheck.transport.rounds import read_plan, read_top_ups
 
 _METERSET_TOLERANCE = 1e-6  # relative; the same number went through several files
 _DIRECTION_TOLERANCE = 1e-6
@@ -41,6 +41,8 @@ class ReportInputs:
         Role of each file read: its SHA-256.
     chunk_plan : ChunkPlan, optional
         None where chunks.json is not kept.
+    top_ups : tuple of TopUp
+        What each round after the pilot's found and asked for.
     """
 
     layout: CaseLayout
@@ -54,6 +56,7 @@ class ReportInputs:
     hashes: dict[str, str]
     chunk_plan: ChunkPlan | None = None
     recalculated: Recalculated = field(default_factory=Recalculated)
+    top_ups: tuple[TopUp, ...] = ()
 
     @property
     def has_tps_dose(self) -> bool:
@@ -74,6 +77,8 @@ class ReportImages:
     sigma: sitk.Image
     body: sitk.Image
     difference: sitk.Image | None
+    gamma: dict[str, sitk.Image]
+    """File in the comparison's folder: gamma, on the grid of its reference dose."""
 
 
 def read_inputs(layout: CaseLayout, calibration_path: Path, changes: Sequence[Change] = ()) -> ReportInputs:
@@ -94,6 +99,7 @@ def read_inputs(layout: CaseLayout, calibration_path: Path, changes: Sequence[Ch
     hashes = {role: _hash(path) for role, path in _with_images(files, layout, case).items()}
     compared = read_compared(layout.compare, hashes)
     recalculated = read_recalculated(layout, changes, hashes)
+    chunk_plan = _read_chunk_plan(layout)
     inputs = ReportInputs(
         layout=layout,
         case=case,
@@ -104,8 +110,9 @@ def read_inputs(layout: CaseLayout, calibration_path: Path, changes: Sequence[Ch
         comparison=read_json(files["comparison"], Comparison),
         compared=compared,
         hashes=hashes | compared.hashes | recalculated.hashes,
-        chunk_plan=_read_chunk_plan(layout),
         recalculated=recalculated,
+        chunk_plan=chunk_plan,
+        top_ups=() if chunk_plan is None else tuple(read_top_ups(layout.transport, chunk_plan)),
     )
     _check_case(inputs)
     _check_delivery(inputs)
@@ -131,6 +138,7 @@ def read_images(inputs: ReportInputs) -> ReportImages:
         sigma=_aligned(layout.dose / "mc_sigma.mha"),
         body=_aligned(layout.patient / inputs.patient.body_mask),
         difference=_aligned(layout.compare / "difference.mha") if inputs.has_tps_dose else None,
+        gamma={one.file: _aligned(layout.compare / one.file) for one in inputs.compared.gamma.maps},
     )
     _check_same_grid(images.sigma, images.dose, "mc_sigma.mha", "merge")
     _check_same_grid(images.body, images.dose, inputs.patient.body_mask, "voxelise")

@@ -12,13 +12,17 @@ from gatecheck.compare.biology.model import Biology
 from gatecheck.compare.error_budget import ErrorBudget
 from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.model import DoseMetrics, StructureComparison
+from gatecheck.compare.profiles import Profiles
 from gatecheck.compare.recalculation.model import Recalculation
 from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
+from gatecheck.compare.volume_gamma.model import VolumeGamma
 from gatecheck.delivery.logs_followed import LogsFollowed
 from gatecheck.delivery.model import BeamTimeline
+from gatecheck.dose.model import ConvergenceStep
 from gatecheck.files import HandedOn
 from gatecheck.report.compared_warnings import compared_warnings
 from gatecheck.report.inputs import ReportInputs
+from gatecheck.report.rounds import SummaryRound, rounds_of
 from gatecheck.transport.model import Engine, PhaseSpaceUse, Precision
 
 _LATENT = "latent-uncertainty"
@@ -107,6 +111,7 @@ class RecordsItem(_Part):
 class Summary(HandedOn):
     """Written as report/summary.json. Doses are in Gy for the whole course; sigma is k = 1."""
 
+    statement: str = Field("", description="one sentence to quote: what was checked, how, found, and not judged")
     case_id: str
     plan_label: str = Field(description="empty unless the configuration shows identities")
     gatecheck: str = Field(description="version that wrote the report; the engine's is in engine")
@@ -128,6 +133,8 @@ class Summary(HandedOn):
     )
     precisions: tuple[Precision, ...] = Field((), description="how well it is known what was to be known")
     chunks_of_rounds: tuple[int, ...] = Field((), description="asked for by the pilot and by each round after it")
+    convergence: tuple[ConvergenceStep, ...] = Field((), description="how fine_relative_sigma fell, chunk by chunk")
+    rounds: tuple[SummaryRound, ...] = Field((), description="of more photons after the pilot's")
     mean_relative_sigma_history: float
     voxels_above_half_maximum: int
     maximum_gy: float
@@ -149,6 +156,8 @@ class Summary(HandedOn):
     warnings: tuple[SummaryWarning, ...]
     structures: dict[str, SummaryStructure]
     interface: Interface = Field(description="compare/interface.json, whole")
+    gamma: VolumeGamma | None = Field(None, description="compare/gamma.json, whole; null: of an earlier version")
+    profiles: Profiles | None = Field(None, description="compare/profiles.json, whole; null: of an earlier version")
     biology: Biology = Field(description="compare/biology.json, whole")
     setup: SetupRobustness = Field(description="compare/setup.json, whole")
     setup_check: SetupCheck | None = Field(None, description="compare/setup_check.json; null: none of this dose")
@@ -189,6 +198,8 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         target_relative_sigma=merge.target_relative_sigma,
         precisions=inputs.comparison.precisions,
         chunks_of_rounds=() if inputs.chunk_plan is None else inputs.chunk_plan.chunks_of_rounds,
+        convergence=merge.convergence,
+        rounds=rounds_of(inputs),
         mean_relative_sigma_history=merge.mean_relative_sigma_history,
         voxels_above_half_maximum=merge.voxels_above_half_maximum,
         maximum_gy=merge.maximum_gy,
@@ -218,6 +229,8 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         warnings=_warnings(inputs, preferred),
         structures={name: _structure(structure) for name, structure in named_structures(inputs)},
         interface=inputs.compared.interface,
+        gamma=inputs.compared.gamma,
+        profiles=inputs.compared.profiles,
         biology=inputs.compared.biology,
         setup=inputs.compared.setup,
         setup_check=inputs.compared.setup_check,

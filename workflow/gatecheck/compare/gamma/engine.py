@@ -146,8 +146,11 @@ def gamma_map(
         gamma_zyx.ravel()[part] = found.gamma
         reached[start : start + _POINTS_AT_ONCE] = found.is_reached
     gamma = gamma_zyx.ravel()[chosen]
+    is_unreached_zyx = np.zeros(values.shape, dtype=np.bool_)
+    is_unreached_zyx.ravel()[chosen] = ~reached
     return GammaResult(
         gamma_zyx=gamma_zyx,
+        is_unreached_zyx=is_unreached_zyx,
         grid=reference.grid,
         criteria=criteria,
         normalisation=normalisation,

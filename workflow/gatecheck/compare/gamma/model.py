@@ -105,6 +105,8 @@ class GammaResult:
     ----------
     gamma_zyx : ndarray of shape (nz, ny, nx), float32
         NaN where left out: outside of the body, or below the cut-off.
+    is_unreached_zyx : ndarray of shape (nz, ny, nx), bool
+        Points evaluated without evaluated dose within reach, whose gamma is the cap and says nothing.
     grid : VoxelGrid
         Of the reference dose.
     criteria : GammaCriteria
@@ -121,6 +123,7 @@ class GammaResult:
     """
 
     gamma_zyx: Float32Array
+    is_unreached_zyx: BoolArray
     grid: VoxelGrid
     criteria: GammaCriteria
     normalisation: float

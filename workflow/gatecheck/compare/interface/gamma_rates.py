@@ -101,7 +101,8 @@ def gamma_rates(
         return _rates(passed(weights)[0], at.volumes, used)
 
     free = without_noise(statistic, len(flat), draws=_DRAWS)
-    reached = _rates(passed(np.full(len(flat), 1 / len(flat)), criteria)[1], at.volumes, used)
+    is_reached = passed(np.full(len(flat), 1 / len(flat)), criteria)[1]
+    reached = _rates(is_reached, at.volumes, used)
     name = f"{criteria.dose_percent:g} %/{criteria.distance:g} mm"
     rates: list[GammaRate | None] = []
     for index, part in enumerate(used):
@@ -113,6 +114,7 @@ def gamma_rates(
                 criteria=name,
                 reference=reference,
                 points=int(part.sum()),
+                unreached=int((part & ~is_reached).sum()),
                 unreached_percent=float(100 - reached[index]),
                 pass_percent=free_estimate(
                     free,

@@ -38,7 +38,11 @@ class GammaRate(_Part):
     criteria: str
     reference: Literal["TPS", "MC"]
     points: int
-    unreached_percent: float = Field(description="no dose near enough within the search, as computed; they failed")
+    unreached: int | None = Field(None, description="of the points, those not reached; null: of an earlier version")
+    unreached_percent: float = Field(
+        description="of the volume that the points stand for: no dose near enough within the search, as computed; they "
+        "failed"
+    )
     pass_percent: NoiseFreeEstimate
 
 
