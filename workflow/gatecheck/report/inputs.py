@@ -70,6 +70,7 @@ class ReportImages:
     sigma: sitk.Image
     body: sitk.Image
     difference: sitk.Image | None
+    tps: sitk.Image | None = None
 
 
 def read_inputs(layout: CaseLayout, calibration_path: Path) -> ReportInputs:
@@ -113,13 +114,14 @@ def read_images(inputs: ReportInputs) -> ReportImages:
     ResultError
         When an image is missing, damaged, not aligned with the patient's axes, or on another grid.
     """
-    layout = inputs.layout
+    layout, tps = inputs.layout, inputs.case.tps_dose
     images = ReportImages(
         ct=_aligned(layout.case / inputs.case.ct.file),
         dose=_aligned(layout.dose / "mc_dose.mha"),
         sigma=_aligned(layout.dose / "mc_sigma.mha"),
         body=_aligned(layout.patient / inputs.patient.body_mask),
         difference=_aligned(layout.compare / "difference.mha") if inputs.has_tps_dose else None,
+        tps=_aligned(layout.case / tps.image.file) if tps is not None else None,
     )
     _check_same_grid(images.sigma, images.dose, "mc_sigma.mha", "merge")
     _check_same_grid(images.body, images.dose, inputs.patient.body_mask, "voxelise")
