@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +14,17 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from made_results import AWKWARD_NAME, Wanted, Written, make_results
-from viewer_pages import array_at, content_of, script_of, unpacked, with_gamma
+from made_results import AWKWARD_NAME, Wanted, Written
+from viewer_pages import array_at, content_of, made_gamma, script_of, unpacked
 
-from gatecheck.config import ReportConfig
+from gatecheck.compare.gamma import PASS_LIMIT
 from gatecheck.errors import WriteError
+from gatecheck.patient.model import PatientModel
 from gatecheck.report import viewer as viewer_module
 from gatecheck.report import viewer_region
-from gatecheck.report.html import write_report
 from gatecheck.report.inputs import ReportImages, read_images, read_inputs
+from gatecheck.report.style import normalisation
+from gatecheck.report.viewer import ViewerPage, rounded_gamma, viewer_of
 from gatecheck.report.viewer_region import Region, nearest_voxel, regions
 from gatecheck.report.viewer_volumes import rounded
 
@@ -59,7 +61,11 @@ def test_doses_and_sigma_are_those_of_the_images_inside_the_body(with_tps: Writt
     grid = content["grid"]
     body = array_at(layout.patient / "body.mha", grid) > 0
     assert 0.5 < body.mean() < 1.0
-    files = {"mc": layout.dose / "mc_dose.mha", "sigma": layout.dose / "mc_sigma.mha", "tps": layout.case / "tps_dose.mha"}
+    files = {
+        "mc": layout.dose / "mc_dose.mha",
+        "sigma": layout.dose / "mc_sigma.mha",
+        "tps": layout.case / "tps_dose.mha",
+    }
     for name, file in files.items():
         volume = content["volumes"][name]
         expected = np.where(body, array_at(file, grid), np.nan)
@@ -144,36 +150,33 @@ def test_the_data_cannot_end_their_element(with_tps: Written) -> None:
     assert not set("<>&") & set(data[1])
 
 
-def test_gamma_is_given_as_it_was_made_and_what_barely_fails_is_not_rounded_to_a_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = make_results(tmp_path / "case")
-    html = with_gamma(made, monkeypatch).read_text(encoding="utf-8")
-    content = content_of(html)
-    gamma = unpacked(content["volumes"]["gamma-0"])
-    grid = content["grid"]
-    offset = round((grid["origin"][0] - (-158.0)) / 4.0)
+def viewer(written: Written, **more: Any) -> ViewerPage:
+    """The viewer of a made case, alone."""
+    inputs = read_inputs(written.made.layout, written.made.calibration)
+    return viewer_of(inputs, read_images(inputs), written.summary, normalisation(written.summary), **more)
+
+
+def test_gamma_is_given_as_it_was_made(with_tps: Written) -> None:
+    made = viewer(with_tps, gammas=(made_gamma(with_tps.made),))
+    content = json.loads(made.data)
+    gamma, grid = unpacked(content["volumes"]["gamma-0"]), content["grid"]
+    offset = round((grid["origin"][0] - (-158.0)) / 4.0)  # of made_results' dose grid
     expected = np.linspace(0, 2.2, 80).clip(0, 2)[offset : offset + grid["size"][0]]
-    row = gamma[2, 2]
-    np.testing.assert_allclose(row, expected, atol=0.0101, rtol=0)
-    assert np.all((row > 1.0) == (expected > 1.0))
+    np.testing.assert_allclose(gamma[2, 2], expected, atol=0.0101, rtol=0)
     assert np.isneginf(gamma).any()
     assert np.isnan(gamma).any()
-    assert "Global, of 40 Gy; the Monte Carlo dose is searched." in html
     assert next(one for one in content["layers"] if one["key"] == "gamma-0")["largest"] == 2.0
 
 
-@pytest.mark.parametrize("value", [1.0 + 2e-5, 1.001, 1.0049])
-def test_a_gamma_just_above_one_is_shown_above_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
-) -> None:
-    made = make_results(tmp_path / "case")
-    monkeypatch.setattr(np, "linspace", lambda *_: np.full(80, value))
-    gamma = unpacked(content_of(with_gamma(made, monkeypatch).read_text(encoding="utf-8"))["volumes"]["gamma-0"])
-    assert np.nanmax(gamma) == pytest.approx(1.01)
+@given(values=hnp.arrays(np.float64, (1, 1, 7), elements=st.one_of(st.floats(0, 2), st.floats(0.99, 1.02))))
+@settings(max_examples=200, deadline=None)
+def test_no_gamma_is_rounded_to_a_pass_or_to_a_failure(values: np.ndarray) -> None:
+    back = unpacked(rounded_gamma(values).packed())
+    np.testing.assert_array_equal(back > PASS_LIMIT, values > PASS_LIMIT)
+    np.testing.assert_allclose(back, values, atol=0.0100001, rtol=0)
 
 
-def images_of(written: Written) -> tuple[ReportImages, object]:
+def images_of(written: Written) -> tuple[ReportImages, PatientModel]:
     inputs = read_inputs(written.made.layout, written.made.calibration)
     return read_images(inputs), inputs.patient
 
@@ -195,31 +198,31 @@ def test_parts_of_the_dose_are_tried_from_the_body_down(with_tps: Written, monke
 
 
 def test_a_thinned_part_holds_voxels_as_they_are_and_says_how_many(
-    with_tps: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_tps: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = make_results(tmp_path / "case")
     monkeypatch.setattr(viewer_region, "MOST_VOXELS", 4000)
-    html = write_report(made.layout.folder, made.calibration, ReportConfig()).read_text(encoding="utf-8")
-    content = content_of(html)
+    made = viewer(with_tps)
+    content = json.loads(made.data)
     stride = content["grid"]["spacing"][0] / 4.0
     assert stride >= 2
-    assert f"one in {stride:.0f} of the dose grid" in html
+    assert f"one in {stride:.0f} of the dose grid" in made.words
     assert np.prod(content["grid"]["size"]) <= 4000
     mc = unpacked(content["volumes"]["mc"])
-    expected = array_at(made.layout.dose / "mc_dose.mha", content["grid"])
+    expected = array_at(with_tps.made.layout.dose / "mc_dose.mha", content["grid"])
     inside = np.isfinite(mc)
     np.testing.assert_allclose(mc[inside], expected[inside], atol=content["volumes"]["mc"]["step"] / 2 * (1 + 1e-6))
 
 
-def test_data_beyond_their_share_of_the_page_are_cut_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_results(tmp_path / "case")
-    monkeypatch.setattr(viewer_module, "MOST_CHARACTERS", 120_000)
-    html = write_report(made.layout.folder, made.calibration, ReportConfig()).read_text(encoding="utf-8")
-    assert "Held here: the body;" not in html
-    assert len(json.dumps(content_of(html))) < 130_000
+def test_data_beyond_their_share_of_the_page_are_cut_down(with_tps: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = viewer(with_tps)
+    assert "Held here: the body;" in whole.words
+    monkeypatch.setattr(viewer_module, "MOST_CHARACTERS", len(whole.data) - 1)
+    less = viewer(with_tps)
+    assert len(less.data) < len(whole.data)
+    assert "Held here: the part of the body" in less.words
     monkeypatch.setattr(viewer_module, "MOST_CHARACTERS", 100)
     with pytest.raises(WriteError, match="slice viewer"):
-        write_report(made.layout.folder, made.calibration, ReportConfig())
+        viewer(with_tps)
 
 
 def test_the_fine_voxels_are_the_smallest_part(with_tps: Written, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def write_report(
     images = read_images(inputs)
     figures = draw_figures(inputs, images, summary, scale, settings.structures)
     views = beams_eye_views(inputs, linac, figures, summary)
-    viewer = viewer_of(inputs, images, summary, scale, figures, preferred=settings.structures)
+    viewer = viewer_of(inputs, images, summary, scale, overlays=figures.overlays, preferred=settings.structures)
     text = render(inputs, summary, scale, figures, settings, views=views, viewer=viewer)
     size = len(text.encode("utf-8"))
     if size > MAXIMUM_BYTES:

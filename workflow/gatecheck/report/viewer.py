@@ -18,6 +18,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from markupsafe import Markup
 
@@ -26,7 +27,7 @@ from gatecheck.errors import WriteError
 from gatecheck.files import read_image
 from gatecheck.patient.model import Grid
 from gatecheck.report import style
-from gatecheck.report.case_figures import STAMP, CaseFigures, structures_in_drawing_order
+from gatecheck.report.case_figures import STAMP, structures_in_drawing_order
 from gatecheck.report.figures import Overlay
 from gatecheck.report.inputs import ReportImages, ReportInputs
 from gatecheck.report.numbers import number
@@ -151,8 +152,8 @@ def viewer_of(
     images: ReportImages,
     summary: Summary,
     scale: Normalisation,
-    figures: CaseFigures,
     *,
+    overlays: Sequence[Overlay] = (),
     preferred: Sequence[str] = (),
     gammas: Sequence[GammaLayer] = (),
 ) -> ViewerPage:
@@ -160,6 +161,7 @@ def viewer_of(
 
     Parameters
     ----------
+    overlays : structures of the report's figures, which keep their letters
     preferred : names of the structures that come first
     gammas : maps of gamma, if there are any
 
@@ -171,7 +173,7 @@ def viewer_of(
         When even the smallest part of the dose would be more than the page may hold.
     """
     layers = tuple(_layers(summary, scale, gammas, has_tps=images.tps is not None))
-    overlays = tuple(_overlays(inputs, figures, preferred))
+    structures = tuple(_with_others(overlays, inputs, preferred))
     x, y, z = inputs.delivery.beams[0].isocentre[0].tolist()
     planes = planes_through((x, y, z), (x, y, z), 1.0)
     for region in regions(images, inputs.patient, scale.gray):
@@ -183,7 +185,7 @@ def viewer_of(
             "planes": [_plane(plane) for plane in planes],
             "layers": [_layer(layer) for layer in layers],
             "volumes": {key: volume.packed() for key, volume in volumes.items()},
-            "structures": [_structure(overlay, grid) for overlay in overlays],
+            "structures": [_structure(one, grid) for one in structures],
             "isodoses": [{"percent": one.percent, "gray": one.gray, "colour": one.colour} for one in scale.isodoses],
             "hundredPercentGy": scale.gray,
             "colours": {name: _colours(name) for name in (style.DOSE_MAP, style.DIFFERENCE_MAP)},
@@ -198,8 +200,8 @@ def viewer_of(
                 script=Markup(script),
                 script_hash=csp_hash(script),
                 layers=layers,
-                structures=overlays,
-                shown_at_first=len(figures.overlays),
+                structures=structures,
+                shown_at_first=len(overlays),
                 planes=planes,
                 gammas=tuple(gammas),
                 words=_words(region, grid, inputs),
@@ -274,10 +276,10 @@ def _layers(
     )
 
 
-def _overlays(inputs: ReportInputs, figures: CaseFigures, preferred: Sequence[str]) -> Iterator[Overlay]:
-    """Those of the figures, under the same letters, and then others."""
-    yield from figures.overlays
-    drawn = {overlay.name for overlay in figures.overlays}
+def _with_others(overlays: Sequence[Overlay], inputs: ReportInputs, preferred: Sequence[str]) -> Iterator[Overlay]:
+    """Those of the figures, and then others under the letters that follow."""
+    yield from overlays
+    drawn = {overlay.name for overlay in overlays}
     others = (
         (name, structure.mask)
         for name, structure in structures_in_drawing_order(inputs.case.structures, preferred)
@@ -295,7 +297,7 @@ def _volumes(grid: Grid, images: ReportImages, scale: Normalisation, gammas: Seq
     inside = on_grid(images.body, grid, outside=0.0, nearest=True) > 0.5
     nan = float("nan")
 
-    def in_body(image: sitk.Image, *, nearest: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    def in_body(image: sitk.Image, *, nearest: bool) -> npt.NDArray[np.float64]:
         return np.where(inside, on_grid(image, grid, outside=nan, nearest=nearest), nan)
 
     doses = {"mc": in_body(images.dose, nearest=True)}
@@ -307,11 +309,14 @@ def _volumes(grid: Grid, images: ReportImages, scale: Normalisation, gammas: Seq
     volumes["sigma"] = rounded(in_body(images.sigma, nearest=True), SIGMA_STEP * scale.gray)
     volumes["ct"] = rounded(on_grid(images.ct, grid, outside=nan), CT_STEP)
     for place, gamma in enumerate(gammas):
-        values = on_grid(gamma.image, grid, outside=nan, nearest=True)
-        # What fails by less than rounding must not be rounded to a pass.
-        barely = (values > PASS_LIMIT) & (values < 1.0 + GAMMA_STEP)
-        volumes[f"gamma-{place}"] = rounded(np.where(barely, 1.0 + GAMMA_STEP, values), GAMMA_STEP)
+        volumes[f"gamma-{place}"] = rounded_gamma(on_grid(gamma.image, grid, outside=nan, nearest=True))
     return volumes
+
+
+def rounded_gamma(values_zyx: npt.NDArray[np.float64]) -> Volume:
+    """Gamma rounded to `GAMMA_STEP`, but what fails by less than that not to a pass."""
+    barely = (values_zyx > PASS_LIMIT) & (values_zyx < 1.0 + GAMMA_STEP)
+    return rounded(np.where(barely, 1.0 + GAMMA_STEP, values_zyx), GAMMA_STEP)
 
 
 def _layer(layer: ViewerLayer) -> dict[str, object]:
