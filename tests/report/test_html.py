@@ -52,7 +52,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     @property
@@ -83,7 +83,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def test_the_page_needs_nothing_but_itself(page: Page) -> None:
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert page.tags.count("script") == 2, "the slice viewer and its data"
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
     links = [value for _, name, value in page.attributes if name in {"src", "srcset", "href", "poster", "action"}]
     assert links
     assert all(value.startswith("data:image/") for value in links)
@@ -113,7 +114,7 @@ def test_the_page_starts_as_html_does(with_tps: Written) -> None:
 
 
 def test_names_are_escaped_and_readable(with_tps: Written, page: Page) -> None:
-    assert "<script" not in with_tps.html
+    assert "<script>alert" not in with_tps.html
     assert plain(AWKWARD_NAME) in page.text
     assert "Field 2 <lat>" in page.text
     assert any(AWKWARD_NAME in value for _, name, value in page.attributes if name == "alt")

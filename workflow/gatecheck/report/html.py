@@ -36,6 +36,7 @@ from gatecheck.report.sections import context_of_sections
 from gatecheck.report.statement import stated
 from gatecheck.report.style import Normalisation, normalisation
 from gatecheck.report.summary import Summary, SummaryStructure, named_structures, summarise
+from gatecheck.report.viewer import ViewerPage, viewer_of
 
 MAXIMUM_BYTES = 15_000_000
 
@@ -77,9 +78,11 @@ def write_report(
         _check_machine(inputs, linac)
     summary = stated(summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config)))
     scale = normalisation(summary)
-    figures = draw_figures(inputs, read_images(inputs), summary, scale, settings.structures)
+    images = read_images(inputs)
+    figures = draw_figures(inputs, images, summary, scale, settings.structures)
     views = beams_eye_views(inputs, linac, figures, summary)
-    text = render(inputs, summary, scale, figures, settings, views=views)
+    viewer = viewer_of(inputs, images, summary, scale, overlays=figures.overlays, preferred=settings.structures)
+    text = render(inputs, summary, scale, figures, settings, views=views, viewer=viewer)
     size = len(text.encode("utf-8"))
     if size > MAXIMUM_BYTES:
         raise WriteError(
@@ -118,6 +121,7 @@ def render(
     settings: ReportConfig,
     *,
     views: Sequence[PlaneSet] = (),
+    viewer: ViewerPage,
 ) -> str:
     """Fill the template; every text of the plan is escaped."""
     structures = _structures_in_order(inputs, summary, settings)
@@ -130,6 +134,7 @@ def render(
         isodoses_not_reached=[isodose for isodose in scale.isodoses if isodose.gray >= summary.maximum_gy],
         figures=figures,
         views=views,
+        viewer=viewer,
         view_colours={"jaws": JAW_COLOUR, "structures": STRUCTURE_COLOUR},
         structures=structures,
         targets=[(name, one.mc) for name, one in structures if one.interpreted_type in TARGET_TYPES and one.mc],

@@ -79,6 +79,7 @@ class ReportImages:
     difference: sitk.Image | None
     gamma: dict[str, sitk.Image]
     """File in the comparison's folder: gamma, on the grid of its reference dose."""
+    tps: sitk.Image | None = None
 
 
 def read_inputs(layout: CaseLayout, calibration_path: Path, changes: Sequence[Change] = ()) -> ReportInputs:
@@ -131,7 +132,7 @@ def read_images(inputs: ReportInputs) -> ReportImages:
     ResultError
         When an image is missing, damaged, not aligned with the patient's axes, or on another grid.
     """
-    layout = inputs.layout
+    layout, tps = inputs.layout, inputs.case.tps_dose
     images = ReportImages(
         ct=_aligned(layout.case / inputs.case.ct.file),
         dose=_aligned(layout.dose / "mc_dose.mha"),
@@ -139,6 +140,7 @@ def read_images(inputs: ReportInputs) -> ReportImages:
         body=_aligned(layout.patient / inputs.patient.body_mask),
         difference=_aligned(layout.compare / "difference.mha") if inputs.has_tps_dose else None,
         gamma={one.file: _aligned(layout.compare / one.file) for one in inputs.compared.gamma.maps},
+        tps=_aligned(layout.case / tps.image.file) if tps is not None else None,
     )
     _check_same_grid(images.sigma, images.dose, "mc_sigma.mha", "merge")
     _check_same_grid(images.body, images.dose, inputs.patient.body_mask, "voxelise")
