@@ -12,6 +12,7 @@ rule report:
         depends_on=inputs_of("report"),
     output:
         html=f"{FOLDER}/report/report.html",
+        pdf=f"{FOLDER}/report/report.pdf",
         summary=f"{FOLDER}/report/summary.json",
     log:
         f"{FOLDER}/logs/report.log",
@@ -24,7 +25,7 @@ rule report:
         depends_on=DEPENDS_ON["report"],
         folder=subpath(output[0], ancestor=2),
     message:
-        "report: report.html and summary.json"
+        "report: report.html, report.pdf and summary.json"
     shell:
         "gatecheck report {params.folder:q} > {log:q} 2>&1"
 

@@ -529,12 +529,12 @@ def gamma(
 
 @app.command()
 def report(case_folder: CaseFolder) -> None:
-    """report: what people read, report.html and summary.json."""
+    """report: what people read, report.html and report.pdf, and summary.json."""
     from gatecheck.report.html import write_report
 
     layout, config = _case(case_folder)
     write_report(layout.folder, layout.calibration, config.report, linac=_linac(layout, config), config=config)
-    typer.echo("report.html and summary.json written.")
+    typer.echo("report.html, report.pdf and summary.json written.")
 
 
 @app.command()

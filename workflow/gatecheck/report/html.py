@@ -1,4 +1,4 @@
-"""report/report.html: one file, no network, everything that is known."""
+"""report/report.html: one file, no network, everything that is known; and the same on paper, report.pdf."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from gatecheck.report.compared_words import metric_name
 from gatecheck.report.inputs import ReportInputs, read_images, read_inputs
 from gatecheck.report.interface_figures import CLEAR, REGION_MARKS, draw_interface
 from gatecheck.report.interface_tables import gamma_table
+from gatecheck.report.pdf import Running, pdf_of
 from gatecheck.report.records import records_of
 from gatecheck.report.sections import context_of_sections
 from gatecheck.report.statement import stated
@@ -51,7 +52,7 @@ def write_report(
     linac: LinacModel | None = None,
     config: Config | None = None,
 ) -> Path:
-    """Draw the report of one case and write report.html and summary.json into its report folder.
+    """Draw the report of one case and write report.html, report.pdf and summary.json into its report folder.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def write_report(
     ResultError
         When an earlier step's file is missing, damaged or does not belong to the others.
     WriteError
-        When the files cannot be written. Neither file is written unless both could be made.
+        When the files cannot be written. None is written unless all could be made.
     """
     layout = CaseLayout(results_case_folder)
     inputs = read_inputs(layout, calibration_path, config.changes if config is not None else ())
@@ -83,17 +84,26 @@ def write_report(
     views = beams_eye_views(inputs, linac, figures, summary)
     viewer = viewer_of(inputs, images, summary, scale, overlays=figures.overlays, preferred=settings.structures)
     text = render(inputs, summary, scale, figures, settings, views=views, viewer=viewer)
-    size = len(text.encode("utf-8"))
-    if size > MAXIMUM_BYTES:
-        raise WriteError(
-            f"report.html: {size / 1e6:.1f} MB, more than the {MAXIMUM_BYTES / 1e6:.0f} MB that it may be."
-        )
+    made_by = f"gatecheck {summary.gatecheck}"
+    pages = {
+        "report.html": text.encode("utf-8"),
+        "report.pdf": pdf_of(text, Running(settings.title, summary.case_id, made_by, is_clinical=summary.clinical)),
+    }
+    for name, content in pages.items():
+        _check_size(name, content)
     write_json(layout.report / "summary.json", summary)
-    target = layout.report / "report.html"
-    with write_atomically(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    _logger.info("report.html: %.1f MB, %d warnings", size / 1e6, len(summary.warnings))
-    return target
+    for name, content in pages.items():
+        with write_atomically(layout.report / name) as temporary:
+            temporary.write_bytes(content)
+        _logger.info("%s: %.1f MB, %d warnings", name, len(content) / 1e6, len(summary.warnings))
+    return layout.report / "report.html"
+
+
+def _check_size(name: str, content: bytes) -> None:
+    if len(content) > MAXIMUM_BYTES:
+        raise WriteError(
+            f"{name}: {len(content) / 1e6:.1f} MB, more than the {MAXIMUM_BYTES / 1e6:.0f} MB that it may be."
+        )
 
 
 def beams_eye_views(
