@@ -50,6 +50,17 @@ def test_commands_within_sentences_exist(path: Path) -> None:
     assert wrong == []
 
 
+def test_refusals_are_quoted_as_the_code_has_them() -> None:
+    """What a reader looks a message up by; `...` stands for what differs from time to time."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (project_folder() / "workflow").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", source)
+    page = (project_folder() / "docs" / "how-to" / "when-it-refuses.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    parts = [part.strip() for one in quoted for part in one.split("...") if part.strip()]
+    assert len(quoted) >= 9
+    assert [part for part in parts if part not in joined] == []
+
+
 def test_a_published_schema_is_what_the_model_gives() -> None:
     wrong = [one.path.name for one in schemas.PUBLISHED if one.path.read_text(encoding="utf-8") != one.text()]
     assert wrong == [], "run make schemas"
