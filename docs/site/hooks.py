@@ -1,8 +1,8 @@
 """What the site needs beside its pages: the reference made when it is built, and equations as MathML with their font.
 
-Equations are written as LaTeX between dollar signs and become MathML here, which browsers draw by themselves. Brackets and
-roots grow with what they hold in fonts for mathematics alone, which few readers have: the site brings one. So nothing is
-loaded from elsewhere.
+Equations are written as LaTeX between dollar signs and become MathML here, which browsers draw by themselves. Brackets
+and roots grow with what they hold in fonts for mathematics alone, which few readers have: the site brings one. So
+nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations

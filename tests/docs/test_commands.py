@@ -73,15 +73,22 @@ UNTIL_STOPPED = ("gatecheck listen incoming --config site.yaml",)
 SETTINGS = {
     "machine": {"model": "truebeam_stx"},
     "patient": {"coarse_voxel_size": 10, "fine_voxel_size": 5},
-    "transport": {"source_photons": 60_000, "pilot_photons": 5_000, "minimum_chunks": 4},
+    "transport": {
+        "source_photons": 60_000,
+        "pilot_photons": 5_000,
+        "minimum_chunks": 4,
+        "maximum_source_photons": 60_000,
+    },
     "calibration": {"relative_sigma": 0.05},
     "setup": {"courses": 100},
     "listen": {"port": 0, "callers": {"TPS": "127.0.0.1"}, "quiet_seconds": 1},
 }
 """The reader's site.yaml, with few photons: what is tested is that the commands do what they are said to."""
 
-COMMANDS = {command.text: command for command in reversed(all_commands())}
-"""Each once, by where it is found first."""
+COMMANDS: dict[str, Command] = {}
+"""Each once, in the order of the pages."""
+for _command in all_commands():
+    COMMANDS.setdefault(_command.text, _command)
 RUN = [command for command in COMMANDS.values() if command.text not in (*NOT_RUN, *UNTIL_STOPPED, VERIFY)]
 
 
