@@ -15,7 +15,12 @@ ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
 ORACLE_PACKAGES := pymedphys==0.41.0 pylinac==3.49.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
 
-.PHONY: demo test test-physics test-cluster bench faults lint format clean
+# What the site of the documentation is built with, beside the rest.
+DOCS_READY := $(VENV)/.docs-ready
+# The report that `make docs-picture` draws.
+PICTURED ?= results/demo/report/report.html
+
+.PHONY: demo test test-physics test-cluster bench faults docs docs-picture schemas lint format clean
 
 demo: $(READY)
 	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
@@ -37,16 +42,26 @@ faults: $(READY)
 	  $(BIN)/python tests/benchmarks/fault_table.py $$case --photons $(FAULT_PHOTONS) --chunks 12 --cores $(CORES) || code=$$?; \
 	done; exit $$code
 
+docs: $(DOCS_READY)
+	$(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "Open build/site/index.html"
+
+docs-picture: $(READY)
+	$(BIN)/python docs/site/picture.py $(PICTURED)
+
+schemas: $(READY)
+	$(BIN)/python docs/site/schemas.py
+
 lint: $(READY)
-	$(BIN)/ruff check workflow tests
-	$(BIN)/ruff format --check workflow tests
+	$(BIN)/ruff check workflow tests docs
+	$(BIN)/ruff format --check workflow tests docs
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/lint_workflow.py
 
 format: $(READY)
-	$(BIN)/ruff check --fix workflow tests
-	$(BIN)/ruff format workflow tests
+	$(BIN)/ruff check --fix workflow tests docs
+	$(BIN)/ruff format workflow tests docs
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 $(READY): pyproject.toml
@@ -56,10 +71,14 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $(READY)
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $(DOCS_READY)
+
 $(ORACLE_READY): Makefile
 	$(PYTHON) -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet $(ORACLE_PACKAGES)
 	@touch $(ORACLE_READY)
 
 clean:
-	rm -rf $(VENV) $(ORACLE) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ORACLE) build/site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
