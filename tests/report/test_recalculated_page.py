@@ -132,7 +132,7 @@ def test_the_budget_says_what_is_unknown_and_keeps_signs_out_of_the_total(made: 
     assert "not assessed" in text
     total = text.index("Total (k = 1)")
     assert (
-        text.index("Materials: densities, 1 % higher") < total < text.index("Dose to water in place of dose to medium")
+        text.index("Materials: densities, 1 % lower") < total < text.index("Dose to water in place of dose to medium")
     )
     assert "-0.07".replace("-", "\N{MINUS SIGN}") in text
 

@@ -28,7 +28,7 @@ class RecalculationConfig(BaseModel):
         0.1, description="by which every gap is wider; about how well a gap is known (k = 1)"
     )
     density_percent: Annotated[float, Field(gt=0, le=10)] = Field(
-        1.0, description="by which tissues are denser; about how well CT numbers tell densities (k = 1)"
+        1.0, description="by which tissues are less dense; about how well CT numbers tell densities (k = 1)"
     )
     chunks: Annotated[int, Field(ge=4, le=1000)] = Field(
         10, description="of the plan's chunks, whose photons are used again; those of the trajectory logs too"

@@ -1,4 +1,4 @@
-# What a small change does to the dose: the case's photons through what was delivered, another leaf gap, denser tissues.
+# What a small change does to the dose: the case's photons through what was delivered, another leaf gap, thinner tissues.
 
 
 rule recalculate:

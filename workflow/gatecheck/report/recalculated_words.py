@@ -17,7 +17,7 @@ _SOURCES: dict[Source, str] = {
     "noise": "Monte Carlo noise",
     "output": "Output: the calibration's noise",
     "leaf_gap": "Leaf gap, {leaf_gap_mm:g} mm wider",
-    "materials": "Materials: densities, {density_percent:g} % higher",
+    "materials": "Materials: densities, {density_percent:g} % lower",
     "control_points": "Control-point sampling: the machine standing still between control points",
     "dose_to": "Dose to {other} in place of dose to {dose_to}",
 }
@@ -26,7 +26,7 @@ _SOURCES: dict[Source, str] = {
 _CHANGES: dict[Change, str] = {
     "as_delivered": "As delivered",
     "leaf_gap": "Leaf gap wider",
-    "density": "Tissues denser",
+    "density": "Tissues less dense",
     "control_points": "The machine standing still between control points",
 }
 _WORST_LEAVES = 5

@@ -20,7 +20,7 @@ from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.files import write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.patient.model import PatientModel
+from gatecheck.patient.model import Material, PatientModel
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.counterpart import Counterpart
@@ -59,10 +59,13 @@ class PatientMatter:
     patient : PatientModel
     volumes : list of Volume
         One for each of its boxes.
+    flights_of : tuple of Material, optional
+        As `gatecheck.transport.photon_tracker.track_photons`.
     """
 
     patient: PatientModel
     volumes: list[Volume]
+    flights_of: tuple[Material, ...] | None = None
 
     @classmethod
     def read(cls, patient_folder: Path) -> PatientMatter:
@@ -123,8 +126,9 @@ class ChunkInputs:
         matter = PatientMatter.read(self.patient_folder)
         if self.counterpart is None:
             return matter
-        materials = self.counterpart.materials_of(matter.patient.materials)
-        return replace(matter, patient=matter.patient.model_copy(update={"materials": materials}))
+        own = matter.patient.materials
+        materials = self.counterpart.materials_of(own)
+        return replace(matter, patient=matter.patient.model_copy(update={"materials": materials}), flights_of=own)
 
     def phase_space_of(self, chunk: Chunk) -> PhaseSpace:
         """The chunk's particles behind the head.
@@ -316,6 +320,7 @@ class _ChunkTask:
             seed=chunk.seed,
             dose_to=inputs.dose_to,
             of_interest=self._matter.fine,
+            flights_of=self._matter.flights_of,
         )
         self._begun = begun, followed
         return followed.charged, followed.batches, followed.in_particles(begun.say)
@@ -398,6 +403,7 @@ def simulate_phase_space(
             work_folder=Path(partial),
             progress=begun.say,
             of_interest=matter.fine,
+            flights_of=matter.flights_of,
         )
     return begun.finish(run)
 

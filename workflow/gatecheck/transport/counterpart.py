@@ -26,7 +26,8 @@ class Counterpart:
     linac : LinacModel
         The machine, or the same with something changed.
     density_factor : float
-        Times the densities of all of the patient's matter that is no gas.
+        Times the densities of all of the patient's matter that is no gas; at most 1, so that photons can fly as they do
+        in the patient itself.
     """
 
     delivery_path: Path

@@ -32,6 +32,7 @@ def run_transport(
     progress: Progress | None = None,
     batches: int = 1,
     of_interest: Volume | None = None,
+    flights_of: Sequence[Material] | None = None,
 ) -> GateRun:
     """As `run_gate`, with photons followed as `settings.photon_transport` says.
 
@@ -44,6 +45,8 @@ def run_transport(
     of_interest : Volume, optional
         Electrons set free too far from it to reach it are followed with a probability of
         `settings.far_electron_survival`, and stand for those that are not.
+    flights_of : sequence of Material, optional
+        As `track_photons`; where GATE follows the photons it is not looked at.
 
     Raises
     ------
@@ -71,6 +74,7 @@ def run_transport(
         dose_to=dose_to,
         batches=batches,
         of_interest=of_interest,
+        flights_of=flights_of,
     )
     return follow_charged(
         followed,
@@ -139,8 +143,14 @@ def follow_photons(
     dose_to: str = "medium",
     batches: int = 1,
     of_interest: Volume | None = None,
+    flights_of: Sequence[Material] | None = None,
 ) -> FollowedPhotons:
     """The part of `run_transport` before GATE, where gatecheck follows the photons.
+
+    Parameters
+    ----------
+    flights_of : sequence of Material, optional
+        As `track_photons`.
 
     Raises
     ------
@@ -159,6 +169,7 @@ def follow_photons(
         copies=settings.photon_splitting,
         batches=batches,
         roulette=_roulette(of_interest, settings),
+        flights_of=flights_of,
     )
     return FollowedPhotons(tracked, len(phase_space), time.perf_counter() - started)
 

@@ -131,7 +131,7 @@ def _counterpart(layout: CaseLayout, linac: LinacModel, config: Config, change: 
         changed = linac.model_copy(update={"machine": machine})
         return Counterpart(layout.delivery, changed), _Size(settings.leaf_gap_mm, "mm")
     if change == "density":
-        factor = 1.0 + settings.density_percent / 100
+        factor = 1.0 - settings.density_percent / 100
         return Counterpart(layout.delivery, linac, density_factor=factor), _Size(settings.density_percent, "%")
     path = layout.recalculations / change / "timeline.parquet"
     planned = read_delivery(layout.delivery)

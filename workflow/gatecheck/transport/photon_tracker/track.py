@@ -122,6 +122,7 @@ def track_photons(
     copies: int = 1,
     batches: int = 1,
     roulette: Roulette | None = None,
+    flights_of: Sequence[Material] | None = None,
 ) -> TrackedPhotons:
     """Follow every photon until it is absorbed or leaves, through boxes of voxels and the air around.
 
@@ -137,6 +138,9 @@ def track_photons(
         Equal parts of the phase space, in its order, that are scored apart.
     roulette : Roulette, optional
         Of electrons far from where the dose is of interest; without it all are followed.
+    flights_of : sequence of Material, optional
+        Nowhere thinner than the materials: flights are sampled with the largest attenuation of these, so that a photon
+        goes as far as it does among them, and only whether it interacts there differs.
 
     Raises
     ------
@@ -146,6 +150,11 @@ def track_photons(
     by_label = {material.label: row for row, material in enumerate(materials)}
     boxes = boxes_of(volumes, by_label, air_row=len(materials), roulette=roulette)
     matter = cross_sections.matter_of([*materials, air()])
+    if flights_of is not None:
+        majorant = cross_sections.matter_of([*flights_of, air()]).majorant
+        if np.any(majorant < matter.majorant):
+            raise ValueError("flights have to be sampled with an attenuation that is nowhere exceeded")
+        matter = matter._replace(majorant=majorant)
     if not score_on_the_spot:
         # No electron stays in an infinitely thin medium.
         matter = matter._replace(density=np.zeros_like(matter.density))
