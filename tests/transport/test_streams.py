@@ -106,3 +106,28 @@ def test_flights_shorter_than_matter_allows_are_refused() -> None:
     denser = [WATER.model_copy(update={"density": 1.01 * WATER.density})]
     with pytest.raises(ValueError, match="nowhere exceeded"):
         track_photons(beam(), [LARGE], denser, seed=5, flights_of=[WATER])
+
+
+def test_a_photon_that_comes_in_at_an_angle_interacts_at_the_same_depth_along_its_way() -> None:
+    """Turned by 0.1 degrees about a point in the box, what is set free moves by as little as the turn moves it."""
+    straight = beam().chosen(beam().pdg_code == 22)
+    pivot, angle = np.array([0.0, 200.0, 0.0]), np.radians(0.1)
+    slant = np.array([[np.cos(0.6), -np.sin(0.6), 0.0], [np.sin(0.6), np.cos(0.6), 0.0], [0.0, 0.0, 1.0]])
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]])
+
+    def turned(by: np.ndarray) -> PhaseSpace:
+        return replace(
+            straight, position=(straight.position - pivot) @ by.T + pivot, direction=straight.direction @ by.T
+        )
+
+    box = HomogeneousVolume("box", 0, (-200.0, 0.0, -500.0), (200.0, 400.0, 500.0), (4, 4, 4))
+    first, second = (
+        track_photons(turned(by), [box], [WATER], seed=5, score_on_the_spot=False).charged
+        for by in (slant, turn @ slant)
+    )
+    assert first.stream is not None
+    assert second.stream is not None
+    _, here, there = np.intersect1d(first.stream, second.stream, return_indices=True)
+    assert len(here) > 0.95 * len(first)
+    expected = (first.position[here] - pivot) @ turn.T + pivot
+    np.testing.assert_allclose(second.position[there], expected, atol=1e-6)

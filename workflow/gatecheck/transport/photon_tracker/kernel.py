@@ -48,7 +48,6 @@ HIGHEST_LOCAL = 0.25  # MeV
 
 # Room kept for what one photon sets free; a photon of 30 MeV makes about 30 electrons that matter.
 MOST_PER_PHOTON = 200
-_NUDGE = 1e-6  # mm, across a face
 
 
 class Boxes(NamedTuple):
@@ -254,7 +253,12 @@ def _rayleigh_cosine(energy: float, row: int, matter: Matter, state: State) -> f
 def _flight(
     energy: float, position: FloatArray, direction: FloatArray, boxes: Boxes, matter: Matter, state: State
 ) -> tuple[int, int]:
-    """Move a photon to its next real interaction: row and voxel there; (-1, -1) when it leaves."""
+    """Move a photon to its next real interaction: row and voxel there; (-1, -1) when it leaves.
+
+    Flights begin where the photon is, also before the boxes, where they count for nothing: where they end does not
+    depend on the place at which it enters. So a photon that comes in a little beside another, with the same random
+    numbers, does the same a little beside it.
+    """
     place = (math.log(energy) - matter.log_lowest) * matter.inverse_step
     majorant = _at(matter.majorant, place)
     enter, leave = _crossing(boxes, position, direction)
@@ -266,16 +270,16 @@ def _flight(
             for axis in range(3):
                 position[axis] += way * direction[axis]
             return boxes.air, -1
-        for axis in range(3):
-            position[axis] += (enter + _NUDGE) * direction[axis]
-        leave -= enter + _NUDGE
+    way, been = 0.0, 0.0
     while True:
-        way = -math.log(1.0 - uniform(state)) / majorant
+        way -= math.log(1.0 - uniform(state)) / majorant
         if way >= leave:
             return -1, -1
-        leave -= way
+        if way <= enter:
+            continue
         for axis in range(3):
-            position[axis] += way * direction[axis]
+            position[axis] += (way - been) * direction[axis]
+        been = way
         row, voxel = voxel_at(boxes, position[0], position[1], position[2])
         if uniform(state) * majorant < _at(matter.total[row], place):
             return row, voxel
