@@ -21,8 +21,8 @@ def test_what_is_signed_and_the_signature_stand_before_the_warnings(which: str, 
             "<dt>Case</dt>",
             "<dt>Machine</dt>",
             'class="quote"',
-            'id="verdicts"',
             '<section class="signature"',
+            'id="verdicts"',
         )
     ]
     assert places == sorted(places)
