@@ -6,6 +6,9 @@ import re
 
 import pytest
 from made_results import Written
+from markupsafe import escape
+
+from gatecheck.report.compared_words import tolerance
 
 
 @pytest.mark.parametrize("which", ["with_tps", "without_tps", "clinical"])
@@ -18,11 +21,22 @@ def test_what_is_signed_and_the_signature_stand_before_the_warnings(which: str, 
             "<dt>Case</dt>",
             "<dt>Machine</dt>",
             'class="quote"',
-            'id="verdicts"',
             '<section class="signature"',
+            'id="verdicts"',
         )
     ]
     assert places == sorted(places)
+
+
+def test_every_verdict_stands_above_the_signature_with_its_tolerance(with_tps: Written) -> None:
+    above = with_tps.html.split('<section class="signature"')[0]
+    listed = re.findall(r"<li>.*?</svg>([a-z ]+)</span> <span>(.*?)</span></li>", above.split('class="outcomes"')[1])
+    verdicts = [(tumour, one) for tumour in with_tps.summary.interface.tumours for one in tumour.verdicts]
+    assert len(listed) == len(verdicts) == 8
+    for (outcome, words), (tumour, verdict) in zip(listed, verdicts, strict=True):
+        assert outcome == verdict.outcome
+        assert words.startswith(f"{escape(tumour.tumour)}: {verdict.question}")
+        assert all(tolerance(finding) in words for finding in verdict.findings)
 
 
 def test_the_signature_block_has_two_persons_four_rows_and_three_decisions(with_tps: Written) -> None:

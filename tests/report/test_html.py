@@ -140,7 +140,10 @@ def test_data_set_physics_and_versions_are_stated(which: str, request: pytest.Fi
 
 def test_the_plan_as_a_whole_is_not_judged(page: Page) -> None:
     assert "the plan as a whole is not judged: that is for the signing physicist" in page.text
-    assert not re.search(r"\b(accept|reject)", page.text, re.IGNORECASE)
+    # But for the boxes that the one who signs ticks by hand.
+    unticked = re.sub(r"☐ (not )?accepted( with remarks)?", "", page.text)
+    assert page.text.count("☐") == 3
+    assert not re.search(r"\b(accept|reject)", unticked, re.IGNORECASE)
 
 
 def test_every_warning_is_shown_openly(with_tps: Written, page: Page) -> None:
@@ -203,7 +206,7 @@ def test_several_isocentres_are_said(clinical_page: Page) -> None:
 
 def test_many_structures_share_several_charts_and_all_have_a_curve(clinical: Written, clinical_page: Page) -> None:
     charts = [value for tag, name, value in clinical_page.attributes if (tag, name) == ("source", "srcset")]
-    assert len(charts) == 3
+    assert len(charts) == 3 + 3 + 1  # of structures, of profiles, of the convergence
     start = clinical.html.index('id="dvh"')
     legends = clinical.html[start : clinical.html.index('id="metrics"')]
     for index in range(12):

@@ -15,7 +15,9 @@ from gatecheck.case.model import Case
 from gatecheck.compare.biology.model import Biology
 from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.model import Comparison
+from gatecheck.compare.profiles import Profiles
 from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
+from gatecheck.compare.volume_gamma.model import VolumeGamma
 from gatecheck.config import ReportConfig
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import ResultError
@@ -49,8 +51,9 @@ def change_merge(made: MadeResults, **update: object) -> None:
     """Change merge.json, and let the comparisons know, so that the change itself is what is found."""
     change(made.layout.dose / "merge.json", MergeResult, **update)
     merge = {"merge": sha256_of_file(made.layout.dose / "merge.json")}
-    for model in (Comparison, Interface):
-        path = made.layout.compare / f"{model.__name__.lower()}.json"
+    models = {"comparison": Comparison, "interface": Interface, "gamma": VolumeGamma, "profiles": Profiles}
+    for name, model in models.items():
+        path = made.layout.compare / f"{name}.json"
         change(path, model, made_from=read_json(path, model).made_from | merge)
 
 
@@ -74,6 +77,9 @@ def test_the_copy_itself_is_accepted(copy: MadeResults) -> None:
         "compare/interface.json",
         "compare/biology.json",
         "compare/setup.json",
+        "compare/gamma.json",
+        "compare/gamma.mha",
+        "compare/profiles.json",
         "compare/surface_map_1.csv",
         "compare/difference.mha",
         "transport/calibration.json",
@@ -222,9 +228,14 @@ def test_a_standard_deviation_that_does_not_lie_on_the_dose_is_refused(
 ) -> None:
     path = copy.layout.dose / "mc_sigma.mha"
     sitk.WriteImage(spoil(sitk.ReadImage(str(path))), str(path), useCompression=True)
-    biology = copy.layout.compare / "biology.json"
-    made_from = read_json(biology, Biology).made_from | {"mc_sigma": sha256_of_file(path)}
-    change(biology, Biology, made_from=made_from)
+    documents: tuple[tuple[str, type[Biology | Profiles]], ...] = (
+        ("biology.json", Biology),
+        ("profiles.json", Profiles),
+    )
+    for name, model in documents:
+        document = copy.layout.compare / name
+        made_from = read_json(document, model).made_from | {"mc_sigma": sha256_of_file(path)}
+        change(document, model, made_from=made_from)
     inputs = read_inputs(copy.layout, copy.calibration)
     with pytest.raises(ResultError, match=expected):
         read_images(inputs)

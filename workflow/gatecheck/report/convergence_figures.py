@@ -31,7 +31,7 @@ def convergence_chart(
         measured = 100 * np.array([one.fine_relative_sigma for one in steps])
         expected = 100 * np.array([one.expected_relative_sigma for one in steps])
         axes.loglog(photons, expected, color=EXPECTED_COLOUR, linewidth=1.2, linestyle=(0, (4, 2)))
-        axes.loglog(photons, measured, color=MEASURED_COLOUR, linewidth=0, marker="o", markersize=6)
+        axes.loglog(photons, measured, color=MEASURED_COLOUR, linewidth=1.0, marker="o", markersize=6)
         if target_relative_sigma is not None:
             axes.axhline(100 * target_relative_sigma, color=ASKED_COLOUR, linewidth=1.4, linestyle=(0, (1, 1.5)))
         axes.set(xlabel="Source photons (millions)", ylabel="Mean relative \N{GREEK SMALL LETTER SIGMA} (%, k = 1)")
