@@ -214,7 +214,7 @@ def test_many_structures_share_several_charts_and_all_have_a_curve(clinical: Wri
 
 
 def test_of_the_organs_the_smallest_are_drawn_on_ct(clinical: Written) -> None:
-    key = clinical.html[clinical.html.index('id="isodoses"') : clinical.html.index('id="dvh"')]
+    key = clinical.html[clinical.html.index('id="isodoses"') : clinical.html.index('id="viewer-title"')]
     drawn = [unescape(name) for name in re.findall(r"<b>[A-F]</b> ([^<]*)<", key)]
     assert drawn[:4] == ["GTVp", "PTV4140", "PTV4140 (2)", "SPINALCORD"]
     assert len(drawn) == 6
