@@ -68,7 +68,7 @@ def pdf_of(html: str, running: Running) -> bytes:
     with _plain_streams():
         document = _Document(buffer, running)
         try:
-            document.build(blocks, canvasmaker=_canvas_maker(running))
+            document.build(blocks, canvasmaker=_Canvas)
         except LayoutError as error:
             raise WriteError(
                 f"report.pdf: a part of the report does not fit a page ({str(error).splitlines()[0][:200]})."
@@ -121,7 +121,8 @@ class _Info(PDFInfo):  # type: ignore[misc]
 
 class _Document(BaseDocTemplate):  # type: ignore[misc]
     def __init__(self, buffer: io.BytesIO, running: Running) -> None:
-        super().__init__(buffer, pagesize=A4, lang="en", title=running.title)
+        title = f"{running.title} · {running.case_id}"
+        super().__init__(buffer, pagesize=A4, lang="en", title=title, creator=running.made_by)
         frame = Frame(
             LEFT,
             BOTTOM,
@@ -139,26 +140,20 @@ class _Document(BaseDocTemplate):  # type: ignore[misc]
         self.addPageTemplates(PageTemplate("page", [frame], onPage=draw))
 
 
-def _canvas_maker(running: Running) -> type[Canvas]:
-    class _Canvas(Canvas):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            super().__init__(*arguments, **settings | {"invariant": 1, "pageCompression": 1})
-            info = _Info()
-            info.title = f"{running.title} · {running.case_id}"
-            info.creator = running.made_by
-            self._doc.info = info
-            self.setViewerPreference("DisplayDocTitle", "true")
-            self.showOutline()
+class _Canvas(Canvas):  # type: ignore[misc]
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings | {"invariant": 1, "pageCompression": 1})
+        self._doc.info = _Info()
+        self.setViewerPreference("DisplayDocTitle", "true")
+        self.showOutline()
 
-        def save(self) -> None:
-            self.beginForm(_PAGES, 0, -4, 60, 12)
-            self.setFont(_RUNNING.font, _RUNNING.size)
-            self.setFillColor(HexColor(_RUNNING.colour))
-            self.drawString(0, 0, str(self.getPageNumber() - 1))
-            self.endForm()
-            super().save()
-
-    return _Canvas
+    def save(self) -> None:
+        self.beginForm(_PAGES, 0, -4, 60, 12)
+        self.setFont(_RUNNING.font, _RUNNING.size)
+        self.setFillColor(HexColor(_RUNNING.colour))
+        self.drawString(0, 0, str(self.getPageNumber() - 1))
+        self.endForm()
+        super().save()
 
 
 def _draw_running(canvas: Canvas, running: Running) -> None:

@@ -53,6 +53,7 @@ _TRANSPARENT = frozenset({"article", "body", "div", "header", "main", "section"}
 _SECTION_SHARE = 0.72  # of a page: a section's start down to its first figures is kept together where it takes no more
 _BUTT = 0  # how lines end
 _HEADINGS = ("h1", "h2", "h3", "h4")
+_MOST_OF_A_PAGE: float = 0.95 * FRAME_HEIGHT
 _LINES_KEPT = 3  # lines of a paragraph that follow a heading on its page
 
 Flowables = list[Any]
@@ -378,19 +379,20 @@ def _heads(block: Any) -> bool:
 
 def _needed(blocks: Flowables) -> float:
     """Height that is to be left on a page for headings: down to the first figures, or to the least that follows."""
-    height, least = 0.0, None
+    height = 0.0
+    least: float | None = None
     for block in blocks:
         if least is not None and isinstance(block, Heading) and block.level <= 2:
             break
-        height += block.getSpaceBefore() + block.getSpaceAfter()
+        height += float(block.getSpaceBefore() + block.getSpaceAfter())
         if not _heads(block) and not isinstance(block, Spacer) and least is None:
             least = height + _least(block)
-        height += block.wrap(FRAME_WIDTH, 1e6)[1]
+        height += float(block.wrap(FRAME_WIDTH, 1e6)[1])
         if height > _SECTION_SHARE * FRAME_HEIGHT:
             break
         if isinstance(block, _Figures):
             return height
-    return min(height if least is None else least, 0.95 * FRAME_HEIGHT)
+    return min(height if least is None else least, _MOST_OF_A_PAGE)
 
 
 def _least(block: Any) -> float:

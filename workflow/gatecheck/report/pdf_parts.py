@@ -117,7 +117,7 @@ class Outcome(Flowable):  # type: ignore[misc]
                 f"report.pdf: an outcome of class {element.attributes.get('class')!r} found, expected one of "
                 f"{', '.join(sorted(_OUTCOMES))} with its mark."
             )
-        self.name = names.pop()
+        self.name = min(names)
         self.style = TextStyle(size, bold=True)
         self.words = element.text.strip()
         self.mark = read_svg(svg_text(mark))

@@ -149,7 +149,7 @@ def _draw(canvas: Canvas, element: ElementTree.Element, inherited: Style, drawin
             _draw(canvas, child, style, drawing)
     elif tag == "use":
         canvas.translate(float(element.get("x", "0")), float(element.get("y", "0")))
-        _draw(canvas, _referred(element.get(_HREF) or element.get("href", ""), drawing), style, drawing)
+        _draw(canvas, _referred(element.get(_HREF, element.get("href", "")), drawing), style, drawing)
     else:
         _paint(canvas, _outline(element, tag), style)
     canvas.restoreState()
