@@ -100,8 +100,10 @@ def _parameters(callback: Callable[..., Any]) -> Iterator[Parameter]:
 
 
 def _names(name: str, info: ArgumentInfo | OptionInfo, kind: type) -> tuple[str, ...]:
-    if info.param_decls:
-        return tuple(info.param_decls)
+    # Where a type is annotated typer takes the first name that is given for a default, until the verb is called.
+    given = [one for one in (info.default, *(info.param_decls or ())) if isinstance(one, str) and one.startswith("-")]
+    if given:
+        return tuple(given)
     long = "--" + name.replace("_", "-")
     return (long, long.replace("--", "--no-", 1)) if kind is bool else (long,)
 

@@ -82,7 +82,7 @@ def files_page() -> str:
     """Which JSON files there are."""
     rows = [
         f"| `{one.file}` | [{one.name}]({one.name}.md) | [schema](../schemas/{one.name}.schema.json) "
-        f"| {_cell(_words(one.schema()))} |"
+        f"| {' '.join(_words(one.schema()).split())} |"
         for one in HANDED_ON
     ]
     return "\n".join(
@@ -198,7 +198,10 @@ _LIMITS = {
 
 
 def limits_of(field: Schema, definitions: Schema) -> str:
-    """Bounds of a value, or of the values in a list or map."""
+    """Bounds of a value, or of the values in a list or map; of values in a row, of each where they differ."""
+    of_each = [limits_of(one, definitions) for one in field.get("prefixItems", ())]
+    if len(set(of_each)) > 1:
+        return "; then ".join(of_each)
     found: list[str] = []
     for level in _levels(field, definitions):
         is_tuple = "prefixItems" in level
@@ -240,11 +243,17 @@ def _anchor(name: str) -> str:
 
 def _words(model: Schema) -> str:
     """A model's docstring; pydantic's own where it has none would be of no use here."""
-    return str(model.get("description", "")).split("\n\nAttributes\n")[0].strip()
+    return _shown(str(model.get("description", "")).split("\n\nAttributes\n")[0].strip())
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _shown(" ".join(text.split())).replace("|", "\\|")
+
+
+def _shown(text: str) -> str:
+    """Text in which < begins no HTML; within backticks it does not anyway."""
+    parts = text.split("`")
+    return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts))
 
 
 def commands_page() -> str:
@@ -262,7 +271,7 @@ def commands_page() -> str:
 def _verb(verb: Verb) -> list[str]:
     shown = [_shown_argument(one) for one in verb.arguments]
     usage = " ".join(["gatecheck", *verb.name, *shown, *(["[OPTIONS]"] if verb.options else [])])
-    parts = [f"## {' '.join(verb.name)}", f"```text\n{usage}\n```", verb.words]
+    parts = [f"## {' '.join(verb.name)}", f"```text\n{usage}\n```", _shown(verb.words)]
     if verb.arguments:
         rows = [_line([f"`{one.names[0]}`", _cell(one.words)]) for one in verb.arguments]
         parts.append("\n".join([_line(["argument", "meaning"]), "|---|---|", *rows]))

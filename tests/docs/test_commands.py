@@ -47,7 +47,7 @@ NOT_RUN = {
     "make bench": _HOURS,
     "make faults": _HOURS,
     "gatecheck verify export": _DEMONSTRATION,
-    "gatecheck phantom clinical_case_2 --out case-2": "plans two arcs: two minutes; tests/phantoms makes it",
+    "gatecheck phantom clinical_case_2 --out case-2": "computes two arcs: a minute and more; tests/phantoms makes it",
     "gatecheck verify case-2 --config site.yaml --name case-2": "a clinical case: minutes",
     "gatecheck setup-check results/plan --photons 10": "simulates three more doses: minutes; tests/physics does",
     "snakemake --cores 2": _DEMONSTRATION,

@@ -9,10 +9,12 @@ from typing import Any
 
 import jsonschema
 import pytest
+from typer.testing import CliRunner
 
 import reference
 import schemas
-from commands import verbs
+from commands import Verb, verbs
+from gatecheck.cli.main import app
 from gatecheck.config import Config, project_folder
 
 from .blocks import pages
@@ -79,6 +81,16 @@ def test_the_reference_has_every_key_and_every_option() -> None:
     for verb in verbs():
         assert f"## {' '.join(verb.name)}\n" in commands
         assert all(f"`{name}`" in commands for option in verb.options for name in option.names)
+
+
+@pytest.mark.parametrize("verb", verbs(), ids=lambda verb: " ".join(verb.name))
+def test_the_reference_has_the_options_that_help_shows(verb: Verb) -> None:
+    """The command line answers for itself: no option more, none less."""
+    answered = CliRunner().invoke(app, [*verb.name, "--help"], env={"COLUMNS": "200"})
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", answered.output.split("Options:")[1]))
+    own = {name for option in verb.options for name in option.names}
+    in_words = {name for name in shown - own if name in " ".join(option.words for option in verb.options)}
+    assert shown - in_words == own | {"--help"}
 
 
 def _keys(schema: dict[str, Any]) -> set[str]:

@@ -432,7 +432,7 @@ class ReportConfig(_Section):
 class Config(_Section):
     """The whole configuration of one verification."""
 
-    results_folder: Path = Path("results")
+    results_folder: Path = Field(Path("results"), description="where the cases' folders are made")
     case: CaseConfig = CaseConfig()
     machine: MachineConfig = MachineConfig()
     patient: PatientConfig = PatientConfig()
