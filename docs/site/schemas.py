@@ -15,10 +15,15 @@ from pydantic import BaseModel
 from gatecheck.case.model import Case
 from gatecheck.compare.biology.model import Biology
 from gatecheck.compare.check import CheckedComparison
+from gatecheck.compare.error_budget import ErrorBudget
 from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.model import Comparison
+from gatecheck.compare.profiles import Profiles
+from gatecheck.compare.recalculation.model import Recalculation
 from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
+from gatecheck.compare.volume_gamma.model import VolumeGamma
 from gatecheck.config import Config
+from gatecheck.delivery.logs_followed import LogsFollowed
 from gatecheck.dose.model import MergeResult
 from gatecheck.files import write_atomically
 from gatecheck.patient.model import PatientModel
@@ -82,6 +87,11 @@ HANDED_ON = (
     Published("biology", "compare/biology.json", Biology),
     Published("setup", "compare/setup.json", SetupRobustness),
     Published("setup-check", "compare/setup_check.json", SetupCheck),
+    Published("gamma", "compare/gamma.json", VolumeGamma),
+    Published("profiles", "compare/profiles.json", Profiles),
+    Published("error-budget", "compare/error_budget.json", ErrorBudget),
+    Published("logs", "delivery/logs.json", LogsFollowed),
+    Published("recalculated", "recalculated/leaf_gap.json", Recalculation),
 )
 PUBLISHED = (CONFIGURATION, *HANDED_ON)
 

@@ -38,6 +38,7 @@ _DEMONSTRATION = "a whole verification at the default's precision: minutes"
 _CLUSTER = "needs a cluster"
 _HOURS = "hours of computing"
 _TESTS = "what runs this test"
+_AGAIN = "simulates a plan again; tests/workflow does"
 NOT_RUN = {
     "make demo": _DEMONSTRATION,
     "make test": _TESTS,
@@ -49,6 +50,8 @@ NOT_RUN = {
     "gatecheck verify export": _DEMONSTRATION,
     "gatecheck phantom clinical_case_2 --out case-2": "computes two arcs: a minute and more; tests/phantoms makes it",
     "gatecheck verify case-2 --config site.yaml --name case-2": "a clinical case: minutes",
+    "gatecheck verify export --config site.yaml --name plan --log arc-1.bin --log arc-2.bin": _AGAIN,
+    "gatecheck recalculate results/plan leaf_gap": _AGAIN,
     "gatecheck setup-check results/plan --photons 10": "simulates three more doses: minutes; tests/physics does",
     "snakemake --cores 2": _DEMONSTRATION,
     "gatecheck geant4-data install": "fetches gigabytes",
@@ -64,7 +67,7 @@ NOT_RUN = {
 }
 """Commands that are not run, and why; each is held against the real command line instead."""
 
-NOT_WRITTEN = ("batch", "top-up", "phase-space", "setup-check")
+NOT_WRITTEN = ("batch", "top-up", "phase-space", "setup-check", "logs", "recalculated")
 """Kinds of files that one small verification does not leave."""
 
 UNTIL_STOPPED = ("gatecheck listen incoming --config site.yaml",)
