@@ -124,7 +124,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = made.folder
     write_small_case(folder / "export")
     shutil.copytree(folder / "export", folder / "plans" / "first")
-    shutil.copytree(folder / "export", folder / "incoming" / "queue" / "a-study")
+    # What was received is the batch's first plan again: the second batch finds it verified.
+    (folder / "incoming" / "queue").mkdir(parents=True)
+    (folder / "incoming" / "queue" / "a-study").symlink_to(folder / "plans" / "first")
     (folder / "site.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
     done = made.run(VERIFY, seconds=900)
     assert done.returncode == 0, done.stderr
