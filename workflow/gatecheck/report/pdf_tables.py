@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +28,7 @@ from gatecheck.report.pdf_text import (
 Flow = Callable[[Sequence[Element | str], float, TextStyle], list[Any]]
 
 _PAD = 3.2  # to the left and right of a cell's text, points
+_GREED = 0.72  # power of what a column could use by which it gets of what is left
 _TO_WRITE_IN = 22.0  # height of an empty cell of a signature block
 
 
@@ -212,11 +212,11 @@ def _shared(least: Sequence[float], most: Sequence[float], width: float) -> list
     if sum(most) <= width:
         return [high + (width - sum(most)) / len(most) for high in most]
     widths, spare = list(least), width - sum(least)
-    # By the root of what each could use, so that one long text does not starve columns that want little.
+    # Less than in proportion to what each could use, so that one long text does not starve columns that want little.
     while spare > 0.01:
         wishes = [max(0.0, high - one) for one, high in zip(widths, most, strict=True)]
-        share = spare / sum(math.sqrt(wish) for wish in wishes)
-        given = [min(wish, share * math.sqrt(wish)) for wish in wishes]
+        weights = [wish**_GREED for wish in wishes]
+        given = [min(wish, spare * one / sum(weights)) for wish, one in zip(wishes, weights, strict=True)]
         widths = [one + more for one, more in zip(widths, given, strict=True)]
         spare -= sum(given)
     return widths
