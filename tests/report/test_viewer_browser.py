@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -18,7 +19,7 @@ from made_results import Wanted, make_results
 from matplotlib.image import imread
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from test_browser import BROWSERS
-from viewer_pages import made_gamma, with_gamma
+from viewer_pages import content_of, made_gamma, with_gamma
 
 AXIAL, CORONAL, SAGITTAL = 0, 1, 2
 SPACING = 4.0  # of made_results' dose grid, mm
@@ -264,7 +265,7 @@ def test_the_wheel_goes_on_scrolling_a_page_that_is_scrolled_past(page: Page) ->
     assert plane(page, AXIAL).evaluate(turn) is True
 
 
-def test_a_click_in_one_plane_moves_the_others(page: Page) -> None:
+def test_a_click_in_one_plane_moves_the_others(page: Page, report: Report) -> None:
     before = position(page)
     box = plane(page, AXIAL).bounding_box()
     assert box is not None
@@ -274,17 +275,18 @@ def test_a_click_in_one_plane_moves_the_others(page: Page) -> None:
     assert z == before[2]
     words = [page.locator(f'[data-position="{number}"]').inner_text() for number in range(3)]
     assert [numbers(text)[0] for text in words] == pytest.approx([z, y, x])
-    # In the coronal plane the upright line of the cross-hair lies at the same x, in the sagittal at the same y.
-    part(page, "show-mc").uncheck()
-    part(page, "show-tps").uncheck()
-    part(page, "show-structures").uncheck()
-    whole = side(page)
-    centre = [0.0, 0.0]  # of the body of made_results, x and y
-    for number, at, middle in ((CORONAL, x, centre[0]), (SAGITTAL, y, centre[1])):
+    for name in ("mc", "tps", "structures"):
+        part(page, f"show-{name}").uncheck()
+    part(page, "hidden").fill("100")
+    for number in (AXIAL, CORONAL, SAGITTAL):
+        column, row = seen_at(page, report, number, (x, y, z))
         image = pixels(page, number)
-        rows = image[int(0.12 * len(image)) : int(0.2 * len(image))]  # above the dose grid, below the words
-        column = int(np.argmax(rows.sum(axis=(0, 2))))
-        assert (column + 0.5) / image.shape[1] == pytest.approx(0.5 + (at - middle) / whole, abs=0.012)
+        without = image.sum(axis=2)
+        plane(page, number).press("x")
+        line = np.abs(without - pixels(page, number).sum(axis=2))  # what the cross-hair alone has drawn
+        plane(page, number).press("x")
+        assert (np.argmax(line.sum(axis=0)) + 0.5) / len(line) == pytest.approx(column, abs=0.006)
+        assert (np.argmax(line.sum(axis=1)) + 0.5) / len(line) == pytest.approx(row, abs=0.006)
 
 
 # ---------------------------------------------------------------- numbers
@@ -398,17 +400,38 @@ def test_another_range_gives_other_colours_and_a_wrong_one_is_marked_and_not_use
     assert part(page, "scale-error").is_hidden()
 
 
-def test_full_opacity_shows_the_colour_of_the_scale(page: Page, report: Report) -> None:
-    import matplotlib as mpl
+def seen_at(page: Page, report: Report, number: int, point: tuple[float, float, float]) -> tuple[float, float]:
+    """Column and row of a point as shares of a plane that shows the whole grid: R and A at the left, A and H on top."""
+    grid = content_of(report.file.read_text(encoding="utf-8"))["grid"]
+    x, y, z = (
+        (p - o - (n - 1) / 2 * s) / side(page)
+        for p, o, n, s in zip(point, grid["origin"], grid["size"], grid["spacing"], strict=True)
+    )
+    return {AXIAL: (0.5 + x, 0.5 + y), CORONAL: (0.5 + x, 0.5 - z), SAGITTAL: (0.5 + y, 0.5 - z)}[number]
 
+
+@pytest.mark.parametrize("number", [AXIAL, CORONAL, SAGITTAL])
+@pytest.mark.parametrize("shown", [(0, "mc", "plasma"), (2, "difference", "cividis")])
+def test_full_opacity_shows_the_colour_of_each_number_where_it_is(
+    page: Page, report: Report, number: int, shown: tuple[int, str, str]
+) -> None:
+    layer, reading, colours = shown
     without_lines(page)
+    page.locator(f'[name="viewer-layer"][value="{layer}"]').check()
     part(page, "opacity").fill("100")
-    mc = numbers(part(page, "read-mc").inner_text())[0]
-    high = float(part(page, "high").input_value())
-    expected = [255 * one for one in mpl.colormaps["plasma"](min(255, int(256 * mc / high)))[:3]]
-    point, image = position(page), pixels(page, AXIAL)
-    column, row = (int((0.5 + point[axis] / side(page)) * len(image)) for axis in (0, 1))
-    np.testing.assert_allclose(image[row, column], expected, atol=4)
+    part(page, "hidden").fill("0")
+    low, high = (float(part(page, name).input_value()) for name in ("low", "high"))
+    table, seen = mpl.colormaps[colours], []
+    first = index(page)
+    for shift in ((0, 0, 0), (6, -4, 3), (-8, 5, -3), (4, 4, 4)):  # into the fall of the dose, to all sides
+        go(page, tuple(a + b for a, b in zip(first, shift, strict=True)))  # type: ignore[arg-type]
+        value = numbers(part(page, f"read-{reading}").inner_text())[0]
+        expected = [255 * one for one in table(int(np.clip(256 * (value - low) / (high - low), 0, 255)))[:3]]
+        column, row = seen_at(page, report, number, position(page))
+        image = pixels(page, number)
+        np.testing.assert_allclose(image[int(row * len(image)), int(column * len(image))], expected, atol=6)
+        seen.append(value)
+    assert np.ptp(seen) > 0.2 * (high - low)
 
 
 # ---------------------------------------------------------------- zoom
@@ -487,11 +510,12 @@ def test_a_tap_moves_the_cross_hair_on_a_telephone(chromium: Browser, report: Re
     before = position(page)
     box = plane(page, CORONAL).bounding_box()
     assert box is not None
-    plane(page, CORONAL).tap(position={"x": 0.7 * box["width"], "y": 0.45 * box["height"]})
-    x, y, z = position(page)
-    assert x > before[0] + 20
-    assert y == before[1]
-    assert z != before[2]
+    plane(page, CORONAL).tap(position={"x": 0.7 * box["width"], "y": 0.4 * box["height"]})
+    found = position(page)
+    assert found[1] == before[1]
+    column, row = seen_at(page, report, CORONAL, found)
+    voxel = SPACING / side(page)
+    assert (column, row) == pytest.approx((0.7, 0.4), abs=0.51 * voxel + 0.003)
     page.context.close()
 
 
