@@ -18,6 +18,7 @@ from made_results import AWKWARD_NAME, Wanted, Written
 from viewer_pages import array_at, content_of, made_gamma, script_of, unpacked
 
 from gatecheck.compare.gamma import PASS_LIMIT
+from gatecheck.compare.volume_gamma.model import UNREACHED
 from gatecheck.errors import WriteError
 from gatecheck.patient.model import PatientModel
 from gatecheck.report import viewer as viewer_module
@@ -249,3 +250,15 @@ def test_the_viewer_opens_at_the_isocentre_or_as_near_as_it_can(with_tps: Writte
     region = Region((0, 0, 0), (4, 4, 4), 1, "a corner")
     images, _ = images_of(with_tps)
     assert nearest_voxel(region.grid_in(images.dose), (1e3, -1e3, 0.0)) == (3, 0, 3)
+
+
+def test_both_maps_of_gamma_that_compare_made_can_be_chosen(with_tps: Written) -> None:
+    content = content_of(with_tps.html)
+    names = [layer["name"] for layer in content["layers"] if layer["key"].startswith("gamma")]
+    assert names == ["Gamma 2 %/1 mm, reference TPS", "Gamma 2 %/1 mm, reference MC"]
+    made = array_at(with_tps.made.layout.compare / "gamma.mha", content["grid"])
+    expected = np.where(made == UNREACHED, -np.inf, made)
+    assert np.isneginf(expected).any()
+    np.testing.assert_allclose(unpacked(content["volumes"]["gamma-1"]), expected, atol=0.0101, rtol=0)
+    assert "at the voxels of the Monte Carlo dose, the TPS dose searched; global" in with_tps.html
+    assert "of 40.00 Gy, the prescription; reference doses below 10 % of it are not evaluated" in with_tps.html

@@ -38,6 +38,7 @@ from gatecheck.report.statement import stated
 from gatecheck.report.style import Normalisation, normalisation
 from gatecheck.report.summary import Summary, SummaryStructure, named_structures, summarise
 from gatecheck.report.viewer import ViewerPage, viewer_of
+from gatecheck.report.viewer_gamma import gamma_layers
 
 MAXIMUM_BYTES = 15_000_000
 
@@ -82,7 +83,15 @@ def write_report(
     images = read_images(inputs)
     figures = draw_figures(inputs, images, summary, scale, settings.structures)
     views = beams_eye_views(inputs, linac, figures, summary)
-    viewer = viewer_of(inputs, images, summary, scale, overlays=figures.overlays, preferred=settings.structures)
+    viewer = viewer_of(
+        inputs,
+        images,
+        summary,
+        scale,
+        overlays=figures.overlays,
+        preferred=settings.structures,
+        gammas=tuple(gamma_layers(inputs, images)),
+    )
     text = render(inputs, summary, scale, figures, settings, views=views, viewer=viewer)
     made_by = f"gatecheck {summary.gatecheck}"
     pages = {

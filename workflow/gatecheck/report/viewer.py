@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from markupsafe import Markup
+from matplotlib.colors import LinearSegmentedColormap
 
 from gatecheck.compare.gamma import PASS_LIMIT
 from gatecheck.errors import WriteError
@@ -29,6 +30,7 @@ from gatecheck.patient.model import Grid
 from gatecheck.report import style
 from gatecheck.report.case_figures import STAMP, structures_in_drawing_order
 from gatecheck.report.figures import Overlay
+from gatecheck.report.gamma_figures import FAILING, PASSING
 from gatecheck.report.inputs import ReportImages, ReportInputs
 from gatecheck.report.numbers import number
 from gatecheck.report.planes import Plane, planes_through
@@ -49,6 +51,8 @@ CT_STEP = 10.0
 GAMMA_STEP = 0.01
 _MASK_STEP = 0.01
 
+_GAMMA_COLOURS = "gamma"
+_FIRST_FAILING = 128  # of the 256 colours of gamma
 _STRUCTURES = 12
 _SCRIPTS = ("viewer_volumes.js", "viewer_plane.js", "viewer.js")
 _DOSE_OPACITY = 0.55
@@ -188,7 +192,7 @@ def viewer_of(
             "structures": [_structure(one, grid) for one in structures],
             "isodoses": [{"percent": one.percent, "gray": one.gray, "colour": one.colour} for one in scale.isodoses],
             "hundredPercentGy": scale.gray,
-            "colours": {name: _colours(name) for name in (style.DOSE_MAP, style.DIFFERENCE_MAP)},
+            "colours": {name: _colours(name) for name in sorted({layer.colours for layer in layers})},
             "window": [style.WINDOW_LEVEL, style.WINDOW_WIDTH],
             "stamp": "" if summary.clinical else STAMP,
         }
@@ -258,7 +262,7 @@ def _layers(
             gamma.name,
             f"gamma-{place}",
             "",
-            style.DIFFERENCE_MAP,
+            _GAMMA_COLOURS,
             0.0,
             2.0,
             largest=gamma.largest,
@@ -367,8 +371,12 @@ def _structure(overlay: Overlay, grid: Grid) -> dict[str, object]:
 
 
 def _colours(name: str) -> str:
-    """256 colours, red, green and blue of each, base64."""
-    table = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    """256 colours, red, green and blue of each, base64; of gamma those of its figures, with a jump in the middle."""
+    if name == _GAMMA_COLOURS:
+        halves = [LinearSegmentedColormap.from_list(name, ends, N=_FIRST_FAILING) for ends in (PASSING, FAILING)]
+        table = np.concatenate([half(np.arange(_FIRST_FAILING), bytes=True)[:, :3] for half in halves])
+    else:
+        table = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
     return base64.b64encode(np.ascontiguousarray(table).tobytes()).decode("ascii")
 
 

@@ -116,5 +116,5 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 function colourOf({ low, high, breaksAt }, value) {
   const share = (from, to) => clamp((value - from) / (to - from), 0, 1);
   if (breaksAt === null || breaksAt <= low || breaksAt >= high) return Math.min(255, Math.floor(256 * share(low, high)));
-  return value <= breaksAt ? Math.round(96 * share(low, breaksAt)) : 176 + Math.round(79 * share(breaksAt, high));
+  return value <= breaksAt ? Math.round(127 * share(low, breaksAt)) : 128 + Math.round(127 * share(breaksAt, high));
 }
