@@ -23,6 +23,7 @@ from gatecheck.config import Config, project_folder, validate_config
 from gatecheck.delivery.timeline import deliver
 from gatecheck.errors import InputError
 from gatecheck.layout import CaseLayout
+from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
 
 from .blocks import OTHER, SHELL, Command, all_blocks, all_commands
 from .command_line import fault_of
@@ -36,17 +37,13 @@ VERIFY = "gatecheck verify export --config site.yaml --name plan"
 
 _DEMONSTRATION = "a whole verification at the default's precision: minutes"
 _CLUSTER = "needs a cluster"
-_HOURS = "hours of computing"
 _TESTS = "what runs this test"
 _AGAIN = "simulates a plan again; tests/workflow does"
 NOT_RUN = {
     "make demo": _DEMONSTRATION,
     "make test": _TESTS,
     "make docs": "installs packages",
-    "make docs-picture": "draws the demonstration's report, in a browser",
     ".ci/run": _TESTS,
-    "make bench": _HOURS,
-    "make faults": _HOURS,
     "gatecheck verify export": _DEMONSTRATION,
     "gatecheck phantom clinical_case_2 --out case-2": "computes two arcs: a minute and more; tests/phantoms makes it",
     "gatecheck verify case-2 --config site.yaml --name case-2": "a clinical case: minutes",
@@ -88,6 +85,11 @@ SETTINGS = {
 }
 """The reader's site.yaml, with few photons: what is tested is that the commands do what they are said to."""
 
+SMALLER = {
+    "patient": {"coarse_voxel_size": 10},
+    "transport": {"source_photons": 20_000, "pilot_photons": 2_000, "minimum_chunks": 4},
+}
+
 COMMANDS: dict[str, Command] = {}
 """Each once, in the order of the pages."""
 for _command in all_commands():
@@ -123,10 +125,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = World(tmp_path_factory.mktemp("reader"))
     folder = made.folder
     write_small_case(folder / "export")
-    shutil.copytree(folder / "export", folder / "plans" / "first")
+    # The batch's plan is a smaller one, with a configuration of its own.
+    field = static_beam(isocentre=(0.0, 40.0, 0.0), meterset=50.0)
+    first = folder / "plans" / "first"
+    write_water_phantom(first, size=(120.0, 100.0, 120.0), spacing=(10.0, 10.0, 10.0), beams=[field])
+    (first / "gatecheck.yaml").write_text(yaml.safe_dump(SETTINGS | SMALLER), encoding="utf-8")
     # What was received is the batch's first plan again: the second batch finds it verified.
     (folder / "incoming" / "queue").mkdir(parents=True)
-    (folder / "incoming" / "queue" / "a-study").symlink_to(folder / "plans" / "first")
+    (folder / "incoming" / "queue" / "a-study").symlink_to(first)
     (folder / "site.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
     done = made.run(VERIFY, seconds=900)
     assert done.returncode == 0, done.stderr
