@@ -20,7 +20,7 @@ import yaml
 from gatecheck.case.grid import Grid
 from gatecheck.case.model import Beam, Case, CaseWarning, TpsDose
 from gatecheck.case.storage import CASE_FILE, read_case, write_grid
-from gatecheck.cli import main as steps
+from gatecheck.cli import steps
 from gatecheck.config import Config, load_config, resolve_models_folder
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import InputError

@@ -13,7 +13,7 @@ from pathlib import Path
 from fault_case import FaultFree, Work, config_of, folder_name, simulation_key, work_of, write_fault_case
 from pydantic import Field
 
-from gatecheck.cli import main as steps
+from gatecheck.cli import steps
 from gatecheck.compare.interface.analysis import INTERFACE_FILE
 from gatecheck.compare.structures import COMPARISON_FILE
 from gatecheck.config import Config

@@ -12,7 +12,7 @@ from tests.dose.made_chunks import made_calibration, made_doses, write_one_chunk
 from gatecheck.case.grid import Grid
 from gatecheck.case.model import Case, Structure, TpsDose
 from gatecheck.case.storage import mask_file, write_grid
-from gatecheck.cli import main as steps
+from gatecheck.cli import steps
 from gatecheck.config import Config, project_folder
 from gatecheck.dose.merge import merge
 from gatecheck.files import write_json

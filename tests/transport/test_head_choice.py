@@ -12,7 +12,8 @@ import pytest
 import yaml
 from fast_head_deliveries import STX, beam, delivery
 
-from gatecheck.cli import main as command_line
+from gatecheck.cli import steps
+from gatecheck.cli.main import main
 from gatecheck.config import CalibrationConfig, Config, PhaseSpaceConfig, TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import ERROR_FILE_VARIABLE, ResultError, SimulationError
@@ -201,11 +202,11 @@ def test_a_failed_segment_of_the_full_head_reaches_the_command_line_in_one_line(
 
     monkeypatch.setattr("gatecheck.transport.head.run_full_head", fail)
     monkeypatch.setattr("gatecheck.transport.plan.check_plan", lambda *_, **__: None)
-    monkeypatch.setattr(command_line, "_linac", lambda *_: STX)
+    monkeypatch.setattr(steps, "linac_of", lambda *_: STX)
     monkeypatch.setenv(ERROR_FILE_VARIABLE, str(tmp_path / "error.json"))
     monkeypatch.setattr(sys, "argv", ["gatecheck", "simulate", str(layout.folder), "--chunk", "1"])
     with pytest.raises(SystemExit) as ended:
-        command_line.main()
+        main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"gatecheck: {FAILURE}\n"
     assert json.loads((tmp_path / "error.json").read_text(encoding="utf-8")) == {"message": FAILURE}

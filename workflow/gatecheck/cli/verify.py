@@ -103,6 +103,11 @@ def effective_config(options: VerifyOptions) -> Config:
         if value is not None:
             content.setdefault(section, {})[key] = str(value) if isinstance(value, Path) else value
     config = validate_config(content, source="configuration" if options.config_file is None else "command line")
+    if options.target_relative_sigma is not None and config.transport.source_photons is not None:
+        raise InputError(
+            "--target-sigma: the configuration's transport.source_photons asks for a number of photons instead. Leave "
+            "one of both out."
+        )
     return _with_absolute_paths(config, options.results_folder)
 
 
