@@ -89,6 +89,12 @@ def test_verify_names_the_wrong_key_of_a_configuration(tmp_path: Path) -> None:
     assert message == "gatecheck: mine.yaml: patient.coarse_voxels: unknown key, did you mean coarse_voxel_size."
 
 
+def test_a_sigma_and_a_number_of_photons_together_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("transport: {source_photons: 1000000}\n", encoding="utf-8")
+    message = _refusal(gatecheck("verify", "--config", "mine.yaml", "--target-sigma", "0.01", cwd=tmp_path))
+    assert "transport.source_photons asks for a number of photons instead" in message
+
+
 def test_config_prints_a_schema_in_which_every_key_is_explained(tmp_path: Path) -> None:
     schema = json.loads(gatecheck("config", "--schema", cwd=tmp_path).stdout)
     assert (
