@@ -112,6 +112,34 @@ def test_a_log_that_names_another_plan_is_refused(tmp_path: Path) -> None:
         delivered(plan, [log], hashlib.sha256(b"1.2.4").hexdigest())
 
 
+def test_a_truncated_log_or_an_interrupted_beam_is_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="trajectory log 1: it says that it is truncated"):
+        delivered(delivery_of(planned(FIRST)), [log_of(tmp_path, replace(FIRST, truncated=1))])
+    half = replace(FIRST, error={"meterset": -FIRST.meterset / 2})
+    with pytest.raises(InputError, match=r"trajectory log 1: 50.00 of 100.00 MU delivered"):
+        delivered(delivery_of(planned(FIRST)), [log_of(tmp_path, half)])
+
+
+def test_a_log_of_the_other_mlc_a_beam_without_one_and_a_moving_isocentre_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an MLC of Millennium 120 found"):
+        delivered(delivery_of(planned(FIRST)), [log_of(tmp_path, replace(FIRST, mlc=2))])
+    bare = replace(planned(FIRST), leaf_positions=None, leaf_boundaries=None)
+    with pytest.raises(InputError, match="beam 1 of the plan has no MLC"):
+        delivered(delivery_of(bare), [log_of(tmp_path, FIRST)])
+    moving = planned(FIRST)
+    moving.isocentre[-1, 2] += 1.0
+    with pytest.raises(InputError, match="beam 1: its isocentre moves"):
+        delivered(delivery_of(moving), [log_of(tmp_path, FIRST)])
+
+
+def test_a_beam_begins_at_no_meterset_whatever_crept_before_it(tmp_path: Path) -> None:
+    (logged,) = beams_of(log_of(tmp_path, FIRST))
+    meterset = logged.actual.meterset + 0.05
+    meterset[0] = 0.0
+    meterset[1:4] = [2e-5, 4e-5, 6e-5]
+    assert as_timeline(replace(logged.actual, meterset=meterset), planned(FIRST)).meterset[0] == 0.0
+
+
 def test_leaves_under_the_jaws_do_not_matter_and_another_mlc_does(tmp_path: Path) -> None:
     log = log_of(tmp_path, FIRST)
     beam = planned(FIRST)

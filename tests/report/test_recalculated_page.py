@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from gatecheck.compare.recalculation.model import ChangedMetric, Recalculation
 from gatecheck.config import Config, validate_config
 from gatecheck.config_recalculation import Change
 from gatecheck.delivery.logs_followed import FollowedAxis, FollowedBeam, LogsFollowed
+from gatecheck.delivery.storage import read_delivery, write_delivery
 from gatecheck.errors import ResultError
-from gatecheck.files import sha256_of_file, write_json
+from gatecheck.files import read_json, sha256_of_file, write_json
 from gatecheck.report.html import write_report
 
 
@@ -48,6 +50,7 @@ def recalculation(change: Change, made_from: dict[str, str]) -> Recalculation:
         pairs=10,
         prescription_gy=40.0,
         mean_relative_difference=0.0031,
+        mean_relative_sigma=0.0004,
         metrics=metrics,
         gain=100.0,
     )
@@ -76,20 +79,22 @@ def logs() -> LogsFollowed:
 def budget(made_from: dict[str, str]) -> ErrorBudget:
     terms = (
         BudgetTerm(source="noise", gy=0.3, in_total=True),
-        BudgetTerm(source="output", gy=0.4, in_total=True),
+        BudgetTerm(source="calibration", gy=0.4, in_total=True),
+        BudgetTerm(source="output", gy=None, in_total=True),
         BudgetTerm(source="leaf_gap", gy=0.6, sigma_gy=0.02, in_total=True),
         BudgetTerm(source="materials", gy=None, in_total=True),
         BudgetTerm(source="control_points", gy=-0.07, sigma_gy=0.01, in_total=False),
         BudgetTerm(source="dose_to", gy=0.35, in_total=False),
     )
     one = BudgetOfMetric(
-        structure="GTVp", metric="d95_gy", value_gy=40.0, terms=terms, total_gy=0.78, unknown=("materials",)
+        structure="GTVp", metric="d95_gy", value_gy=40.0, terms=terms, total_gy=0.78, unknown=("output", "materials")
     )
     return ErrorBudget(
         made_from=made_from,
         leaf_gap_mm=0.1,
         density_percent=1.0,
         calibration_relative_sigma=0.004,
+        output_percent=None,
         dose_to="medium",
         metrics=(one,),
     )
@@ -101,10 +106,13 @@ def made(tmp_path: Path) -> MadeResults:
     found = make_results(tmp_path / "case", Wanted())
     layout = found.layout
     made_from = {"mc_dose": sha256_of_file(layout.dose / "mc_dose.mha")}
-    for change in ("as_delivered", "leaf_gap"):
-        write_json(layout.recalculation(change), recalculation(change, made_from))
+    write_delivery(replace(read_delivery(layout.delivery), made_from_sha256="1" * 64), layout.delivered)
+    of_logs = {"delivery": sha256_of_file(layout.delivered)}
+    write_json(layout.recalculation("as_delivered"), recalculation("as_delivered", made_from | of_logs))
+    write_json(layout.recalculation("leaf_gap"), recalculation("leaf_gap", made_from))
     write_json(layout.logs_followed, logs())
-    write_json(layout.compare / "error_budget.json", budget(made_from))
+    leaf_gap = {"leaf_gap": sha256_of_file(layout.recalculation("leaf_gap"))}
+    write_json(layout.compare / "error_budget.json", budget(made_from | leaf_gap))
     return found
 
 
@@ -120,15 +128,15 @@ def test_what_was_delivered_is_shown_with_its_noise_and_what_was_gained(made: Ma
     assert "2: 0.777; 3: 0.020" in text
     assert "matched by its shape: the log names no plan" in text
     assert "+0.123 ± 0.011" in text
-    assert "100 times as many would be needed" in text
-    assert "by +0.31 %" in text
+    assert "With photons of their own, 1e+02 times as many" in text
+    assert "by +0.31 ± 0.04 %" in text
 
 
 def test_the_budget_says_what_is_unknown_and_keeps_signs_out_of_the_total(made: MadeResults) -> None:
     text = page(made, config("leaf_gap"))
     assert "Leaf gap, 0.1 mm wider" in text
     assert "0.60 ± 0.02" in text
-    assert "too small: not all terms were assessed" in text
+    assert "at least 0.78" in text
     assert "not assessed" in text
     total = text.index("Total (k = 1)")
     assert (
@@ -142,11 +150,42 @@ def test_all_of_it_is_in_the_summary(made: MadeResults) -> None:
     summary = json.loads((made.layout.report / "summary.json").read_text(encoding="utf-8"))
     assert summary["logs"]["beams"][0]["leaf_root_mean_square_x1"][1] == 0.777
     assert [one["change"] for one in summary["recalculations"]] == ["as_delivered", "leaf_gap"]
-    assert summary["error_budget"]["metrics"][0]["unknown"] == ["materials"]
+    assert summary["error_budget"]["metrics"][0]["unknown"] == ["output", "materials"]
     assert {"recalculated as_delivered", "logs", "error_budget"} <= summary["inputs_sha256"].keys()
 
 
+def test_what_is_said_of_the_machine_and_of_the_dose_has_to_be_of_the_same_logs(made: MadeResults) -> None:
+    write_json(made.layout.logs_followed, logs().model_copy(update={"made_from_sha256": "3" * 64}))
+    with pytest.raises(ResultError, match=r"logs.json: of other logs than delivered.parquet"):
+        page(made, config("leaf_gap"))
+    write_json(made.layout.logs_followed, logs())
+    write_delivery(replace(read_delivery(made.layout.delivered), fractions=3), made.layout.delivered)
+    with pytest.raises(ResultError, match=r"as_delivered.json: of another delivered.parquet"):
+        page(made, config("leaf_gap"))
+
+
+def test_a_budget_of_another_recalculation_is_refused(made: MadeResults) -> None:
+    path = made.layout.recalculation("leaf_gap")
+    write_json(path, read_json(path, Recalculation).model_copy(update={"photons": 1}))
+    with pytest.raises(ResultError, match=r"error_budget.json: made from another recalculated/leaf_gap.json"):
+        page(made, config("leaf_gap"))
+
+
+def test_few_pairs_little_gain_and_another_meterset_are_warned_of(made: MadeResults) -> None:
+    layout = made.layout
+    path = layout.recalculation("as_delivered")
+    write_json(path, read_json(path, Recalculation).model_copy(update={"pairs": 4, "gain": 1.4}))
+    (beam,) = logs().beams
+    short = beam.model_copy(update={"meterset_delivered": 495.5})
+    write_json(layout.logs_followed, logs().model_copy(update={"beams": (short,)}))
+    text = page(made, config("leaf_gap"))
+    assert "Recalculation as_delivered: 4 pairs of runs; its sigma is itself known to 41 % only." in text
+    assert "the same photons save 1.4 times as many" in text
+    assert "Beam 1: its log says 495.50 MU were delivered, 500.00 are planned (-0.90 %)." in text
+
+
 def test_what_the_configuration_does_not_ask_for_any_more_is_not_shown(made: MadeResults) -> None:
+    (made.layout.compare / "error_budget.json").unlink()
     text = page(made, config(logs=False))
     assert 'id="delivered"' not in text
     assert "Leaf gap wider" not in text

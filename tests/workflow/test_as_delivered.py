@@ -53,9 +53,12 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     write_water_phantom(dicom, size=(200.0, 160.0, 200.0), spacing=(5.0, 5.0, 5.0), beams=[beam])
     assert own.verify(dicom, NAME).returncode == 0
     planned = deliver(read_case(own.layout(NAME).case)).beams[0]
+    config = own.folder / "changes.yaml"
+    changes = {"changes": ["leaf_gap", "density"], "leaf_gap_mm": 1.0, "density_percent": 5.0, "chunks": 4}
+    config.write_text(yaml.safe_dump(SETTINGS | {"recalculation": changes | {"output_percent": 1.5}}), encoding="utf-8")
     log = own.folder / "DOE_JANE.bin"
     log.write_bytes(_made_logs().LogOfBeam(planned, error={"leaf X2": TOO_WIDE}).content())
-    result = own.verify(dicom, NAME, "--log", str(log))
+    result = own.verify(dicom, NAME, "--config", str(config), "--log", str(log))
     assert result.returncode == 0, result.stderr
     return own
 
@@ -71,13 +74,29 @@ def test_the_report_says_how_the_machine_followed(logged: Bench) -> None:
 
 def test_the_dose_differs_as_the_opening_does_with_less_noise_than_two_simulations_have(logged: Bench) -> None:
     """A slit 2 mm wider lets a tenth more through: the mean dose of the body rises by about as much."""
-    (one,) = logged.summary(NAME)["recalculations"]
-    assert one["change"] == "as_delivered"
+    one = next(one for one in logged.summary(NAME)["recalculations"] if one["change"] == "as_delivered")
     mean = next(found for found in one["metrics"] if found["metric"] == "mean_gy")
     rise = mean["difference_gy"] / mean["planned_gy"]
     sigma = mean["sigma_gy"] / mean["planned_gy"]
     assert rise == pytest.approx(TOO_WIDE / OPENING, abs=4 * sigma + 0.015)
     assert mean["sigma_gy"] < mean["sigma_apart_gy"]
+
+
+def test_the_error_budget_is_made_of_what_was_simulated(logged: Bench) -> None:
+    """A gap 1 mm wider lets a twentieth more through; water 5 % less dense takes up less."""
+    summary = logged.summary(NAME)
+    mean = next(one for one in summary["error_budget"]["metrics"] if one["metric"] == "mean_gy")
+    terms = {one["source"]: one for one in mean["terms"]}
+    value = mean["value_gy"]
+    assert terms["leaf_gap"]["gy"] == pytest.approx(0.05 * value, abs=4 * terms["leaf_gap"]["sigma_gy"] + 0.01 * value)
+    assert terms["materials"]["gy"] < 0
+    assert terms["output"]["gy"] == pytest.approx(0.015 * value)
+    assert terms["control_points"]["gy"] is None
+    assert terms["dose_to"]["gy"] == pytest.approx(0.0, abs=0.002 * value)
+    assert mean["unknown"] == []
+    found = sum(max(one["gy"] ** 2 - (one["sigma_gy"] or 0) ** 2, 0) for one in mean["terms"] if one["in_total"])
+    assert mean["total_gy"] == pytest.approx(found**0.5)
+    assert {one["code"] for one in summary["warnings"]} >= {"few-pairs"}
 
 
 def test_the_planned_dose_is_not_simulated_again(logged: Bench) -> None:

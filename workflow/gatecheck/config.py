@@ -464,6 +464,17 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
+    def _same_photons_are_tracked(self) -> Self:
+        if self.changes and not self.transport.tracks_photons:
+            key = "case.trajectory_logs" if self.case.trajectory_logs else "recalculation.changes"
+            raise ValueError(
+                f"{key} needs photons that gatecheck tracks: transport.photon_transport "
+                f"{self.transport.photon_transport} with {self.transport.physics_list} found, with which two "
+                "simulations have hardly anything in common"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _replayed_electrons_score_in_medium(self) -> Self:
         if self.transport.replays_electrons and self.dose.dose_to != "medium":
             raise ValueError("dose.dose_to water needs transport.electron_transport gate; replayed found")

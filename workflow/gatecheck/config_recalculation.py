@@ -30,6 +30,11 @@ class RecalculationConfig(BaseModel):
     density_percent: Annotated[float, Field(gt=0, le=10)] = Field(
         1.0, description="by which tissues are less dense; about how well CT numbers tell densities (k = 1)"
     )
+    output_percent: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        None,
+        description="of the dose, k = 1: how well the machine's output is known (reference dosimetry, its constancy), "
+        "for the error budget; empty: unknown, and the budget says so",
+    )
     chunks: Annotated[int, Field(ge=4, le=1000)] = Field(
         10, description="of the plan's chunks, whose photons are used again; those of the trajectory logs too"
     )

@@ -209,7 +209,8 @@ def remove_interrupted(layout: CaseLayout) -> None:
 
     A cluster's job that outlived its run loses its own with it, and fails: its chunks are simulated again.
     """
-    for room in layout.rooms:
+    changed = [path for path in layout.recalculations.glob("*") if path.is_dir()]
+    for room in (*layout.rooms, *changed):
         for path in room.glob(".*partial-*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import gatecheck
 from gatecheck.config import Config, resolve_models_folder
+from gatecheck.errors import InputError
 from gatecheck.files import sha256_of_file, sha256_of_json, write_atomically
 
 # The library's folders that each step's code lies in; files at the top (units, storage) belong to all.
@@ -116,8 +117,18 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
             "biology": section["biology"] | {"earlier_courses": _earlier_courses_of(config)},
             "setup": section["setup"],
         },
-        "logs": {"logs": [sha256_of_file(path) for path in config.case.trajectory_logs]},
-        "recalculated": {"recalculation": section["recalculation"], "changes": config.changes},
+        "logs": {
+            "logs": [
+                _sha256_of_given(path, f"case.trajectory_logs.{number}")
+                for number, path in enumerate(config.case.trajectory_logs)
+            ]
+        },
+        "recalculated": {
+            "recalculation": section["recalculation"],
+            "changes": config.changes,
+            "comparison": section["comparison"],
+            "setup": section["setup"],
+        },
         "report": {"report": section["report"]},
     }
     return {room: {**content, "code": code_sha256(room)} for room, content in own.items()}
@@ -127,9 +138,21 @@ def _earlier_courses_of(config: Config) -> list[dict[str, Any]]:
     """Earlier courses with the content of their doses in place of where they lie."""
     return [
         course.model_dump(mode="json")
-        | {"dose_file": None if course.dose_file is None else sha256_of_file(course.dose_file)}
-        for course in config.biology.earlier_courses
+        | {
+            "dose_file": None
+            if course.dose_file is None
+            else _sha256_of_given(course.dose_file, f"biology.earlier_courses.{number}.dose_file")
+        }
+        for number, course in enumerate(config.biology.earlier_courses)
     ]
+
+
+def _sha256_of_given(path: Path, key: str) -> str:
+    """Of a file that lies with a patient's, whose name no message may hold."""
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        raise InputError(f"{key}: the file cannot be read ({error.strerror}). Check the permissions.") from error
 
 
 def _source_of(config: Config) -> dict[str, Any]:

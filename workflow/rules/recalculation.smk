@@ -4,6 +4,7 @@
 rule recalculate:
     input:
         merge=rules.merge.output.merge,
+        comparison=rules.compare.output.comparison,
         logs=lambda wildcards: (
             rules.deliver_logged.output.delivered
             if wildcards.change == "as_delivered"

@@ -6,6 +6,7 @@ rule report:
     input:
         rules.compare.output,
         merge=rules.merge.output.merge,
+        error_budget=rules.error_budget.output,
         recalculated=[
             f"{FOLDER}/recalculated/{change}.json" for change in settings.changes
         ],

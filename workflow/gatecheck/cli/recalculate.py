@@ -64,4 +64,4 @@ def run_recalculate(layout: CaseLayout, linac: LinacModel, config: Config, chang
             f" of {metric.planned_gy:.2f} Gy (+- {metric.sigma_apart_gy:.3f} with other photons)"
         )
     if result.gain is not None:
-        typer.echo(f"The same photons in both save {result.gain:.0f} times as many.")
+        typer.echo(f"With other photons {result.gain:.1f} times as many would give the same sigma.")

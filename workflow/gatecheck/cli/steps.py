@@ -304,7 +304,8 @@ def recalculate(
     if change not in CHANGES:
         raise InputError(f"{change} found, expected one of {', '.join(CHANGES)}.")
     layout, config = case_of(case_folder)
-    run_recalculate(layout, linac_of(layout, config), config, change, cores=cores)
+    _, inputs = planned(layout, config)
+    run_recalculate(layout, inputs.linac, config, change, cores=cores)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,13 +32,13 @@ FloatArray = npt.NDArray[np.float64]
 
 ERROR_BUDGET_FILE = "error_budget.json"
 
-Source = Literal["noise", "output", "leaf_gap", "materials", "control_points", "dose_to"]
+Source = Literal["noise", "calibration", "output", "leaf_gap", "materials", "control_points", "dose_to"]
 _RECALCULATED: dict[Source, Literal["leaf_gap", "density", "control_points"]] = {
     "leaf_gap": "leaf_gap",
     "materials": "density",
     "control_points": "control_points",
 }
-_IN_TOTAL: tuple[Source, ...] = ("noise", "output", "leaf_gap", "materials")
+_IN_TOTAL: tuple[Source, ...] = ("noise", "calibration", "output", "leaf_gap", "materials")
 _FIELDS: dict[SetupMetric, str] = {"d0_03cc_gy": "d003cc_gy", "d95_gy": "d95_gy", "mean_gy": "mean_gy"}
 
 
@@ -51,7 +51,7 @@ class BudgetTerm(_Part):
 
     source: Source
     gy: float | None = Field(
-        description="for a change of the size stated (k = 1 for what is in the total); null: unknown"
+        description="for a change of the size stated, k = 1 of what is in the total; null: unknown"
     )
     sigma_gy: float | None = Field(None, description="of that number, by noise, k = 1")
     in_total: bool = Field(description="false: a choice or a model's difference, with its sign, and no uncertainty")
@@ -64,7 +64,9 @@ class BudgetOfMetric(_Part):
     metric: SetupMetric
     value_gy: float
     terms: tuple[BudgetTerm, ...]
-    total_gy: float = Field(description="k = 1: the root of the sum of squares of what is in the total and known")
+    total_gy: float = Field(
+        description="k = 1: the root of the sum of squares of what is in the total and known, less what noise adds"
+    )
     unknown: tuple[Source, ...] = Field(description="in the total, but not looked at: the total is too small")
 
 
@@ -75,6 +77,7 @@ class ErrorBudget(HandedOn):
     leaf_gap_mm: float
     density_percent: float
     calibration_relative_sigma: float
+    output_percent: float | None
     dose_to: str
     metrics: tuple[BudgetOfMetric, ...]
     notes: tuple[str, ...] = ()
@@ -83,7 +86,8 @@ class ErrorBudget(HandedOn):
 def error_budget(layout: CaseLayout, config: Config) -> ErrorBudget:
     """Gather what is known, and write error_budget.json.
 
-    Noise is the Monte Carlo's; output the calibration's sigma, common to all doses; leaf gap, materials and control
+    Noise is the Monte Carlo's; calibration the sigma of its own simulation, common to all doses; output what the
+    configuration says of the machine's; leaf gap, materials and control
     points are what the case's recalculations gave, where the configuration asked for them; dose_to is what the metric
     would be more in the other of dose to medium and dose to water.
 
@@ -101,22 +105,28 @@ def error_budget(layout: CaseLayout, config: Config) -> ErrorBudget:
     made_from = {"mc_dose": sha256_of_file(layout.dose / "mc_dose.mha")}
     changes = _recalculations(layout, config, made_from["mc_dose"])
     chosen = [one.name for one in (*roles.tumours, *([] if roles.cord is None else [roles.cord]))]
+    if not chosen:
+        notes.append("No tumour and no cord was found: the budget is that of all structures.")
+        chosen = [one.name for one in case.structures if one.mask is not None]
+    places = places_to_look(case_folder=layout.case, case=case, roles=roles, more=chosen, dose=dose, notes=[])
+    otherwise = _in_the_other_medium(layout, places, dose, merged.dose_to)
+    output = config.recalculation.output_percent
+    common: dict[Source, float | None] = {
+        "calibration": merged.calibration_relative_sigma,
+        "output": None if output is None else output / 100,
+    }
+    compared = {one.name: one.mc for one in comparison.structures}
     metrics: list[BudgetOfMetric] = []
-    if chosen:
-        places = places_to_look(case_folder=layout.case, case=case, roles=roles, more=chosen, dose=dose, notes=[])
-        otherwise = _in_the_other_medium(layout, places, dose, merged.dose_to)
-        compared = {one.name: one.mc for one in comparison.structures}
-        for name in dict.fromkeys(chosen):
-            found = compared.get(name)
-            if found is not None:
-                metrics += _of_structure(name, found, merged.calibration_relative_sigma, changes, otherwise)
-    else:
-        notes.append("No tumour and no cord was found: the budget is of nothing.")
+    for name in dict.fromkeys(chosen):
+        found = compared.get(name)
+        if found is not None:
+            metrics += _of_structure(name, found, common, changes, otherwise)
     result = ErrorBudget(
         made_from=made_from | {change: sha256_of_file(layout.recalculation(change)) for change in changes},
         leaf_gap_mm=config.recalculation.leaf_gap_mm,
         density_percent=config.recalculation.density_percent,
         calibration_relative_sigma=merged.calibration_relative_sigma,
+        output_percent=config.recalculation.output_percent,
         dose_to=merged.dose_to,
         metrics=tuple(metrics),
         notes=tuple(notes),
@@ -127,8 +137,11 @@ def error_budget(layout: CaseLayout, config: Config) -> ErrorBudget:
 
 def _recalculations(layout: CaseLayout, config: Config, dose_sha256: str) -> dict[str, Recalculation]:
     found: dict[str, Recalculation] = {}
+    sizes = {"leaf_gap": config.recalculation.leaf_gap_mm, "density": config.recalculation.density_percent}
     for change in config.recalculation.changes:
         one = read_json(layout.recalculation(change), Recalculation)
+        if one.size != sizes.get(change):
+            raise ResultError(f"recalculated/{change}.json: of another size than configured. Run recalculate again.")
         if one.made_from["mc_dose"] != dose_sha256:
             raise ResultError(f"recalculated/{change}.json: made from another mc_dose.mha. Run recalculate again.")
         found[change] = one
@@ -164,7 +177,7 @@ def _in_the_other_medium(
 def _of_structure(
     name: str,
     dose: DoseMetrics,
-    calibration_relative_sigma: float,
+    common: Mapping[Source, float | None],
     changes: dict[str, Recalculation],
     otherwise: dict[tuple[str, str], float],
 ) -> list[BudgetOfMetric]:
@@ -175,7 +188,10 @@ def _of_structure(
             continue
         terms = [
             BudgetTerm(source="noise", gy=value.sigma, in_total=True),
-            BudgetTerm(source="output", gy=calibration_relative_sigma * value.value, in_total=True),
+            *(
+                BudgetTerm(source=source, gy=None if share is None else share * value.value, in_total=True)
+                for source, share in common.items()
+            ),
             *(_recalculated(source, changes.get(change), name, metric) for source, change in _RECALCULATED.items()),
             BudgetTerm(source="dose_to", gy=otherwise.get((name, metric)), in_total=False),
         ]
@@ -198,6 +214,13 @@ def _summed(name: str, metric: SetupMetric, value: float, terms: Sequence[Budget
         metric=metric,
         value_gy=value,
         terms=tuple(terms),
-        total_gy=math.sqrt(sum(one.gy**2 for one in counted if one.gy is not None)),
+        total_gy=math.sqrt(sum(_square(one) for one in counted)),
         unknown=tuple(one.source for one in counted if one.gy is None),
     )
+
+
+def _square(term: BudgetTerm) -> float:
+    """Of what a term is without its own noise: that of a difference found with noise is too large by its variance."""
+    if term.gy is None:
+        return 0.0
+    return max(term.gy**2 - (term.sigma_gy or 0.0) ** 2, 0.0)

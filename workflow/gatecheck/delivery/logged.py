@@ -21,6 +21,9 @@ _LOOKS = 101
 
 # MU between two snapshots from which the beam is on, and of the whole meterset: a 32-bit float is exact to 6e-8.
 _BEAM_ON, _BEAM_ON_SHARE = 1e-4, 2e-7
+_LEAST_DELIVERED = 0.01  # of what was expected, that may be missing or too much
+_NARROW_LEAF = 4.0  # mm: an HD120's narrowest leaves are 2.5, a Millennium 120's 5
+_ISOCENTRE_STANDS = 0.01  # mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,19 @@ def assigned(
     InputError
         When a log belongs to no beam or to several, or a beam has no log or several.
     """
+    without = [beam.number for beam in delivery.beams if beam.leaf_positions is None]
+    if without:
+        raise InputError(
+            f"trajectory logs: beam {', '.join(map(str, without))} of the plan has no MLC, by which logs are matched."
+        )
     of_beam: dict[int, tuple[int, LoggedBeam]] = {}
     for place, log in enumerate(logs, start=1):
         check_plan(log, plan_uid_sha256, f"trajectory log {place}")
+        if log.is_truncated:
+            raise InputError(f"trajectory log {place}: it says that it is truncated; a log of the whole beam expected.")
         for logged in beams_of(log, f"trajectory log {place}"):
             beam = matched(logged, delivery.beams, place=f"trajectory log {place}")
+            _check_is_whole(logged, place)
             if beam.number in of_beam:
                 raise InputError(f"trajectory log {place}: beam {beam.number} of the plan has a log already.")
             of_beam[beam.number] = place, logged
@@ -135,6 +146,15 @@ def delivered(delivery: Delivery, logs: Sequence[TrajectoryLog], plan_uid_sha256
     beams = tuple(as_timeline(of_beam[beam.number][1].actual, beam) for beam in delivery.beams)
     digest = sha256_of_json([delivery.made_from_sha256, *(log.sha256 for log in logs)])
     return replace(delivery, beams=beams, made_from_sha256=digest)
+
+
+def _check_is_whole(logged: LoggedBeam, place: int) -> None:
+    expected = float(logged.expected.meterset[-1])
+    if abs(logged.meterset / expected - 1) > _LEAST_DELIVERED:
+        raise InputError(
+            f"trajectory log {place}: {logged.meterset:.2f} of {expected:.2f} MU delivered. A beam that was "
+            "interrupted is not simulated from one of its logs."
+        )
 
 
 def check_plan(log: TrajectoryLog, plan_uid_sha256: str, place: str) -> None:
@@ -225,6 +245,8 @@ def differences(logged: LoggedBeam, beam: BeamTimeline) -> Difference | None:
     """How a log differs from a planned beam; None where their leaves are not alike."""
     if beam.leaf_positions is None or beam.leaf_positions.shape[2] != logged.expected.leaf_positions.shape[2]:
         return None
+    if beam.leaf_boundaries is not None and _is_narrow(beam.leaf_boundaries) != (logged.log.mlc_model == "HD120"):
+        return None
     # The log's own meterset says where along the beam it is; of what was expected, for what was done may lag behind.
     as_expected = as_timeline(logged.expected, beam)
     shares = (np.arange(_LOOKS) + 0.5) / _LOOKS
@@ -245,6 +267,10 @@ def differences(logged: LoggedBeam, beam: BeamTimeline) -> Difference | None:
     )
 
 
+def _is_narrow(leaf_boundaries: FloatArray) -> bool:
+    return float(np.diff(leaf_boundaries).min()) < _NARROW_LEAF
+
+
 def _apart(first: FloatArray, second: FloatArray) -> FloatArray:
     """Angles' difference, within half a turn."""
     return np.asarray((first - second + 180.0) % 360.0 - 180.0)
@@ -258,12 +284,20 @@ def as_timeline(axes: Axes, beam: BeamTimeline) -> BeamTimeline:
     """A planned beam with a log's positions; snapshots between which nothing is delivered are left out.
 
     Of a stretch without beam the last snapshot is kept: what the machine did meanwhile is a jump.
+
+    Raises
+    ------
+    InputError
+        When the planned isocentre moves.
     """
+    if np.abs(beam.isocentre - beam.isocentre[0]).max() > _ISOCENTRE_STANDS:
+        raise InputError(f"beam {beam.number}: its isocentre moves, which a log does not tell.")
     kept = _kept(axes.meterset)
     count = len(kept)
     return replace(
         beam,
-        meterset=axes.meterset[kept],
+        # Less than makes a beam-on may have been counted before the first snapshot that is kept.
+        meterset=axes.meterset[kept] - axes.meterset[kept[0]],
         gantry=axes.gantry[kept],
         collimator=axes.collimator[kept],
         couch=axes.couch[kept],

@@ -44,6 +44,12 @@ def pairs_of_doses(
     """
     for chunk in chunks:
         results = [_read(where, chunk) for where in (planned, changed)]
+        for what in ("engine", "linac_sha256", "dose_to"):
+            if getattr(results[0], what) != getattr(results[1], what):
+                raise ResultError(
+                    f"{chunk_name(chunk.index)} in {changed.folder.name}/: simulated with another {what} than the "
+                    f"plan's. Remove {changed.folder.name}/ and run again."
+                )
         photons = [result.nominal_photons for result in results]
         if photons[0] != photons[1]:
             raise ResultError(

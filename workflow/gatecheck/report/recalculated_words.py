@@ -15,7 +15,8 @@ from gatecheck.report.summary import Summary
 
 _SOURCES: dict[Source, str] = {
     "noise": "Monte Carlo noise",
-    "output": "Output: the calibration's noise",
+    "calibration": "Calibration: the noise of its simulation",
+    "output": "Output of the machine (recalculation.output_percent)",
     "leaf_gap": "Leaf gap, {leaf_gap_mm:g} mm wider",
     "materials": "Materials: densities, {density_percent:g} % lower",
     "control_points": "Control-point sampling: the machine standing still between control points",
@@ -67,10 +68,20 @@ def budget_value(term: BudgetTerm) -> str:
     return text if term.sigma_gy is None else f"{text} \N{PLUS-MINUS SIGN} {term.sigma_gy:.2f}"
 
 
+def photons_saved(gain: float) -> str:
+    """How many photons of their own two doses would need for the same sigma of their difference."""
+    if gain < 1:
+        return "That they are the same photons saves none here."
+    return (
+        f"With photons of their own, {gain:.2g} times as many would give the same \N{GREEK SMALL LETTER SIGMA} "
+        "(of mean doses)."
+    )
+
+
 def changed_name(metric: ChangedMetric) -> str:
     """A metric of a recalculation, for people."""
     where = f", {metric.region}" if metric.region else ""
     return f"{metric.structure}{where}: {metric_name(metric.metric)}"
 
 
-FILTERS = {function.__name__: function for function in (budget_source, budget_value, changed_name)}
+FILTERS = {function.__name__: function for function in (budget_source, budget_value, changed_name, photons_saved)}

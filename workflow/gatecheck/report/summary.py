@@ -22,6 +22,7 @@ from gatecheck.dose.model import ConvergenceStep
 from gatecheck.files import HandedOn
 from gatecheck.report.compared_warnings import compared_warnings
 from gatecheck.report.inputs import ReportInputs
+from gatecheck.report.recalculated import recalculated_warnings
 from gatecheck.report.rounds import SummaryRound, rounds_of
 from gatecheck.transport.model import Engine, PhaseSpaceUse, Precision
 
@@ -311,6 +312,10 @@ def _warnings(inputs: ReportInputs, preferred: Sequence[str]) -> tuple[SummaryWa
     found += [
         SummaryWarning(room="compare", code=code, message=message)
         for code, message in compared_warnings(inputs.compared)
+    ]
+    found += [
+        SummaryWarning(room="compare", code=code, message=message)
+        for code, message in recalculated_warnings(inputs.recalculated)
     ]
     found += _own_warnings(inputs)
     known = {structure.name for structure in inputs.case.structures}

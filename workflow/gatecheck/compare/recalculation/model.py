@@ -22,9 +22,9 @@ class ChangedMetric(_Part):
     structure: str
     metric: str = Field(description="d0_03cc_gy, d95_gy, mean_gy, or mean_gy of a shell round the tumour")
     region: str = Field("", description="the shell; empty: the whole structure")
-    planned_gy: float = Field(description="of the case's own dose, all photons")
-    difference_gy: float = Field(description="changed minus planned")
-    sigma_gy: float = Field(description="of the difference, k = 1, from the spread of pairs of chunks (jackknife)")
+    planned_gy: float = Field(description="of the case's own dose as compared; of a shell the mean there")
+    difference_gy: float = Field(description="changed minus planned, to first order in the change")
+    sigma_gy: float = Field(description="of the difference, k = 1, from the spread of pairs of chunks")
     sigma_apart_gy: float
 
     @property
@@ -44,8 +44,12 @@ class Recalculation(HandedOn):
     pairs: int
     prescription_gy: float | None
     mean_relative_difference: float = Field(
-        description="changed minus planned dose over planned, mean over the voxels above half the planned maximum"
+        description="changed minus planned dose over planned, mean over the body voxels above half the planned maximum"
     )
+    mean_relative_sigma: float = Field(description="of that mean, k = 1")
     metrics: tuple[ChangedMetric, ...]
-    gain: float | None = Field(description="median over the metrics: photons saved by using the same ones")
+    gain: float | None = Field(
+        description="median over the mean doses: how many times as many photons of their own would give the same "
+        "sigma; from few pairs it is known to a factor of two"
+    )
     notes: tuple[str, ...] = ()

@@ -19,7 +19,13 @@ from gatecheck.compare.interface.shells import fill, shells_of
 from gatecheck.compare.interpolation import interpolated
 from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.compare.setup_errors.followed import METRICS, FollowedStructure, follow_all, metrics_of
+from gatecheck.config_setup import SetupMetric
 from gatecheck.errors import ResultError
+
+# Share of the volume about D95, and mm3 of the hottest volume, whose dose's change is taken for that of the metric: 4 %
+# to either side, and none to twice as much.
+_D95, _D95_BAND = 0.95, 0.04
+_HOT_VOLUME = 30.0
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -32,6 +38,31 @@ class NamedMetric:
     structure: str
     metric: str
     region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMetric:
+    """A number to first order in a small change of the dose: a weighted mean of the change at some points.
+
+    A mean dose is one. The least dose to a volume changes by what the doses that are just it change by; those are
+    found in the smoothed dose, once and for all, so that noise of the change adds nothing to the number: the one read
+    from a noisier dose would rise (D0.03cc) or fall (D95) by that alone.
+
+    Attributes
+    ----------
+    points : ndarray of int
+        Places among all points.
+    weights : ndarray, as many
+        Their sum is 1.
+    """
+
+    name: NamedMetric
+    points: npt.NDArray[np.int64]
+    weights: FloatArray
+
+    def of(self, doses: FloatArray) -> float:
+        """Of doses, or of a change of doses, at all points."""
+        return float(doses[self.points] @ self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +85,50 @@ class PlacesToLook:
     @property
     def names(self) -> tuple[NamedMetric, ...]:
         """Of the numbers of `metrics`, in their order."""
-        whole = [NamedMetric(one.name, metric) for one in self.structures for metric in METRICS]
-        return (*whole, *(name for name, _ in self.shells))
+        return tuple(NamedMetric(one.name, metric) for one in self.structures for metric in METRICS)
+
+    def linear(self, smooth_doses: FloatArray) -> tuple[LinearMetric, ...]:
+        """The metrics of the structures and the means of the shells, by the smoothed dose at the points.
+
+        A structure without the 0.03 ml has no dose to them.
+        """
+        found, first = [], 0
+        for one in self.structures:
+            places = np.arange(first, first + len(one.volumes))
+            first += len(one.volumes)
+            found += [
+                LinearMetric(
+                    NamedMetric(one.name, metric), places[chosen], one.volumes[chosen] / one.volumes[chosen].sum()
+                )
+                for metric, chosen in _bands(smooth_doses[places], one.volumes).items()
+            ]
+        found += [LinearMetric(name, chosen, np.full(len(chosen), 1 / len(chosen))) for name, chosen in self.shells]
+        return tuple(found)
 
     def doses(self, dose_zyx: npt.NDArray[np.floating]) -> FloatArray:
         """At all points, Gy."""
         return interpolated(dose_zyx, self.place_zyx)
 
     def metrics(self, doses: FloatArray) -> FloatArray:
-        """All numbers of doses at the points, Gy; not a number where there is none."""
+        """Numbers of the structures from doses at the points, Gy; not a number where there is none."""
         found, first = [], 0
         for one in self.structures:
             last = first + len(one.volumes)
             found.append(metrics_of(doses[first:last], one.volumes))
             first = last
-        return np.concatenate([*found, np.array([doses[chosen].mean() for _, chosen in self.shells])])
+        return np.concatenate(found) if found else np.empty(0)
+
+
+def _bands(smooth_doses: FloatArray, volumes: FloatArray) -> dict[SetupMetric, npt.NDArray[np.int64]]:
+    """Which of a structure's points decide each metric: those whose volume from the hottest down lies about its own."""
+    order = np.argsort(-smooth_doses, kind="stable")
+    total = float(volumes.sum())
+    middles = np.cumsum(volumes[order]) - volumes[order] / 2
+    bands: dict[SetupMetric, npt.NDArray[np.int64]] = {"mean_gy": order}
+    bands["d95_gy"] = order[np.abs(middles / total - _D95) <= _D95_BAND]
+    if total >= _HOT_VOLUME:
+        bands["d0_03cc_gy"] = order[middles <= 2 * _HOT_VOLUME]
+    return {metric: bands[metric] for metric in METRICS if len(bands.get(metric, ()))}
 
 
 def places_to_look(

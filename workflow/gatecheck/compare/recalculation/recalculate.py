@@ -13,9 +13,11 @@ import SimpleITK as sitk
 
 from gatecheck.case.storage import read_case
 from gatecheck.compare.biology.structures import configured_roles
+from gatecheck.compare.model import Comparison, Metric, StructureComparison
 from gatecheck.compare.recalculation.model import ChangedMetric, Recalculation
-from gatecheck.compare.recalculation.points import PlacesToLook, places_to_look
-from gatecheck.compare.structures import read_mc_dose
+from gatecheck.compare.recalculation.points import LinearMetric, places_to_look
+from gatecheck.compare.smoothing import smoothed
+from gatecheck.compare.structures import COMPARISON_FILE, read_mc_dose
 from gatecheck.config import Config
 from gatecheck.config_recalculation import Change
 from gatecheck.delivery.segments import segmented
@@ -29,7 +31,7 @@ from gatecheck.linac.model import LinacModel
 from gatecheck.transport.chunk import ChunkInputs, chunk_name, simulate_chunks
 from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.model import Chunk, ChunkResult
-from gatecheck.transport.patient_files import read_patient
+from gatecheck.transport.patient_files import read_body, read_patient
 from gatecheck.transport.rounds import read_plan
 
 logger = logging.getLogger(__name__)
@@ -182,25 +184,33 @@ def _compared(
     case = read_case(layout.case)
     notes: list[str] = []
     roles = configured_roles(case.structures, config.setup, config.comparison)
-    places = places_to_look(
-        case_folder=layout.case, case=case, roles=roles, more=config.setup.structures, dose=dose, notes=notes
-    )
+    more = (*config.setup.structures, *(one.name for one in roles.tumours))
+    places = places_to_look(case_folder=layout.case, case=case, roles=roles, more=more, dose=dose, notes=notes)
     per_mu = merged.nominal_photons_per_mu * merged.fractions
     delivery_path, folder = changed.counterpart.delivery_path, layout.recalculations / changed.name
     meterset = read_delivery(delivery_path).total_meterset
     planned = ChunkFolder(layout.transport, merged.inputs_sha256, per_mu * merged.meterset_per_fraction)
     other = ChunkFolder(folder, changed.inputs_sha256, per_mu * meterset)
+    own = np.asarray(sitk.GetArrayViewFromImage(dose))
+    in_body = read_body(layout.patient, patient)
+    high = in_body & (own > own[in_body].max() / 2)
     at_points: list[tuple[FloatArray, FloatArray]] = []
+    shares: list[float] = []
     difference: Float32Array = np.zeros(patient.joined_grid.size[::-1], dtype=np.float32)
     for pair in pairs_of_doses(planned, other, patient, chunks):
         at_points.append((places.doses(pair.planned_zyx), places.doses(pair.changed_zyx)))
-        difference += (pair.changed_zyx - pair.planned_zyx) / len(chunks)
+        shift = pair.changed_zyx - pair.planned_zyx
+        shares.append(float((shift[high] / own[high]).mean()))
+        difference += shift / len(chunks)
     image = image_from_zyx(difference, origin=dose.GetOrigin(), spacing=dose.GetSpacing())
     write_image(layout.recalculations / f"{changed.name}-difference.mha", image)
-    metrics = tuple(_metrics(places, places.doses(sitk.GetArrayViewFromImage(dose)), at_points))
-    own = sitk.GetArrayViewFromImage(dose)
-    high = own > own.max() / 2
-    gains = [one.gain for one in metrics if one.gain is not None]
+    x, y, z = dose.GetSpacing()
+    smooth = smoothed(own[..., np.newaxis].astype(np.float32), (z, y, x))[..., 0]
+    linear = places.linear(places.doses(smooth))
+    compared = read_json(layout.compare / COMPARISON_FILE, Comparison)
+    values = _planned_values(linear, compared.structures, places.doses(own))
+    metrics = tuple(changed_metrics(linear, values, at_points))
+    gains = [one.gain for one in metrics if one.gain is not None and one.metric == "mean_gy"]
     return Recalculation(
         made_from={
             "mc_dose": sha256_of_file(layout.dose / "mc_dose.mha"),
@@ -213,44 +223,59 @@ def _compared(
         photons=sum(chunk.histories for chunk in chunks),
         pairs=len(chunks),
         prescription_gy=config.comparison.prescription_gy or case.target_prescription_gy,
-        mean_relative_difference=float((difference[high] / own[high]).mean()),
+        mean_relative_difference=float(np.mean(shares)),
+        mean_relative_sigma=_sigma_of_mean(np.array(shares)),
         metrics=metrics,
         gain=float(np.median(gains)) if gains else None,
         notes=tuple(notes),
     )
 
 
-def _metrics(
-    places: PlacesToLook, own: FloatArray, at_points: Sequence[tuple[FloatArray, FloatArray]]
+def changed_metrics(
+    linear: Sequence[LinearMetric],
+    planned_gy: Sequence[float],
+    at_points: Sequence[tuple[FloatArray, FloatArray]],
 ) -> list[ChangedMetric]:
-    """What the mean difference of the pairs adds to each number of the case's own dose, with the jackknife's sigma."""
-    planned, changed = (np.array([pair[index] for pair in at_points]) for index in range(2))
-    as_planned = places.metrics(own)
-    shift = np.array([places.metrics(own + mean) for mean in _means(changed - planned)]) - as_planned
-    apart = [np.array([places.metrics(mean) for mean in _means(doses)]) for doses in (planned, changed)]
-    sigma_apart = np.hypot(*(_jackknife_sigma(one[1:]) for one in apart))
-    return [
-        ChangedMetric(
-            structure=name.structure,
-            metric=name.metric,
-            region=name.region,
-            planned_gy=float(value),
-            difference_gy=float(moved[0]),
-            sigma_gy=float(_jackknife_sigma(moved[1:])),
-            sigma_apart_gy=float(other),
+    """What the mean difference of the pairs adds to each metric; sigma from their spread.
+
+    Parameters
+    ----------
+    planned_gy : sequence of float
+        Of each metric.
+    at_points : sequence of (ndarray, ndarray)
+        Planned and changed dose of each pair at all points, Gy.
+    """
+    found = []
+    for metric, value in zip(linear, planned_gy, strict=True):
+        planned, changed = (np.array([metric.of(pair[index]) for pair in at_points]) for index in range(2))
+        shift = changed - planned
+        found.append(
+            ChangedMetric(
+                structure=metric.name.structure,
+                metric=metric.name.metric,
+                region=metric.name.region,
+                planned_gy=value,
+                difference_gy=float(shift.mean()),
+                sigma_gy=_sigma_of_mean(shift),
+                sigma_apart_gy=math.hypot(_sigma_of_mean(planned), _sigma_of_mean(changed)),
+            )
         )
-        for name, value, moved, other in zip(places.names, as_planned, shift.T, sigma_apart, strict=True)
-        if math.isfinite(float(value))
-    ]
+    return found
 
 
-def _means(values: FloatArray) -> FloatArray:
-    """Of all rows, and with each one left out in turn."""
-    total, count = values.sum(axis=0), len(values)
-    return np.concatenate([total[None] / count, (total - values) / (count - 1)])
+def _sigma_of_mean(values: FloatArray) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def _jackknife_sigma(left_out: FloatArray) -> FloatArray:
-    """Efron and Stein, Ann. Stat. 9:586, 1981; along the first axis."""
-    count = len(left_out)
-    return np.asarray(np.sqrt((count - 1) / count * np.square(left_out - left_out.mean(axis=0)).sum(axis=0)))
+def _planned_values(
+    linear: Sequence[LinearMetric], compared: Sequence[StructureComparison], own: FloatArray
+) -> list[float]:
+    """Of structures what the comparison found, without the bias of noise; of others the mean at their points."""
+    doses = {one.name: one.mc for one in compared}
+    fields = {"d0_03cc_gy": "d003cc_gy"}
+    values = []
+    for metric in linear:
+        dose = None if metric.name.region else doses.get(metric.name.structure)
+        value: Metric | None = getattr(dose, fields.get(metric.name.metric, metric.name.metric), None)
+        values.append(metric.of(own) if value is None else value.value)
+    return values

@@ -419,6 +419,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                     )
                     part = hinge + rest * beyond
             else:
+                uniform(state)  # what this step sets free has other streams than what the next one does
                 _score(scores, place.voxel, weight * lost, primary)
             more = 0.0
             if ending == _GONE or (place.voxel < 0 and _is_beyond(boxes, place, _AIR_ROUND)):

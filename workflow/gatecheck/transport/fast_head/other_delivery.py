@@ -109,6 +109,7 @@ class OtherDelivery:
         # Beams lie one after another, each of length 1; a moment at a beam's very end stays in its last stretch.
         places = after.beam + after.start
         other = np.searchsorted(places, before.beam[row] + np.minimum(moment, 1.0 - 1e-12), side="right") - 1
+        other = np.maximum(other, np.searchsorted(after.beam, before.beam[row]))
         length = after.end[other] - after.start[other]
         part = np.clip((moment - after.start[other]) / length, 0.0, 1.0)
         carried = rows.copy()
