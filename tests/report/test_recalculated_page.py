@@ -16,7 +16,7 @@ from gatecheck.config_recalculation import Change
 from gatecheck.delivery.logs_followed import FollowedAxis, FollowedBeam, LogsFollowed
 from gatecheck.delivery.storage import read_delivery, write_delivery
 from gatecheck.errors import ResultError
-from gatecheck.files import read_json, sha256_of_file, write_json
+from gatecheck.files import read_image, read_json, sha256_of_file, write_image, write_json
 from gatecheck.report.html import write_report
 
 
@@ -53,6 +53,8 @@ def recalculation(change: Change, made_from: dict[str, str]) -> Recalculation:
         mean_relative_sigma=0.0004,
         metrics=metrics,
         gain=100.0,
+        difference=f"{change}-difference.mha",
+        difference_sha256=made_from.get("difference", ""),
     )
 
 
@@ -107,7 +109,10 @@ def made(tmp_path: Path) -> MadeResults:
     layout = found.layout
     made_from = {"mc_dose": sha256_of_file(layout.dose / "mc_dose.mha")}
     write_delivery(replace(read_delivery(layout.delivery), made_from_sha256="1" * 64), layout.delivered)
-    of_logs = {"delivery": sha256_of_file(layout.delivered)}
+    dose = read_image(layout.dose / "mc_dose.mha")
+    write_image(layout.recalculations / "as_delivered-difference.mha", dose * 0.01)
+    difference = sha256_of_file(layout.recalculations / "as_delivered-difference.mha")
+    of_logs = {"delivery": sha256_of_file(layout.delivered), "difference": difference}
     write_json(layout.recalculation("as_delivered"), recalculation("as_delivered", made_from | of_logs))
     write_json(layout.recalculation("leaf_gap"), recalculation("leaf_gap", made_from))
     write_json(layout.logs_followed, logs())
@@ -126,6 +131,8 @@ def test_what_was_delivered_is_shown_with_its_noise_and_what_was_gained(made: Ma
     assert 'id="delivered">As delivered' in text
     assert "0.123<small>\N{MINUS SIGN}0.456</small>" in text
     assert "2: 0.777; 3: 0.020" in text
+    assert "±1.20 Gy (±3 % of 40.00 Gy" in text
+    assert text.index("Delivered \N{MINUS SIGN} planned dose") < text.index('id="budget"')
     assert "matched by its shape: the log names no plan" in text
     assert "+0.123 ± 0.011" in text
     assert "With photons of their own, 1e+02 times as many" in text
@@ -168,6 +175,13 @@ def test_a_budget_of_another_recalculation_is_refused(made: MadeResults) -> None
     path = made.layout.recalculation("leaf_gap")
     write_json(path, read_json(path, Recalculation).model_copy(update={"photons": 1}))
     with pytest.raises(ResultError, match=r"error_budget.json: made from another recalculated/leaf_gap.json"):
+        page(made, config("leaf_gap"))
+
+
+def test_a_map_of_another_recalculation_is_refused(made: MadeResults) -> None:
+    path = made.layout.recalculations / "as_delivered-difference.mha"
+    write_image(path, read_image(path) * 2.0)
+    with pytest.raises(ResultError, match=r"as_delivered-difference.mha: not the one that as_delivered.json is of"):
         page(made, config("leaf_gap"))
 
 

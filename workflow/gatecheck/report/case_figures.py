@@ -90,6 +90,8 @@ class CaseFigures:
     sigma: tuple[PlaneSet, ...]
     gamma: tuple[PlaneSet, ...]
     difference_scale: str
+    delivered: tuple[PlaneSet, ...]
+    delivered_scale: str
     overlays: tuple[Overlay, ...]
     not_drawn: tuple[str, ...]
     notes: tuple[str, ...]
@@ -114,13 +116,28 @@ def draw_figures(
     close_up = _close_up(inputs, point, window_planes[0].side)
     if close_up:
         windows[f"Close-up, {close_up[0].side:.0f} mm wide"] = close_up
-    difference, difference_scale = _difference_sets(windows, images, scene, scale)
+    difference, difference_scale = _difference_sets(
+        windows,
+        images.difference,
+        scene,
+        style.DIFFERENCE_RANGE_PERCENT / 100 * scale.gray,
+        "Monte Carlo \N{MINUS SIGN} TPS",
+    )
+    delivered, delivered_scale = _difference_sets(
+        windows,
+        images.delivered,
+        scene,
+        style.DELIVERED_RANGE_PERCENT / 100 * scale.gray,
+        "Delivered \N{MINUS SIGN} planned",
+    )
     return CaseFigures(
         isodoses=tuple(_isodose_set(title, planes, images, scene, scale) for title, planes in windows.items()),
         difference=difference,
         sigma=(_sigma_set(window_planes, images, scene, scale, summary),),
         gamma=_gamma_sets(windows, inputs, images, scene),
         difference_scale=difference_scale,
+        delivered=delivered,
+        delivered_scale=delivered_scale,
         overlays=overlays,
         not_drawn=not_drawn,
         notes=notes,
@@ -238,18 +255,16 @@ def _isodose_set(
 
 
 def _difference_sets(
-    windows: dict[str, tuple[Plane, ...]], images: ReportImages, scene: Scene, scale: Normalisation
+    windows: dict[str, tuple[Plane, ...]], difference: sitk.Image | None, scene: Scene, limit: float, what: str
 ) -> tuple[tuple[PlaneSet, ...], str]:
-    if images.difference is None:
+    if difference is None:
         return (), ""
-    limit = style.DIFFERENCE_RANGE_PERCENT / 100 * scale.gray
-    colours = ColourScale(style.DIFFERENCE_MAP, -limit, limit, "Monte Carlo \N{MINUS SIGN} TPS (Gy, whole course)")
+    colours = ColourScale(style.DIFFERENCE_MAP, -limit, limit, f"{what} (Gy, whole course)")
     sets = tuple(
         PlaneSet(
             title,
             tuple(
-                _captioned(plane, map_figure(plane, images.difference, scene, colours), "Dose difference")
-                for plane in planes
+                _captioned(plane, map_figure(plane, difference, scene, colours), "Dose difference") for plane in planes
             ),
         )
         for title, planes in windows.items()

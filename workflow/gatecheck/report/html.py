@@ -162,6 +162,7 @@ def render(
         window_level=style.WINDOW_LEVEL,
         window_width=style.WINDOW_WIDTH,
         difference_percent=style.DIFFERENCE_RANGE_PERCENT,
+        delivered_percent=style.DELIVERED_RANGE_PERCENT,
         symbols=_MARKER_SYMBOLS,
         **_of_comparison(inputs, summary),
         **recalculated_words.of_recalculations(summary),

@@ -20,7 +20,7 @@ from gatecheck.files import read_image, read_json, sha256_of_file, sha256_of_jso
 from gatecheck.layout import CaseLayout
 from gatecheck.patient.model import PatientModel
 from gatecheck.report.compared import Compared, check_compared, compared_files, read_compared
-from gatecheck.report.recalculated import Recalculated, read_recalculated
+from gatecheck.report.recalculated import AS_DELIVERED, Recalculated, read_recalculated
 from gatecheck.transport.model import CalibrationResult, ChunkPlan, PhaseSpaceUse, TopUp
 from gatecheck.transport.rounds import read_plan, read_top_ups
 
@@ -77,6 +77,8 @@ class ReportImages:
     sigma: sitk.Image
     body: sitk.Image
     difference: sitk.Image | None
+    delivered: sitk.Image | None
+    """Delivered minus planned dose, where there are trajectory logs."""
     gamma: dict[str, sitk.Image]
     """File in the comparison's folder: gamma, on the grid of its reference dose."""
     tps: sitk.Image | None = None
@@ -139,6 +141,7 @@ def read_images(inputs: ReportInputs) -> ReportImages:
         sigma=_aligned(layout.dose / "mc_sigma.mha"),
         body=_aligned(layout.patient / inputs.patient.body_mask),
         difference=_aligned(layout.compare / "difference.mha") if inputs.has_tps_dose else None,
+        delivered=_delivered(inputs),
         gamma={one.file: _aligned(layout.compare / one.file) for one in inputs.compared.gamma.maps},
         tps=_aligned(layout.case / tps.image.file) if tps is not None else None,
     )
@@ -146,7 +149,19 @@ def read_images(inputs: ReportInputs) -> ReportImages:
     _check_same_grid(images.body, images.dose, inputs.patient.body_mask, "voxelise")
     if images.difference is not None:
         _check_same_grid(images.difference, images.dose, "difference.mha", "compare")
+    if images.delivered is not None:
+        _check_same_grid(images.delivered, images.dose, "as_delivered-difference.mha", "recalculate")
     return images
+
+
+def _delivered(inputs: ReportInputs) -> sitk.Image | None:
+    found = inputs.recalculated.recalculations.get(AS_DELIVERED)
+    if found is None:
+        return None
+    path = inputs.layout.recalculations / found.difference
+    if _hash(path) != found.difference_sha256:
+        raise ResultError(f"{path.name}: not the one that as_delivered.json is of (by SHA-256). Run recalculate again.")
+    return _aligned(path)
 
 
 def _files(layout: CaseLayout, calibration_path: Path) -> dict[str, Path]:

@@ -52,4 +52,6 @@ class Recalculation(HandedOn):
         description="median over the mean doses: how many times as many photons of their own would give the same "
         "sigma; from few pairs it is known to a factor of two"
     )
+    difference: str = Field(description="changed minus planned dose beside this file, Gy, on the grid of mc_dose.mha")
+    difference_sha256: str
     notes: tuple[str, ...] = ()

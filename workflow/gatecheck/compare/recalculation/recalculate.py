@@ -203,7 +203,8 @@ def _compared(
         shares.append(float((shift[high] / own[high]).mean()))
         difference += shift / len(chunks)
     image = image_from_zyx(difference, origin=dose.GetOrigin(), spacing=dose.GetSpacing())
-    write_image(layout.recalculations / f"{changed.name}-difference.mha", image)
+    difference_file = layout.recalculations / f"{changed.name}-difference.mha"
+    write_image(difference_file, image)
     x, y, z = dose.GetSpacing()
     smooth = smoothed(own[..., np.newaxis].astype(np.float32), (z, y, x))[..., 0]
     linear = places.linear(places.doses(smooth))
@@ -227,6 +228,8 @@ def _compared(
         mean_relative_sigma=_sigma_of_mean(np.array(shares)),
         metrics=metrics,
         gain=float(np.median(gains)) if gains else None,
+        difference=difference_file.name,
+        difference_sha256=sha256_of_file(difference_file),
         notes=tuple(notes),
     )
 
