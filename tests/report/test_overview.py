@@ -71,8 +71,8 @@ def test_charts_are_by_machine_and_site_in_the_order_of_time() -> None:
     ]
     charts = list(charts_of(Batch(entries=tuple(made))))
     assert [one.title for one in charts] == [
-        "truebeam_stx · spine: Dose in the core",
-        "truebeam_stx · brain: Dose in the core",
+        "truebeam_stx · spine · not for clinical use: Dose in the core",
+        "truebeam_stx · brain · not for clinical use: Dose in the core",
     ]
     spine, brain = charts
     in_time = sorted(entries()[:24], key=lambda one: (one.verified_at, one.number))
@@ -89,10 +89,40 @@ def test_limits_are_not_charted_and_the_worst_outcome_is_shown(tmp_path: Path) -
     undecided = difference.model_copy(update={"tumour": "other", "value": -1.0, "outcome": "undecided"})
     made = [entry(number, 0.0).model_copy(update={"metrics": (difference, limit, undecided)}) for number in range(1, 5)]
     (chart,) = charts_of(Batch(entries=tuple(made)))
-    assert chart.chart.values == (1.5, -1.0) * 4
+    # One value of each plan: that of the tumour with the worst outcome.
+    assert chart.chart.values == (-1.0,) * 4
     text = write_overview(tmp_path, made).read_text(encoding="utf-8")
-    assert text.count("-1.00 %") == 4
+    assert text.split("Over time")[0].count("-1.00 %") == 4
     assert "+13.00 %" not in text
+
+
+def test_cases_verified_before_count_in_the_charts_and_are_no_rows(tmp_path: Path) -> None:
+    before = [entry(number, 0.5) for number in range(1, 4)]
+    now = [entry(number, 1.5) for number in (3, 4)]
+    path = write_overview(tmp_path, now, before)
+    batch = read_json(tmp_path / "batch.json", Batch)
+    assert [one.case for one in batch.earlier] == ["case-01", "case-02"]
+    (chart,) = charts_of(batch)
+    assert sorted(chart.chart.values) == [0.5, 0.5, 1.5, 1.5]
+    assert path.read_text(encoding="utf-8").count("<tr>") == 1 + 2
+
+
+def test_a_dose_that_is_not_clinical_is_marked_and_kept_apart(tmp_path: Path) -> None:
+    made = [entry(number, 0.1 * number).model_copy(update={"clinical": number % 2 == 0}) for number in range(1, 9)]
+    text = write_overview(tmp_path, made).read_text(encoding="utf-8")
+    assert "<strong>Not for clinical use</strong>" in text
+    assert text.count("<b>not for clinical use</b>") == 4
+    assert len({one.title for one in charts_of(Batch(entries=tuple(made)))}) == 2
+    for_patients = [one.model_copy(update={"clinical": True}) for one in made]
+    assert "Not for clinical use" not in write_overview(tmp_path, for_patients).read_text(encoding="utf-8")
+
+
+def test_outcomes_sort_from_the_worst(tmp_path: Path) -> None:
+    outcomes = ("pass", "undecided", "fail", "not assessed")
+    made = [entry(number, 0.0).model_copy(update={"outcome": one}) for number, one in enumerate(outcomes, start=1)]
+    text = write_overview(tmp_path, made).read_text(encoding="utf-8")
+    places = [int(place) for place in re.findall(r'<td data-sort="(\d)"><span class="outcome', text)]
+    assert places == [3, 1, 0, 2]
 
 
 def test_a_verified_case_gives_its_worst_verdict_and_its_site(with_tps: Written, tmp_path: Path) -> None:

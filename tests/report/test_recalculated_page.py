@@ -135,7 +135,7 @@ def test_what_was_delivered_is_shown_with_its_noise_and_what_was_gained(made: Ma
     assert text.index("Delivered \N{MINUS SIGN} planned dose") < text.index('id="budget"')
     assert "matched by its shape: the log names no plan" in text
     assert "+0.123 ± 0.011" in text
-    assert "With photons of their own, 1e+02 times as many" in text
+    assert "With photons of their own, 100.0 times as many" in text
     assert "by +0.31 ± 0.04 %" in text
 
 

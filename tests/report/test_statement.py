@@ -52,7 +52,7 @@ def test_it_says_what_was_checked_and_by_what_method(with_tps: Written) -> None:
     summary = with_tps.summary
     for words in (
         summary.case_id,
-        f"{len(summary.beams)} beams on {summary.machine}",
+        f"{len(summary.beams)} beams on the machine model {summary.machine}",
         f"{number(summary.meterset_per_fraction, 1)} MU per fraction",
         f"{summary.fractions} fractions",
         "independently of the planning system, by Monte Carlo",
@@ -70,7 +70,7 @@ def test_every_decisive_finding_has_value_interval_and_tolerance(with_tps: Writt
         for tumour in summary.interface.tumours
         for verdict in tumour.verdicts
         for finding in verdict.findings
-        if finding.outcome == verdict.outcome
+        if finding.outcome == verdict.outcome and not finding.is_limit
     ]
     assert decisive
     for one in decisive:
@@ -106,6 +106,41 @@ def test_a_verdict_that_fails_names_the_findings_that_fail_and_no_other(with_tps
     sentence = statement_of(with_tps.summary.model_copy(update={"interface": interface}))
     assert "9.87" in sentence
     assert "0.0123" not in sentence
+
+
+def test_a_dose_against_a_limit_is_no_difference_and_is_said_once(with_tps: Written) -> None:
+    sentence = with_tps.summary.statement
+    limits = {
+        finding.value
+        for tumour in with_tps.summary.interface.tumours
+        for verdict in tumour.verdicts
+        for finding in verdict.findings
+        if finding.is_limit
+    }
+    assert len(limits) == 1
+    differences, after = sentence.split("; in SPINALCORD, ")
+    assert "limit" not in differences.split("difference from the dose")[1]
+    assert after.count("; limit ") == 1
+
+
+def test_an_output_that_the_joint_fit_contradicts_says_so(with_tps: Written) -> None:
+    tumour = with_tps.summary.interface.tumours[0]
+    output = next(one for one in tumour.verdicts if one.question == "output")
+    passed = tuple(one.model_copy(update={"outcome": "pass"}) for one in output.findings)
+    changed = tumour.model_copy(
+        update={"verdicts": (output.model_copy(update={"outcome": "undecided", "findings": passed}),)}
+    )
+    interface = with_tps.summary.interface.model_copy(update={"tumours": (changed,)})
+    sentence = statement_of(with_tps.summary.model_copy(update={"interface": interface}))
+    assert "undecided, for the joint fit contradicts it" in sentence
+
+
+def test_a_broken_limit_of_the_effective_dose_is_named(with_tps: Written) -> None:
+    broken = [one for one in with_tps.summary.biology.limits if one.verdict == "fail" and one.value is not None]
+    assert broken
+    for one in broken:
+        assert f"{one.structure} " in with_tps.summary.statement
+        assert f"above {number(one.limit_gy, 1)}\N{NO-BREAK SPACE}Gy" in with_tps.summary.statement
 
 
 def test_what_was_not_assessed_is_named(without_tps: Written) -> None:

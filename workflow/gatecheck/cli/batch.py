@@ -20,7 +20,7 @@ from pathlib import Path
 import typer
 
 from gatecheck.errors import GatecheckError, InputError
-from gatecheck.report.overview import OVERVIEW_PAGE, BatchEntry, entry_of, write_overview
+from gatecheck.report.overview import OVERVIEW_PAGE, BatchEntry, earlier_entries, entry_of, write_overview
 
 OWN_SETTINGS = "gatecheck.yaml"
 """In a plan's folder: its configuration, in place of the batch's."""
@@ -71,6 +71,7 @@ def run_batch(options: BatchOptions) -> bool:
     folders = plan_folders(options.folder, leave_out=options.results_folder)
     options.results_folder.mkdir(parents=True, exist_ok=True)
     entries = [BatchEntry(number=number, state="waiting") for number in range(1, len(folders) + 1)]
+    earlier = earlier_entries(options.results_folder)
     runs = _Runs(options)
     with _stopped_by_signals(runs):
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -83,7 +84,7 @@ def run_batch(options: BatchOptions) -> bool:
             index, entry = done.get()
             runs.check()
             entries[index] = entry
-            write_overview(options.results_folder, entries)
+            write_overview(options.results_folder, entries, earlier)
             typer.echo(_line(entry, ended, len(folders), folders[index] if options.show_folders else None))
     typer.echo(f"Overview: {options.results_folder / OVERVIEW_PAGE}")
     return all(entry.state == "verified" for entry in entries)

@@ -20,6 +20,8 @@ _NOT_PASSED: tuple[tuple[Outcome, str], ...] = (
 def compared_warnings(compared: Compared) -> list[tuple[str, str]]:
     """Code and message of each, in the order of the report."""
     found = [*_of_interface(compared.interface), *_of_biology(compared.biology), *_of_setup(compared.setup)]
+    if compared.gamma.normalisation_gy is not None:  # without a TPS dose nothing was to be compared
+        found += [("gamma", note) for note in compared.gamma.notes]
     if compared.setup_check_left_out:
         found.append(("setup-check-left-out", compared.setup_check_left_out))
     return found

@@ -80,6 +80,7 @@ def write_report(
         _check_machine(inputs, linac)
     summary = stated(summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config)))
     scale = normalisation(summary)
+    summary = summary.model_copy(update={"normalisation_gy": scale.gray, "normalisation_of": scale.of_what})
     images = read_images(inputs)
     figures = draw_figures(inputs, images, summary, scale, settings.structures)
     views = beams_eye_views(inputs, linac, figures, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from gatecheck import __version__
 from gatecheck.compare.control_chart import ENOUGH, ControlChart, control_chart
 from gatecheck.compare.interface.model import Outcome
 from gatecheck.config import load_config
-from gatecheck.errors import GatecheckError
+from gatecheck.errors import GatecheckError, ResultError
 from gatecheck.files import HandedOn, read_json, write_atomically, write_json
 from gatecheck.layout import CaseLayout
 from gatecheck.report.figures import as_svg, drawing_settings
@@ -77,6 +78,18 @@ class Batch(HandedOn):
 
     gatecheck: str = __version__
     entries: tuple[BatchEntry, ...]
+    earlier: tuple[BatchEntry, ...] = Field(
+        (), description="cases verified before that lie beside these; they count in the charts over time alone"
+    )
+
+
+def earlier_entries(results_folder: Path) -> tuple[BatchEntry, ...]:
+    """Cases of a results folder that have a summary of this version."""
+    found = []
+    for path in sorted(results_folder.glob("*/report/summary.json")):
+        with contextlib.suppress(ResultError):  # of another version, or damaged: it is no part of the record
+            found.append(entry_of(0, results_folder, path.parent.parent.name))
+    return tuple(found)
 
 
 def entry_of(number: int, results_folder: Path, case: str) -> BatchEntry:
@@ -138,15 +151,21 @@ def _worst_of_each_question(entry: BatchEntry) -> dict[str, BatchMetric]:
     return worst
 
 
-def write_overview(folder: Path, entries: Sequence[BatchEntry]) -> Path:
+def write_overview(folder: Path, entries: Sequence[BatchEntry], earlier: Sequence[BatchEntry] = ()) -> Path:
     """Write batch.json and, made from it alone, batch.html.
+
+    Parameters
+    ----------
+    earlier : sequence of BatchEntry
+        Cases of the same folder of results that were there before; of a case that is verified again the new one counts.
 
     Raises
     ------
     WriteError
         When a file cannot be written.
     """
-    batch = Batch(entries=tuple(entries))
+    cases = {entry.case for entry in entries}
+    batch = Batch(entries=tuple(entries), earlier=tuple(entry for entry in earlier if entry.case not in cases))
     write_json(folder / OVERVIEW_JSON, batch)
     target = folder / OVERVIEW_PAGE
     text = (
@@ -156,6 +175,7 @@ def write_overview(folder: Path, entries: Sequence[BatchEntry]) -> Path:
             batch=batch,
             rows=[(entry, _worst_of_each_question(entry)) for entry in batch.entries],
             charts=list(charts_of(batch)),
+            worst_first=list(_WORST_FIRST),
             questions=list(dict.fromkeys(one.question for entry in entries for one in entry.metrics)),
             enough=ENOUGH,
             script=Markup((Path(__file__).parent / "overview.js").read_text(encoding="utf-8")),
@@ -186,26 +206,28 @@ class QuantityChart:
 
 
 def charts_of(batch: Batch) -> Iterator[QuantityChart]:
-    """By machine and site, in the order of time; of three values and more."""
-    verified = [entry for entry in batch.entries if entry.verified_at is not None]
+    """By machine, site and whether for clinical use, in the order of time; of three plans and more.
+
+    Of a plan with several tumours the worst finding counts: two of one plan are no two deliveries of a machine.
+    """
+    verified = [entry for entry in (*batch.earlier, *batch.entries) if entry.verified_at is not None]
     verified.sort(key=lambda entry: (entry.verified_at, entry.number))
     keys = dict.fromkeys(
-        (entry.machine, entry.site, one.question, one.quantity, one.unit)
+        (entry.machine, entry.site, entry.clinical, one.question, one.quantity, one.unit)
         for entry in verified
         for one in entry.metrics
         if not one.is_limit
     )
-    for machine, site, question, quantity, unit in keys:
-        points = [
-            (entry, one)
-            for entry in verified
-            if (entry.machine, entry.site) == (machine, site)
-            for one in entry.metrics
-            if (one.question, one.quantity, one.unit) == (question, quantity, unit)
-        ]
+    for machine, site, clinical, question, quantity, unit in keys:
+        points = []
+        for entry in verified:
+            asked = (question, quantity, unit)
+            found = [one for one in entry.metrics if (one.question, one.quantity, one.unit) == asked]
+            if (entry.machine, entry.site, entry.clinical) == (machine, site, clinical) and found:
+                points.append((entry, min(found, key=lambda one: one.badness)))
         chart = control_chart([one.value for _, one in points])
         if chart is not None:
-            where = " · ".join(part for part in (machine, site) if part)
+            where = " · ".join(part for part in (machine, site, "" if clinical else "not for clinical use") if part)
             yield QuantityChart(
                 title=f"{where}: {quantity}",
                 chart=chart,

@@ -45,6 +45,8 @@ BODY = TextStyle(8.5)
 _CAPTION = TextStyle(7.5, colour=SOFT)
 _GAP = 5.0  # below a paragraph
 _INDENT = 11.0
+_OUTCOME = 92.0  # width kept for an outcome before its words
+_REMARKS = 40.0  # height to write remarks by hand in
 _SIGNING = 17.0  # height of an empty field of the signature block, to be written in by hand
 _GLANCE_COLUMNS = 3
 _TERM_SHARE = 0.32  # of the width of a list of facts
@@ -124,7 +126,6 @@ class Layout:
         }
         by_tag = {
             "p": self._paragraph,
-            "blockquote": self._quotation,
             "dl": self._definitions,
             "ul": self._list,
             "ol": self._list,
@@ -155,6 +156,10 @@ class Layout:
         return [Heading(run.paragraph(), text, level, f"heading-{self._headings}", self._outline_level)]
 
     def _paragraph(self, element: Element, width: float, style: TextStyle) -> Flowables:
+        if "quote" in element.classes:
+            return self._quotation(element, width, style)
+        if "remarks" in element.classes:
+            return [*self.flow(element.children, width, style), Spacer(1, _REMARKS)]
         if "statement" in element.classes:
             style = replace(style, bold=True)
         if "quiet" in element.classes:
@@ -243,6 +248,10 @@ class Layout:
             return self._legend(items, width, replace(style, size=7.8))
         if "warnings" in element.classes:
             return [block for item in items for block in self._warning(item, width, style)]
+        if "outcomes" in element.classes:
+            return [*(self._outcome_and_words(item, width, style) for item in items), Spacer(1, _GAP)]
+        if "ticks" in element.classes:
+            return self._ticks(items, width, style)
         blocks: Flowables = []
         for number, item in enumerate(items, 1):
             bullet = f"{number}." if element.tag == "ol" else "•"
@@ -253,6 +262,25 @@ class Layout:
             table.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_padding(0, 1.2)])
             blocks.append(table)
         return [*blocks, Spacer(1, _GAP)]
+
+    def _outcome_and_words(self, item: Element, width: float, style: TextStyle) -> PageTable:
+        """An outcome's mark and beside it what it is of: one line of the first page."""
+        small = replace(style, size=8.0)
+        marks = [child for child in item.elements if "outcome" in child.classes]
+        mark = [Outcome(one, small.size) for one in marks]
+        words = self.flow([child for child in item.children if child not in marks], width - _OUTCOME, small)
+        table = PageTable([[mark, words]], colWidths=[_OUTCOME, width - _OUTCOME])
+        table.setStyle([("VALIGN", (0, 0), (-1, -1), "MIDDLE"), *_padding(0, 0.6)])
+        return table
+
+    def _ticks(self, items: Sequence[Element], width: float, style: TextStyle) -> Flowables:
+        """Boxes to tick, side by side."""
+        column = width / len(items)
+        table = PageTable(
+            [[self.flow(item.children, column, style) for item in items]], colWidths=[column] * len(items)
+        )
+        table.setStyle([*_padding(0, 1.2)])
+        return [table, Spacer(1, _GAP)]
 
     def _warning(self, item: Element, width: float, style: TextStyle) -> Flowables:
         content = self.flow(item.children, width - 20, style)

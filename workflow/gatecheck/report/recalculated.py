@@ -66,7 +66,10 @@ def read_recalculated(layout: CaseLayout, changes: Sequence[Change], hashes: Map
     if path.exists():
         budget = read_json(path, ErrorBudget)
         _check(budget.made_from, hashes, path.name, "error-budget")
-        for name in set(budget.made_from) & set(CHANGES):
+        named = {name for name in budget.made_from if name in CHANGES}
+        if named != set(changes) - {AS_DELIVERED}:
+            raise ResultError(f"{path.name}: made for other changes than are configured. Run error-budget again.")
+        for name in named:
             if read.get(f"recalculated {name}") != budget.made_from[name]:
                 raise ResultError(
                     f"{path.name}: made from another recalculated/{name}.json than is shown. Run error-budget again."

@@ -9,7 +9,7 @@ from gatecheck.compare.error_budget import BudgetTerm, ErrorBudget, Source
 from gatecheck.compare.recalculation.model import ChangedMetric
 from gatecheck.config_recalculation import Change
 from gatecheck.delivery.logs_followed import FollowedBeam
-from gatecheck.report.compared_words import metric_name
+from gatecheck.report.compared_words import metric_name, times_as_many
 from gatecheck.report.numbers import signed
 from gatecheck.report.summary import Summary
 
@@ -73,8 +73,8 @@ def photons_saved(gain: float) -> str:
     if gain < 1:
         return "That they are the same photons saves none here."
     return (
-        f"With photons of their own, {gain:.2g} times as many would give the same \N{GREEK SMALL LETTER SIGMA} "
-        "(of mean doses)."
+        f"With photons of their own, {times_as_many(gain)} times as many would give the same "
+        "\N{GREEK SMALL LETTER SIGMA} (of mean doses)."
     )
 
 

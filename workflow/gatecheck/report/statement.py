@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatecheck.compare.interface.model import Finding, InterfaceComparison, Verdict
-from gatecheck.report.compared_words import tolerance
+from gatecheck.report.compared_words import courses, metric_name, tolerance
 from gatecheck.report.numbers import MINUS, NO_BREAK, number, power, significant
 from gatecheck.report.summary import Summary
 from gatecheck.transport.model import Precision
@@ -26,10 +26,11 @@ def stated(summary: Summary) -> Summary:
 
 def statement_of(summary: Summary) -> str:
     """The sentence, from what the summary says alone; it is true of every outcome, and never judges the plan."""
-    first = "The" if summary.clinical else "Not for clinical use (made with Geant4 data for testing): the"
+    first = "The" if summary.clinical else f"Not for clinical use ({summary.data_set_kind} Geant4 data): the"
     parts = [
         f"{first} {_what(summary)} {_how(summary)}",
         _found(summary),
+        *_limits_of_cord(summary),
         *_limits(summary),
         *_statistics(summary),
         *_warnings(summary),
@@ -44,7 +45,7 @@ def _what(summary: Summary) -> str:
     fractions = f"{summary.fractions} {'fraction' if summary.fractions == 1 else 'fractions'}"
     label = f", plan {summary.plan_label}" if summary.plan_label else ""
     return (
-        f"dose of {summary.case_id}{label} ({beams} on {summary.machine}, "
+        f"dose of {summary.case_id}{label} ({beams} on the machine model {summary.machine}, "
         f"{number(summary.meterset_per_fraction, 1)} MU per fraction, {fractions})"
     )
 
@@ -77,23 +78,47 @@ def _judged(tumour: InterfaceComparison) -> list[str]:
 
 
 def _is_answered(verdict: Verdict) -> bool:
-    return verdict.outcome in _OUTCOMES and bool(verdict.findings)
+    return verdict.outcome in _OUTCOMES and any(not one.is_limit for one in verdict.findings)
 
 
 def _verdict(verdict: Verdict) -> str:
     """The findings that decide a question: of one that fails, those that fail."""
-    decisive = [one for one in verdict.findings if one.outcome == verdict.outcome] or list(verdict.findings)
+    found = [one for one in verdict.findings if not one.is_limit]
+    decisive = [one for one in found if one.outcome == verdict.outcome] or found
     return ", ".join(_finding(verdict, one) for one in decisive)
+
+
+def _limits_of_cord(summary: Summary) -> list[str]:
+    """Doses held against a limit, which are no differences; of a cord that several tumours share once."""
+    found = {
+        _limit(tumour, one): None
+        for tumour in summary.interface.tumours
+        for verdict in tumour.verdicts
+        for one in verdict.findings
+        if one.is_limit and one.outcome in _OUTCOMES
+    }
+    return list(found)
+
+
+def _limit(tumour: InterfaceComparison, finding: Finding) -> str:
+    unit = f"{NO_BREAK}{finding.unit}"
+    value, low, high = (significant(one).replace("-", MINUS) for one in (finding.value, finding.low, finding.high))
+    return (
+        f"in {tumour.cord or 'the cord'}, {_within_a_sentence(finding.quantity)} is {value}{unit} ({low} to "
+        f"{high}{unit}; limit {tolerance(finding)}: {_OUTCOMES[finding.outcome]})"
+    )
 
 
 def _finding(verdict: Verdict, finding: Finding) -> str:
     unit = f"{NO_BREAK}{finding.unit}"
     value, low, high = (significant(one).replace("-", MINUS) for one in (finding.value, finding.low, finding.high))
-    bound = f"{'limit' if finding.is_limit else 'tolerance'} {tolerance(finding)}"
-    # What a question's other results contradict may be decided by itself, while the question is not.
+    outcome = _OUTCOMES[verdict.outcome]
+    if verdict.outcome == "undecided" and finding.outcome == "pass":
+        # Only the output's: see gatecheck.compare.interface.decisions.
+        outcome = "undecided, for the joint fit contradicts it"
     return (
-        f"{_within_a_sentence(finding.quantity)} {value}{unit} ({low} to {high}{unit}; {bound}: "
-        f"{_OUTCOMES[verdict.outcome]})"
+        f"{_within_a_sentence(finding.quantity)} {value}{unit} ({low} to {high}{unit}; tolerance {tolerance(finding)}: "
+        f"{outcome})"
     )
 
 
@@ -111,7 +136,14 @@ def _limits(summary: Summary) -> list[str]:
         for name, words in (("pass", "kept"), ("fail", "broken"), ("undecided", "undecided"))
         if (count := sum(one.verdict == name for one in limits))
     )
-    return [f"of the limits of EQD2 that were asked for, {outcomes}"]
+    broken = [
+        f"{one.structure} {metric_name(one.metric)} {number(one.value.value, 1)}{NO_BREAK}Gy above "
+        f"{number(one.limit_gy, 1)}{NO_BREAK}Gy ({courses(one.courses)})"
+        for one in limits
+        if one.verdict == "fail" and one.value is not None
+    ]
+    which = f" ({', '.join(broken)})" if broken else ""
+    return [f"of the limits of EQD2 that were asked for, {outcomes}{which}"]
 
 
 def _statistics(summary: Summary) -> list[str]:

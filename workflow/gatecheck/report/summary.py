@@ -11,7 +11,7 @@ from gatecheck.case.model import Beam, Structure
 from gatecheck.compare.biology.model import Biology
 from gatecheck.compare.error_budget import ErrorBudget
 from gatecheck.compare.interface.model import Interface
-from gatecheck.compare.model import DoseMetrics, StructureComparison
+from gatecheck.compare.model import DoseMetrics, DvhCurve, StructureComparison
 from gatecheck.compare.profiles import Profiles
 from gatecheck.compare.recalculation.model import Recalculation
 from gatecheck.compare.setup_errors.model import SetupCheck, SetupRobustness
@@ -98,6 +98,8 @@ class SummaryStructure(_Part):
     covered_fraction: float
     mc: DoseMetrics | None
     tps: DoseMetrics | None
+    mc_dvh: DvhCurve | None = Field(None, description="as drawn")
+    tps_dvh: DvhCurve | None = Field(None, description="as drawn")
     note: str = ""
 
 
@@ -165,6 +167,8 @@ class Summary(HandedOn):
     logs: LogsFollowed | None = Field(None, description="delivery/logs.json, whole; null: no trajectory logs given")
     recalculations: tuple[Recalculation, ...] = Field((), description="recalculated/*.json, whole")
     error_budget: ErrorBudget | None = Field(None, description="compare/error_budget.json, whole")
+    normalisation_gy: float = Field(0.0, description="what 100 % is in figures and isodoses")
+    normalisation_of: str = Field("", description="whose dose that is")
     inputs_sha256: dict[str, str] = Field(description="role of each file that the report was drawn from: SHA-256")
     records: tuple[RecordsItem, ...] = Field((), description="how it was simulated, by the RECORDS checklist")
 
@@ -299,6 +303,8 @@ def _structure(structure: StructureComparison) -> SummaryStructure:
         covered_fraction=structure.covered_fraction,
         mc=structure.mc,
         tps=structure.tps,
+        mc_dvh=structure.mc_dvh,
+        tps_dvh=structure.tps_dvh,
         note=structure.note,
     )
 

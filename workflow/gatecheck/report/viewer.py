@@ -407,14 +407,20 @@ def _lengths(spacing: Sequence[float]) -> str:
     return " \N{MULTIPLICATION SIGN} ".join(f"{length:g}" for length in spacing)
 
 
+def _upwards(value: float) -> str:
+    """One digit, and no less than the value."""
+    step = 10.0 ** math.floor(math.log10(value))
+    return f"{math.ceil(value / step - 1e-9) * step:.1g}"
+
+
 def _rounding(volumes: dict[str, Volume], scale: Normalisation) -> str:
     dose = max(volumes[key].step for key in ("mc", "tps") if key in volumes) / 2
     sigma = volumes["sigma"].step / 2
     gammas = [volume.step / 2 for key, volume in volumes.items() if key.startswith("gamma-")]
     parts = itertools.chain(
         [
-            f"doses by ±{dose:.1g} Gy",
-            f"\N{GREEK SMALL LETTER SIGMA} by ±{100 * sigma / scale.gray:.1g} %",
+            f"doses by ±{_upwards(dose)} Gy, their difference by twice that",
+            f"\N{GREEK SMALL LETTER SIGMA} by ±{_upwards(100 * sigma / scale.gray)} %",
             f"CT numbers by ±{volumes['ct'].step / 2:g} HU",
         ],
         [f"gamma by ±{max(gammas):g}, just above 1 by {2 * max(gammas):g}, so that none passes by it"]

@@ -114,7 +114,10 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** Place of a value in its table of 256 colours; of gamma the colours jump where it begins to fail. */
 function colourOf({ low, high, breaksAt }, value) {
-  const share = (from, to) => clamp((value - from) / (to - from), 0, 1);
-  if (breaksAt === null || breaksAt <= low || breaksAt >= high) return Math.min(255, Math.floor(256 * share(low, high)));
-  return value <= breaksAt ? Math.round(127 * share(low, breaksAt)) : 128 + Math.round(127 * share(breaksAt, high));
+  // A scale that ends before it, or begins beyond it, has one half of the colours alone.
+  const share = (from, to) => (to > from ? clamp((value - from) / (to - from), 0, 1) : 1);
+  if (breaksAt === null) return Math.min(255, Math.floor(256 * share(low, high)));
+  return value <= breaksAt
+    ? Math.round(127 * share(low, Math.min(high, breaksAt)))
+    : 128 + Math.round(127 * share(Math.max(low, breaksAt), high));
 }
