@@ -46,9 +46,9 @@ _CAPTION = TextStyle(7.5, colour=SOFT)
 _GAP = 5.0  # below a paragraph
 _INDENT = 11.0
 _OUTCOME = 92.0  # width kept for an outcome before its words
-_REMARKS = 40.0  # height to write remarks by hand in
+_REMARKS = 26.0  # height to write remarks by hand in
 _SIGNING = 17.0  # height of an empty field of the signature block, to be written in by hand
-_GLANCE_COLUMNS = 3
+_GLANCE_COLUMNS = 4
 _TERM_SHARE = 0.32  # of the width of a list of facts
 _PICTURE_SHARE = 0.6  # of the width of a figure with its legend beside it
 _TRANSPARENT = frozenset({"article", "body", "div", "header", "main", "section"})
@@ -168,7 +168,7 @@ class Layout:
         return [*blocks, Spacer(1, _GAP)] if blocks else []
 
     def _quotation(self, element: Element, width: float, style: TextStyle) -> Flowables:
-        content = self.flow(element.children, width - 14, replace(style, size=style.size + 1))
+        content = self.flow(element.children, width - 14, replace(style, size=8.0))
         return [
             _boxed(content, width, [("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(ACCENT), _BUTT)]),
             Spacer(1, _GAP),
@@ -249,7 +249,7 @@ class Layout:
         if "warnings" in element.classes:
             return [block for item in items for block in self._warning(item, width, style)]
         if "outcomes" in element.classes:
-            return [*(self._outcome_and_words(item, width, style) for item in items), Spacer(1, _GAP)]
+            return self._outcomes(items, width, style)
         if "ticks" in element.classes:
             return self._ticks(items, width, style)
         blocks: Flowables = []
@@ -262,6 +262,15 @@ class Layout:
             table.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_padding(0, 1.2)])
             blocks.append(table)
         return [*blocks, Spacer(1, _GAP)]
+
+    def _outcomes(self, items: Sequence[Element], width: float, style: TextStyle) -> Flowables:
+        """The outcomes of the first page, two in a row."""
+        half = width / 2
+        cells: list[Flowables] = [[self._outcome_and_words(item, half - 6, style)] for item in items]
+        cells += [[Spacer(1, 1)]] * (len(cells) % 2)
+        table = PageTable([cells[start : start + 2] for start in range(0, len(cells), 2)], colWidths=[half, half])
+        table.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_padding(0, 0.6)])
+        return [table, Spacer(1, _GAP)]
 
     def _outcome_and_words(self, item: Element, width: float, style: TextStyle) -> PageTable:
         """An outcome's mark and beside it what it is of: one line of the first page."""

@@ -29,7 +29,7 @@ Flow = Callable[[Sequence[Element | str], float, TextStyle], list[Any]]
 
 _PAD = 3.2  # to the left and right of a cell's text, points
 _GREED = 0.72  # power of what a column could use by which it gets of what is left
-_TO_WRITE_IN = 22.0  # height of an empty cell of a signature block
+_TO_WRITE_IN = 17.0  # height of an empty cell of a signature block
 
 
 @dataclass(frozen=True, slots=True)

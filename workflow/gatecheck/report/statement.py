@@ -62,7 +62,7 @@ def _how(summary: Summary) -> str:
 def _found(summary: Summary) -> str:
     tumours = summary.interface.tumours
     judged = [f"at the surface of {one.tumour}: {', '.join(_judged(one))}" for one in tumours if _judged(one)]
-    found = f"was found (95 % intervals by noise, calibration and dose grid in brackets), {'; '.join(judged)}"
+    found = f"was found (95 % intervals), {'; '.join(judged)}"
     if not summary.has_tps_dose:
         lead = "there was no dose of the planning system to compare it with"
         return f"{lead}, and of the dose itself {found}" if judged else lead
