@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,12 @@ from viewer_pages import array_at, content_of, made_gamma, script_of, unpacked
 
 from gatecheck.compare.gamma import PASS_LIMIT
 from gatecheck.compare.volume_gamma.model import UNREACHED
+from gatecheck.config import ReportConfig
 from gatecheck.errors import WriteError
 from gatecheck.patient.model import PatientModel
-from gatecheck.report import viewer as viewer_module
+from gatecheck.report import html as html_of_report
 from gatecheck.report import viewer_region
+from gatecheck.report.html import write_report
 from gatecheck.report.inputs import ReportImages, read_images, read_inputs
 from gatecheck.report.style import normalisation
 from gatecheck.report.viewer import ViewerPage, rounded_gamma, viewer_of
@@ -214,16 +218,28 @@ def test_a_thinned_part_holds_voxels_as_they_are_and_says_how_many(
     np.testing.assert_allclose(mc[inside], expected[inside], atol=content["volumes"]["mc"]["step"] / 2 * (1 + 1e-6))
 
 
-def test_data_beyond_their_share_of_the_page_are_cut_down(with_tps: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_beyond_their_share_of_the_page_are_cut_down(with_tps: Written) -> None:
     whole = viewer(with_tps)
     assert "Held here: the body;" in whole.words
-    monkeypatch.setattr(viewer_module, "MOST_CHARACTERS", len(whole.data) - 1)
-    less = viewer(with_tps)
+    less = viewer(with_tps, most_characters=len(whole.data) - 1)
     assert len(less.data) < len(whole.data)
     assert "Held here: the part of the body" in less.words
-    monkeypatch.setattr(viewer_module, "MOST_CHARACTERS", 100)
     with pytest.raises(WriteError, match="slice viewer"):
-        viewer(with_tps)
+        viewer(with_tps, most_characters=100)
+
+
+def test_the_viewer_takes_what_the_rest_of_the_page_leaves(
+    with_tps: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "case"
+    shutil.copytree(with_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
+    most = len(with_tps.html.encode("utf-8")) - 1000
+    monkeypatch.setattr(html_of_report, "MAXIMUM_BYTES", most)
+    path = write_report(folder, with_tps.made.calibration, ReportConfig())
+    assert path.stat().st_size <= most
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<img ") == with_tps.html.count("<img ")
+    assert "Held here: the body;" not in text
 
 
 def test_the_fine_voxels_are_the_smallest_part(with_tps: Written, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -437,6 +437,16 @@ def test_full_opacity_shows_the_colour_of_each_number_where_it_is(
 # ---------------------------------------------------------------- zoom
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (0.0, 1.0), (0.0, 0.5), (1.0, 3.0), (1.5, 3.0)])
+def test_gamma_that_fails_never_has_a_colour_of_passing(page: Page, low: float, high: float) -> None:
+    """Whatever the scale: the first 128 colours are those that pass."""
+    scale = {"low": low, "high": high, "breaksAt": 1.0}
+    for value in (0.0, 0.2, 0.6, 0.99, 1.0, 1.01, 1.2, 1.9, 5.0):
+        colour = page.evaluate("([scale, value]) => colourOf(scale, value)", [scale, value])
+        assert 0 <= colour <= 255
+        assert (colour < 128) == (value <= 1.0)
+
+
 def test_zoom_pan_and_back(page: Page) -> None:
     whole, first = side(page), pixels(page, CORONAL)
     plane(page, CORONAL).press("+")

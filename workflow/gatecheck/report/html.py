@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,8 @@ def write_report(
     images = read_images(inputs)
     figures = draw_figures(inputs, images, summary, scale, settings.structures)
     views = beams_eye_views(inputs, linac, figures, summary)
-    viewer = viewer_of(
+    show = functools.partial(
+        viewer_of,
         inputs,
         images,
         summary,
@@ -93,7 +95,13 @@ def write_report(
         preferred=settings.structures,
         gammas=tuple(gamma_layers(inputs, images)),
     )
-    text = render(inputs, summary, scale, figures, settings, views=views, viewer=viewer)
+    draw = functools.partial(render, inputs, summary, scale, figures, settings, views=views)
+    viewer = show()
+    text = draw(viewer=viewer)
+    too_much = len(text.encode("utf-8")) - MAXIMUM_BYTES
+    if 0 < too_much < len(viewer.data):
+        # The figures and numbers come first: the viewer takes what they leave.
+        text = draw(viewer=show(most_characters=len(viewer.data) - too_much))
     made_by = f"gatecheck {summary.gatecheck}"
     pages = {
         "report.html": text.encode("utf-8"),

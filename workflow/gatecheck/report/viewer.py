@@ -160,6 +160,7 @@ def viewer_of(
     overlays: Sequence[Overlay] = (),
     preferred: Sequence[str] = (),
     gammas: Sequence[GammaLayer] = (),
+    most_characters: int = MOST_CHARACTERS,
 ) -> ViewerPage:
     """Prepare the viewer of a case.
 
@@ -168,6 +169,7 @@ def viewer_of(
     overlays : structures of the report's figures, which keep their letters
     preferred : names of the structures that come first
     gammas : maps of gamma, if there are any
+    most_characters : what the page may spend on its data: less of the dose is held, or coarser, where there is less
 
     Raises
     ------
@@ -197,7 +199,7 @@ def viewer_of(
             "stamp": "" if summary.clinical else STAMP,
         }
         data = _json_in_html(content)
-        if len(data) <= MOST_CHARACTERS:
+        if len(data) <= most_characters:
             script = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SCRIPTS)
             return ViewerPage(
                 data=data,
