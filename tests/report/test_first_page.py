@@ -19,7 +19,7 @@ def test_what_is_signed_and_the_signature_stand_before_the_warnings(which: str, 
         first.index(part)
         for part in (
             "<dt>Case</dt>",
-            "<dt>Machine</dt>",
+            "<dt>Machine model</dt>",
             'class="quote"',
             '<section class="signature"',
             'id="verdicts"',

@@ -83,13 +83,18 @@ def test_the_dose_differs_as_the_opening_does_with_less_noise_than_two_simulatio
 
 
 def test_the_error_budget_is_made_of_what_was_simulated(logged: Bench) -> None:
-    """A gap 1 mm wider lets a twentieth more through; water 5 % less dense takes up less."""
+    """A gap 1 mm wider lets a twentieth more through.
+
+    Water 5 % less dense has 5 % less mass and takes up less of the beam, but not by as much: its dose rises, by 5 % at
+    most.
+    """
     summary = logged.summary(NAME)
     mean = next(one for one in summary["error_budget"]["metrics"] if one["metric"] == "mean_gy")
     terms = {one["source"]: one for one in mean["terms"]}
     value = mean["value_gy"]
     assert terms["leaf_gap"]["gy"] == pytest.approx(0.05 * value, abs=4 * terms["leaf_gap"]["sigma_gy"] + 0.01 * value)
-    assert terms["materials"]["gy"] < 0
+    allowed = 4 * terms["materials"]["sigma_gy"]
+    assert -allowed < terms["materials"]["gy"] < 0.05 * value + allowed
     assert terms["output"]["gy"] == pytest.approx(0.015 * value)
     assert terms["control_points"]["gy"] is None
     assert terms["dose_to"]["gy"] == pytest.approx(0.0, abs=0.002 * value)
@@ -119,7 +124,7 @@ def test_a_log_of_another_plan_is_refused_before_anything_is_simulated(logged: B
     log = logged.folder / "DOE_JANE.bin"
     result = logged.verify(water_plan, "another", "--log", str(log))
     assert result.returncode == 2
-    assert "an MLC of HD120 found, the plan's beams have none like it" in result.stderr
+    assert "trajectory logs: beam 1 of the plan has no MLC" in result.stderr
     assert not list(logged.layout("another").transport.glob("chunk-*"))
 
 
