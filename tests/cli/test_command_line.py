@@ -31,6 +31,7 @@ VERBS = (
     "export",
     "beams-eye-view",
     "commission",
+    "accept-machine",
     "dvh",
     "config",
     "geant4-data",

@@ -54,6 +54,9 @@ NOT_RUN = {
     "gatecheck geant4-data install": "fetches gigabytes",
     "gatecheck geant4-data build": "half a minute or more; tests/transport builds it",
     "gatecheck commission truebeam_stx --beam-data measured/beam.csv --out measured/fitted": "half an hour",
+    'gatecheck accept-machine truebeam_stx --treats LINAC2 --by "A. Physicist" --grounds "end-to-end test of May"': (
+        "writes beside the machine models; tests/linac does"
+    ),
     "gatecheck verify export --config site.yaml --profile workflow/profiles/slurm": _CLUSTER,
     "gatecheck batch plans --config site.yaml --results results --profile workflow/profiles/slurm": _CLUSTER,
     'sbatch --cpus-per-task=2 --mem=4G --wrap "gatecheck verify plans/$plan --config site.yaml --cores 2"': _CLUSTER,

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gatecheck.config import ReportConfig
 from gatecheck.delivery.model import BeamTimeline, Delivery, MachineState
 from gatecheck.errors import InputError, ResultError
 from gatecheck.files import image_from_zyx, read_json, write_json
+from gatecheck.linac.acceptance import Acceptance
 from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel
 from gatecheck.report import case_beams_eye_views as views
@@ -43,6 +45,7 @@ from gatecheck.report.case_beams_eye_views import (
 )
 from gatecheck.report.figures import Overlay
 from gatecheck.report.html import write_report
+from gatecheck.report.summary import Summary
 from gatecheck.transport.model import CalibrationResult
 
 MODELS = Path(__file__).resolve().parents[2] / "linac_models"
@@ -356,6 +359,29 @@ def test_the_report_holds_the_views_of_every_beam(with_tps: Written, tmp_path: P
     assert re.search(r"<figcaption>Control point 0 of 0 to 1, 0\.0 of 312\.2 MU, gantry 181\.0°", section)
     assert 'id="views"' not in with_tps.html
     assert len(html) - len(with_tps.html) < 3 * REPORT_BYTES / 21 + 20_000
+
+
+def test_the_report_warns_of_a_machine_model_until_it_is_accepted(
+    with_tps: Written, tmp_path: Path, linac: LinacModel
+) -> None:
+    folder = tmp_path / "case"
+    shutil.copytree(with_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
+    calibration = folder / with_tps.made.calibration.relative_to(with_tps.made.layout.folder)
+    sha256 = read_json(calibration, CalibrationResult).linac_sha256
+    same = linac.model_copy(update={"content_sha256": sha256})
+    machines = tuple({beam.machine_name for beam in with_tps.made.case.beams})
+    accepted = Acceptance(
+        machines=machines, accepted_by="A. Physicist", accepted_on=date(2026, 5, 4), content_sha256=sha256
+    )
+    shown = {}
+    for acceptance in (None, accepted):
+        page = write_report(folder, calibration, ReportConfig(), linac=same, acceptance=acceptance)
+        summary = read_json(page.parent / "summary.json", Summary)
+        shown[acceptance] = page.read_text(encoding="utf-8"), [one.code for one in summary.warnings]
+    assert shown[None][1] == ["machine-not-accepted", *shown[accepted][1]]
+    assert "<small>accepted for no machine</small>" in shown[None][0]
+    assert f"<small>accepted for {', '.join(machines)}</small>" in shown[accepted][0]
+    assert f"the report holds {len(shown[accepted][1]) + 1} warnings" in shown[None][0]
 
 
 def test_the_report_refuses_a_machine_that_the_dose_was_not_made_with(made: MadeResults, linac: LinacModel) -> None:

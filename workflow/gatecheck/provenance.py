@@ -31,8 +31,8 @@ _CODE_OF = {
     "recalculated": ("case", "delivery", "linac", "patient", "transport", "dose", "compare"),
     "report": ("delivery", "linac", "compare", "report"),
 }
-# Drawing what the beam's eye sees does not touch a dose.
-_ONLY_DRAWN = ("aperture.py", "projection.py")
+# Drawing what the beam's eye sees does not touch a dose, nor does who accepted the machine model.
+_ONLY_DRAWN = ("aperture.py", "projection.py", "acceptance.py")
 ROOMS = tuple(_CODE_OF)
 
 # Keys of the transport section that the calibration's dose depends on.
@@ -129,7 +129,7 @@ def inputs_of(config: Config, source_signature: str) -> dict[str, dict[str, Any]
             "comparison": section["comparison"],
             "setup": section["setup"],
         },
-        "report": {"report": section["report"]},
+        "report": {"report": section["report"], "accepted_machines": _acceptances_sha256(config)},
     }
     return {room: {**content, "code": code_sha256(room)} for room, content in own.items()}
 
@@ -170,6 +170,13 @@ def _source_of(config: Config) -> dict[str, Any]:
 def _models_sha256(config: Config) -> str:
     folder = resolve_models_folder(config)
     files = sorted(folder.glob("*/*.yaml"))
+    return sha256_of_json({path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files})
+
+
+def _acceptances_sha256(config: Config) -> str:
+    """Who took which model for which machine: of no dose, but of what the report warns of."""
+    folder = resolve_models_folder(config)
+    files = sorted(folder.glob("*/accepted_*.json"))
     return sha256_of_json({path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files})
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gatecheck.cli.app import CaseFolder, app, case_of, linac_of, source_of
-from gatecheck.config import Config
+from gatecheck.config import Config, resolve_models_folder
 from gatecheck.config_recalculation import CHANGES
 from gatecheck.errors import GatecheckError, InputError
 from gatecheck.layout import CaseLayout, linac_results_folder
@@ -322,10 +322,13 @@ def error_budget(case_folder: CaseFolder) -> None:
 @app.command()
 def report(case_folder: CaseFolder) -> None:
     """report: what people read, report.html and report.pdf, and summary.json."""
+    from gatecheck.linac.acceptance import read_acceptance
     from gatecheck.report.html import write_report
 
     layout, config = case_of(case_folder)
-    write_report(layout.folder, layout.calibration, config.report, linac=linac_of(layout, config), config=config)
+    linac = linac_of(layout, config)
+    acceptance = read_acceptance(resolve_models_folder(config) / linac.name, config.machine.beam)
+    write_report(layout.folder, layout.calibration, config.report, linac=linac, acceptance=acceptance, config=config)
     typer.echo("report.html, report.pdf and summary.json written.")
 
 

@@ -157,6 +157,20 @@ def commission(
 
 
 @app.command()
+def accept_machine(
+    machine: Annotated[str, typer.Argument(help="folder name of a machine model, for example truebeam_stx")],
+    treats: Annotated[list[str], typer.Option(help="machine it stands for, as plans name it; may be repeated")],
+    by: Annotated[str, typer.Option(help="who says so")],
+    grounds: Annotated[str, typer.Option(help="measurements and reports that it rests on")] = "",
+    config: Annotated[Path | None, typer.Option(help="configuration file; without it the documented default")] = None,
+) -> None:
+    """linac: record that a machine model, as it is now, stands for machines that treat; reports warn until then."""
+    from gatecheck.cli.accept_machine import run_acceptance
+
+    run_acceptance(machine, tuple(treats), by, grounds, config)
+
+
+@app.command()
 def dvh(
     dose: Annotated[Path, typer.Argument(help="MetaImage of Gy (.mha, .mhd), or RTDOSE")],
     rtstruct: Annotated[Path, typer.Argument(help="RTSTRUCT; no CT is needed")],

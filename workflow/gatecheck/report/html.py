@@ -16,6 +16,7 @@ from gatecheck.config import Config, ReportConfig
 from gatecheck.errors import ResultError, WriteError
 from gatecheck.files import write_atomically, write_json
 from gatecheck.layout import CaseLayout
+from gatecheck.linac.acceptance import Acceptance
 from gatecheck.linac.model import LinacModel
 from gatecheck.report import recalculated_words, style, words
 from gatecheck.report.beams_eye_view import JAW_COLOUR, STRUCTURE_COLOUR
@@ -52,6 +53,7 @@ def write_report(
     settings: ReportConfig,
     *,
     linac: LinacModel | None = None,
+    acceptance: Acceptance | None = None,
     config: Config | None = None,
 ) -> Path:
     """Draw the report of one case and write report.html, report.pdf and summary.json into its report folder.
@@ -61,6 +63,7 @@ def write_report(
     results_case_folder : the case's folder of results
     calibration_path : the calibration that the dose was made with
     linac : the machine model; without it the beam's-eye views are left out, and what it says is "not recorded"
+    acceptance : who took the model for which machine; without it the report warns that nobody did
     config : the case's configuration; without it what it alone says is "not recorded"
 
     Returns
@@ -79,7 +82,8 @@ def write_report(
     inputs = read_inputs(layout, calibration_path, config.changes if config is not None else ())
     if linac is not None:
         _check_machine(inputs, linac)
-    summary = stated(summarise(inputs, settings.structures, records=records_of(inputs, linac=linac, config=config)))
+    records = records_of(inputs, linac=linac, config=config)
+    summary = stated(summarise(inputs, settings.structures, records=records, linac=linac, acceptance=acceptance))
     scale = normalisation(summary)
     summary = summary.model_copy(update={"normalisation_gy": scale.gray, "normalisation_of": scale.of_what})
     images = read_images(inputs)

@@ -20,6 +20,8 @@ from gatecheck.delivery.logs_followed import LogsFollowed
 from gatecheck.delivery.model import BeamTimeline
 from gatecheck.dose.model import ConvergenceStep
 from gatecheck.files import HandedOn
+from gatecheck.linac.acceptance import Acceptance, AcceptedMachine, acceptance_warning, accepted_machine
+from gatecheck.linac.model import LinacModel
 from gatecheck.report.compared_warnings import compared_warnings
 from gatecheck.report.inputs import ReportInputs
 from gatecheck.report.recalculated import recalculated_warnings
@@ -40,7 +42,7 @@ class _Part(BaseModel):
 class SummaryWarning(_Part):
     """Something that a signing physicist has to know."""
 
-    room: str = Field(description="case, patient, transport, dose, compare or report")
+    room: str = Field(description="linac, case, patient, transport, dose, compare or report")
     code: str = Field(description="stable short name, empty where the room gives none")
     message: str
 
@@ -119,6 +121,7 @@ class Summary(HandedOn):
     plan_label: str = Field(description="empty unless the configuration shows identities")
     gatecheck: str = Field(description="version that wrote the report; the engine's is in engine")
     machine: str
+    accepted_machine: AcceptedMachine | None = Field(None, description="null: drawn without the machine model")
     patient_position: str
     fractions: int
     target_prescription_gy: float | None
@@ -173,14 +176,23 @@ class Summary(HandedOn):
     records: tuple[RecordsItem, ...] = Field((), description="how it was simulated, by the RECORDS checklist")
 
 
-def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: Sequence[RecordsItem] = ()) -> Summary:
+def summarise(
+    inputs: ReportInputs,
+    preferred: Sequence[str] = (),
+    *,
+    records: Sequence[RecordsItem] = (),
+    linac: LinacModel | None = None,
+    acceptance: Acceptance | None = None,
+) -> Summary:
     """Gather the numbers that earlier rooms wrote; nothing is computed but extents of motion.
 
     Parameters
     ----------
     preferred : names of structures that the configuration wants first; those not there are warned of
     records : the checklist of how it was simulated
+    linac, acceptance : the machine model, and who took it for which machine
     """
+    accepted = None if linac is None else accepted_machine(linac, acceptance)
     merge, case, calibration = inputs.merge, inputs.case, inputs.calibration
     timelines = {beam.number: beam for beam in inputs.delivery.beams}
     return Summary(
@@ -188,6 +200,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         plan_label=case.plan_label,
         gatecheck=__version__,
         machine=calibration.machine,
+        accepted_machine=accepted,
         patient_position=case.patient_position,
         fractions=case.fractions,
         target_prescription_gy=case.target_prescription_gy,
@@ -231,7 +244,7 @@ def summarise(inputs: ReportInputs, preferred: Sequence[str] = (), *, records: S
         seconds_of_chunks=merge.seconds_of_chunks,
         peak_memory_mb=merge.peak_memory_mb,
         has_tps_dose=inputs.has_tps_dose,
-        warnings=_warnings(inputs, preferred),
+        warnings=(*_machine_warnings(inputs, linac, accepted), *_warnings(inputs, preferred)),
         structures={name: _structure(structure) for name, structure in named_structures(inputs)},
         interface=inputs.compared.interface,
         gamma=inputs.compared.gamma,
@@ -307,6 +320,15 @@ def _structure(structure: StructureComparison) -> SummaryStructure:
         tps_dvh=structure.tps_dvh,
         note=structure.note,
     )
+
+
+def _machine_warnings(
+    inputs: ReportInputs, linac: LinacModel | None, accepted: AcceptedMachine | None
+) -> list[SummaryWarning]:
+    if linac is None or accepted is None:
+        return []
+    found = acceptance_warning(linac, accepted, [beam.machine_name for beam in inputs.case.beams])
+    return [] if found is None else [SummaryWarning(room="linac", code=found[0], message=found[1])]
 
 
 def _warnings(inputs: ReportInputs, preferred: Sequence[str]) -> tuple[SummaryWarning, ...]:
