@@ -19,7 +19,7 @@ from gatecheck.dose.statistics import BatchSums
 from gatecheck.errors import ResultError
 from gatecheck.files import image_from_zyx, write_image, write_json
 from gatecheck.patient.model import Grid, PatientModel, VoxelBox
-from gatecheck.transport.model import CalibrationResult, ChunkResult
+from gatecheck.transport.model import NOISE_OF_REACHED, CalibrationResult, ChunkResult
 from gatecheck.transport.patient_files import read_body, read_patient
 from gatecheck.transport.rounds import read_plan
 
@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 # With fewer batches, sigma itself is known to worse than 25 %.
 _FEW_BATCHES = 10
-# A pilot's estimate of the photons needed has its own noise.
-_REACHED = 1.05
 # Batches and histories must tell about the same sigma; correlated particles make them differ.
 _LARGEST_DISAGREEMENT = 1.2
 
@@ -235,7 +233,7 @@ def _warnings(
         warnings.append(f"Not for clinical use: the Geant4 data are {engine.data_set}.")
     if len(results) < _FEW_BATCHES:
         warnings.append(f"The standard deviation comes from {len(results)} batches only.")
-    if target is not None and reached > _REACHED * target:
+    if target is not None and reached > NOISE_OF_REACHED * target:
         warnings.append(
             f"A mean relative sigma of {100 * target:.2g} % was asked for, {100 * reached:.2f} % was reached. Raise "
             "transport.maximum_source_photons if that is what stopped the run, or transport.top_up_rounds."

@@ -162,7 +162,7 @@ class Run:
                     words[-1] += text_width(part, style)
         yield words, gaps
 
-    def paragraph(self, *, bullet: str | None = None, indent: float = 0.0, space_after: float = 0.0) -> Paragraph:
+    def paragraph(self, *, space_after: float = 0.0) -> Paragraph:
         _fonts()
         style = ParagraphStyle(
             "run",
@@ -171,14 +171,11 @@ class Run:
             leading=_LEADING * self.style.size,
             textColor=self.style.colour,
             alignment=TA_RIGHT if self.style.align_right else TA_LEFT,
-            leftIndent=indent,
-            bulletFontName=self.style.font,
-            bulletFontSize=self.style.size,
             spaceAfter=space_after,
             allowWidows=0,
             allowOrphans=0,
         )
-        return Paragraph("".join(_marked_up(*piece) for piece in self.pieces), style, bulletText=bullet)
+        return Paragraph("".join(_marked_up(*piece) for piece in self.pieces), style)
 
 
 def _marked_up(text: str, style: TextStyle) -> str:

@@ -150,9 +150,3 @@ def bounds(image: sitk.Image) -> tuple[Vector, Vector]:
     low = [o - s / 2 for o, s in zip(image.GetOrigin(), image.GetSpacing(), strict=True)]
     high = [a + s * n for a, s, n in zip(low, image.GetSpacing(), image.GetSize(), strict=True)]
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])
-
-
-def contains(image: sitk.Image, point: Vector) -> bool:
-    """Whether a point lies inside a volume."""
-    low, high = bounds(image)
-    return all(a <= p <= b for a, p, b in zip(low, point, high, strict=True))

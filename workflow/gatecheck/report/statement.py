@@ -9,7 +9,6 @@ from gatecheck.report.summary import Summary
 from gatecheck.transport.model import Precision
 
 _SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
-_REACHED = 1.05  # but for the noise of what was reached
 _OUTCOMES = {"pass": "within it", "fail": "beyond it", "undecided": "undecided"}
 _QUESTIONS = {
     "output": "dose in the tumour's core",
@@ -147,14 +146,10 @@ def _limits(summary: Summary) -> list[str]:
 
 
 def _statistics(summary: Summary) -> list[str]:
-    missed = [one for one in summary.precisions if _is_missed(one)]
+    missed = [one for one in summary.precisions if not one.is_reached]
     if not missed:
         return []
     return ["the statistics asked for were not reached (" + ", ".join(map(_precision, missed)) + ")"]
-
-
-def _is_missed(precision: Precision) -> bool:
-    return precision.reached is None or precision.reached > _REACHED * precision.wanted
 
 
 def _precision(precision: Precision) -> str:

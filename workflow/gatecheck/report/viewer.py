@@ -148,7 +148,6 @@ class ViewerPage:
     words: str
     rounding: str
     has_tps: bool
-    grid: Grid
 
 
 def viewer_of(
@@ -213,7 +212,6 @@ def viewer_of(
                 words=_words(region, grid, inputs),
                 rounding=_rounding(volumes, scale),
                 has_tps=images.tps is not None,
-                grid=grid,
             )
     raise WriteError("report.html: the slice viewer does not fit into the page. Please report this.")
 

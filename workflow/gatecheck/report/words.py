@@ -110,7 +110,7 @@ def reached(precision: Precision) -> str:
     what = _PRECISIONS[precision.name]
     if precision.reached is None:
         return f"{what}: not to be had from this case; {precision.wanted:.2g}{THIN}% was wanted"
-    missed = "" if precision.reached <= _REACHED * precision.wanted else ", not reached"
+    missed = "" if precision.is_reached else ", not reached"
     return f"{what}: {precision.reached:.2f}{THIN}%; {precision.wanted:.2g}{THIN}% was wanted{missed}"
 
 
@@ -148,8 +148,6 @@ _PRECISIONS = {
     "tumour_d95": f"D95{THIN}% of the tumour, half of its 95{THIN}% interval, of the prescription",
     "shell_means": f"Means of the shells, half of the widest 95{THIN}% interval, of the prescription",
 }
-# Reached, but for the noise of what was reached.
-_REACHED = 1.05
 
 FILTERS = {
     function.__name__: function

@@ -145,12 +145,21 @@ class ChunkPlan(HandedOn):
     )
 
 
+NOISE_OF_REACHED = 1.05
+"""A sigma is itself known to a few per cent: this much above what was wanted counts as reached."""
+
+
 class Precision(_Part):
     """How well something was to be known, and is."""
 
     name: str = Field(description="relative_sigma, cord_d003cc, tumour_d95 or shell_means")
     wanted: float = Field(description="per cent: relative_sigma k = 1, the others half of the 95 % interval")
     reached: float | None = Field(description="per cent; null: not to be had from this case")
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is known as well as was wanted, but for the noise of how well it is."""
+        return self.reached is not None and self.reached <= NOISE_OF_REACHED * self.wanted
 
     @property
     def more_photons(self) -> float:
