@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import PatientConfig, TransportConfig
+from gatecheck.config import PatientConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.patient.voxelise import voxelise

@@ -18,7 +18,8 @@ import SimpleITK as sitk
 from efficiency import BATCHES, Case
 
 from gatecheck.case.storage import read_case
-from gatecheck.config import PatientConfig, TransportConfig
+from gatecheck.config import PatientConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.patient.model import VoxelBox

@@ -17,8 +17,8 @@ from gatecheck.compare.biology.analysis import BIOLOGY_FILE, BiologyAnalysis
 from gatecheck.compare.biology.effective_dose import equivalent_dose
 from gatecheck.compare.biology.model import Biology, JudgedLimit, StructureBiology
 from gatecheck.compare.biology.structures import NORMAL_CORD, configured_roles
-from gatecheck.config import ComparisonConfig
 from gatecheck.config_biology import AlphaBetaConfig, BiologyConfig, EarlierCourseConfig, EffectiveLimitConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import InputError, UnsupportedPlanError
 from gatecheck.files import array_zyx, read_image, read_json

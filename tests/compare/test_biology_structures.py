@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
 from gatecheck.compare.biology.structures import configured_roles, is_named, normal_cord, roles_of, without
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx

@@ -26,7 +26,7 @@ from gatecheck.compare.interface.analysis import INTERFACE_FILE, InterfaceAnalys
 from gatecheck.compare.interface.interface import compare_interface
 from gatecheck.compare.interface.model import Interface
 from gatecheck.compare.interface.preparation import InterfaceInput
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import InputError, ResultError
 from gatecheck.files import read_image, read_json, sha256_of_file, write_image, write_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gatecheck.compare.interface.decisions import decide
 from gatecheck.compare.interface.model import Estimate, InterfaceComparison, JointFit, Plateau, Verdict
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 
 
 def _estimate(value: float, sigma: float) -> Estimate:

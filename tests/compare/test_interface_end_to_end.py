@@ -17,7 +17,7 @@ from tests.compare.interface_case import Fault, case
 from gatecheck.compare.interface.interface import InterfaceResult, compare_interface
 from gatecheck.compare.interface.model import InterfaceComparison, Verdict
 from gatecheck.compare.interface.surface_map import write_surface_map
-from gatecheck.config import ComparisonConfig, GammaCriterionConfig
+from gatecheck.config_comparison import ComparisonConfig, GammaCriterionConfig
 
 # Gamma decides nothing here: one criterion where the doses are equal is enough to see that it is there.
 _WITH_GAMMA = ComparisonConfig(gamma=(GammaCriterionConfig(dose_percent=2, distance=1),))

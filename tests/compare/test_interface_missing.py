@@ -12,7 +12,7 @@ from gatecheck.compare.dose_image import DoseImage
 from gatecheck.compare.interface.interface import InterfaceResult, compare_interface
 from gatecheck.compare.interface.preparation import InterfaceInput
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.config import ComparisonConfig, CordLimitConfig
+from gatecheck.config_comparison import ComparisonConfig, CordLimitConfig
 
 _SETTINGS = ComparisonConfig(gamma=())
 

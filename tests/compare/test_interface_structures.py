@@ -6,7 +6,7 @@ import pytest
 
 from gatecheck.case.model import Structure
 from gatecheck.compare.interface.structures import find_structures
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pytest
 from gatecheck.compare.interface.model import CordMaximum, Estimate, Interface, InterfaceComparison, ShellComparison
 from gatecheck.compare.model import DoseMetrics, Metric, StructureComparison
 from gatecheck.compare.precision import precisions_of
-from gatecheck.config import HalfWidthConfig, TransportConfig
+from gatecheck.config_transport import HalfWidthConfig, TransportConfig
 from gatecheck.dose.model import MergeResult
 
 ALL = tuple(HalfWidthConfig(metric=metric, percent=1.0) for metric in ("cord_d003cc", "tumour_d95", "shell_means"))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatecheck.config import CalibrationConfig, TransportConfig, project_folder
+from gatecheck.config import project_folder
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.dose.batches import leave_one_out_doses
 from gatecheck.dose.merge import merge

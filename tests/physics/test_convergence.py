@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.patient.model import Material
 from gatecheck.transport.gate import GateRun, run_gate
 from gatecheck.transport.materials import air, water

@@ -17,7 +17,7 @@ from gatecheck.commissioning.beam_data import JawField
 from gatecheck.commissioning.water.electron_library import electron_library
 from gatecheck.commissioning.water.source_basis import BeamSampling
 from gatecheck.commissioning.water.tank import TankSetup, detectors_for, field_delivery, simulate_field
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.fast_head.tables import source_of

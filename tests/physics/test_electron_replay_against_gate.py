@@ -16,7 +16,7 @@ import pytest
 
 from gatecheck.commissioning.beam_data import JawField
 from gatecheck.commissioning.water.tank import field_delivery
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.linac.load import load_linac_model
 from gatecheck.patient.model import Material
 from gatecheck.transport.engine import describe_engine

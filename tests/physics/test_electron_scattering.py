@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.phantoms.planning import kernel_transport
 from gatecheck.transport import gate_run
 from gatecheck.transport.gate import run_gate

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.patient.composition import ELEMENTS, FIRST_CT_NUMBERS, MASS_FRACTIONS, composition_number_of_density
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay.grouping import group_materials, stopping_parameters

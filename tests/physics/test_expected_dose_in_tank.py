@@ -18,7 +18,7 @@ from gatecheck.commissioning.water.field import expected_field
 from gatecheck.commissioning.water.pencil import pencil_tables
 from gatecheck.commissioning.water.source_basis import BeamSampling
 from gatecheck.commissioning.water.tank import Response, TankSetup, simulate_field
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.fast_head.tables import source_of
 from gatecheck.transport.geant4_data.folders import cache_folder

@@ -19,7 +19,7 @@ from two_heads import FIELDS, Both, Emerging, at_isocentre_plane, both_heads, di
 
 from gatecheck.commissioning.water.expected_dose import AXIS, Pencils, Points, add_expected_dose, pencils_of
 from gatecheck.commissioning.water.pencil import pencil_tables
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.photon_tracker import kernel
 from gatecheck.transport.process import run_in_process

@@ -26,7 +26,7 @@ from gatecheck.commissioning.leaf_fit import with_gap_offset
 from gatecheck.commissioning.leaf_lines import LineDose, simulate_line
 from gatecheck.commissioning.leaf_results import LeafResults
 from gatecheck.commissioning.water.electron_library import ElectronLibrary, electron_library
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.linac.model import LinacModel

@@ -17,7 +17,7 @@ import pytest
 from scipy.ndimage import uniform_filter
 from scipy.optimize import brentq
 
-from gatecheck.config import CalibrationConfig, TransportConfig
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.timeline import timeline_of
 from gatecheck.linac.load import load_linac_model

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.materials import water

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.dose.statistics import BatchSums
 from gatecheck.patient.model import Material
 from gatecheck.transport.gate import Score

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.model import BeamTimeline, Delivery
 from gatecheck.delivery.segments import segmented
 from gatecheck.linac.load import load_linac_model

@@ -43,8 +43,8 @@ from gatecheck.compare.setup_errors.model import (
     SetupRobustness,
     StructureRobustness,
 )
-from gatecheck.config import ComparisonConfig, CordLimitConfig
 from gatecheck.config_biology import BiologyConfig
+from gatecheck.config_comparison import ComparisonConfig, CordLimitConfig
 from gatecheck.files import sha256_of_file, write_json
 
 NO_TUMOUR = "No tumour structure (type or name GTV or CTV), so there is no interface to compare at."

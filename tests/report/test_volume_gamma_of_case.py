@@ -14,7 +14,7 @@ from made_results import MadeResults, Wanted, make_results
 from gatecheck.case.model import Case
 from gatecheck.compare.volume_gamma.analysis import VolumeGammaAnalysis
 from gatecheck.compare.volume_gamma.model import UNREACHED, VolumeGamma
-from gatecheck.config import ComparisonConfig, GammaCriterionConfig
+from gatecheck.config_comparison import ComparisonConfig, GammaCriterionConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fast_head_deliveries import STX
 
-from gatecheck.config import CalibrationConfig, TransportConfig
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.transport import calibrate as calibrate_module
 from gatecheck.transport.calibrate import calibrate

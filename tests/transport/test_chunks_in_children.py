@@ -15,7 +15,7 @@ import pytest
 from fast_head_deliveries import STX, beam, delivery
 from made_patient import write_patient
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import InputError, SimulationError
 from gatecheck.files import read_json, sha256_of_file

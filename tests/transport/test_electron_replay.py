@@ -7,7 +7,8 @@ import pytest
 from made_steps import HIGHEST, REST, STEP_LENGTH, straight_steps, straight_tracks
 from pydantic import ValidationError
 
-from gatecheck.config import Config, TransportConfig
+from gatecheck.config import Config
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay.grouping import _density_effect, _scattering_per_loss, group_materials

@@ -10,7 +10,7 @@ import pytest
 from fast_head_deliveries import STX, beam, delivery
 from made_patient import write_patient
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.files import read_json
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks_here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fast_head_deliveries import STX
 
-from gatecheck.config import CalibrationConfig, TransportConfig
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.transport.calibrate import calibration_key
 from gatecheck.transport.engine import describe_engine, geant4_commands
 from gatecheck.transport.full_head import simulate

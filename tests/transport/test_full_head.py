@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from fast_head_deliveries import BOUNDARIES, M120, PAIRS, STX, arc, beam, closed_leaves, delivery, opening
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.coordinates import beam_limiting_device_to_patient
 from gatecheck.delivery.segments import segmented
 from gatecheck.errors import InputError, SimulationError

@@ -14,7 +14,7 @@ import pytest
 import uproot
 from fast_head_deliveries import CENTRES, M120, PAIRS, STX, beam, closed_leaves, delivery
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.segments import segmented
 from gatecheck.errors import SimulationError

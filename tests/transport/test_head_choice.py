@@ -14,7 +14,8 @@ from fast_head_deliveries import STX, beam, delivery
 
 from gatecheck.cli import steps
 from gatecheck.cli.main import main
-from gatecheck.config import CalibrationConfig, Config, PhaseSpaceConfig, TransportConfig
+from gatecheck.config import Config, PhaseSpaceConfig
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import ERROR_FILE_VARIABLE, ResultError, SimulationError
 from gatecheck.files import write_json

@@ -11,7 +11,7 @@ import pytest
 from fast_head_deliveries import STX, beam, closed_leaves, delivery
 from made_patient import write_patient
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import SimulationError

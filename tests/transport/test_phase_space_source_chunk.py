@@ -10,7 +10,8 @@ from fast_head_deliveries import STX, beam, delivery
 from iaea_files import particles, write_phase_space
 from made_patient import write_patient
 
-from gatecheck.config import PhaseSpaceConfig, TransportConfig
+from gatecheck.config import PhaseSpaceConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import InputError
 from gatecheck.files import read_json

@@ -12,7 +12,8 @@ import pytest
 from fast_head_deliveries import STX
 from iaea_files import particles, write_phase_space
 
-from gatecheck.config import CalibrationConfig, PhaseSpaceConfig, TransportConfig
+from gatecheck.config import PhaseSpaceConfig
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.files import read_json
 from gatecheck.transport import calibrate as calibrate_module
 from gatecheck.transport.calibrate import calibrate

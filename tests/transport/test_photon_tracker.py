@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_patient import BONE, parallel_beam
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
 from gatecheck.transport.materials import air, water

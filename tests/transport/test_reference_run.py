@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fast_head_deliveries import STX
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.materials import water

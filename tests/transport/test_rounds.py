@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatecheck.config import HalfWidthConfig, TransportConfig
+from gatecheck.config_transport import HalfWidthConfig, TransportConfig
 from gatecheck.files import write_json
 from gatecheck.transport.jobs import jobs_of, round_of_job
 from gatecheck.transport.model import Chunk, ChunkPlan, Precision

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from made_patient import BONE, parallel_beam, write_patient
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.files import array_zyx, read_image, read_json
 from gatecheck.transport.chunk import PatientMatter, simulate_phase_space

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_patient import write_patient
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.files import write_image
 from gatecheck.transport.model import ChunkResult, Engine, ScoredBox

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_patient import write_patient
 
-from gatecheck.config import TransportConfig, project_folder
+from gatecheck.config import project_folder
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk

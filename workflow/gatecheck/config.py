@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from gatecheck.config_biology import BiologyConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.config_recalculation import Change, RecalculationConfig
+from gatecheck.config_section import ConfigSection, Millimetres
 from gatecheck.config_setup import SetupConfig
+from gatecheck.config_transport import CalibrationConfig, DoseConfig, TransportConfig
 from gatecheck.errors import InputError
 
-Millimetres = Annotated[float, Field(gt=0, le=1000)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CaseConfig(_Section):
+class CaseConfig(ConfigSection):
     """What is verified."""
 
     dicom_folder: Path | None = Field(None, description="folder of DICOM files; empty: the phantom below is made")
@@ -46,7 +43,7 @@ class CaseConfig(_Section):
 Axis = Literal["+x", "-x", "+y", "-y"]
 
 
-class PhaseSpaceConfig(_Section):
+class PhaseSpaceConfig(ConfigSection):
     """A phase space recorded between target and jaws, in IAEA format, in place of the source model."""
 
     files: tuple[Path, ...] = Field(
@@ -87,7 +84,7 @@ class PhaseSpaceConfig(_Section):
 HeadKind = Literal["fast", "full"]
 
 
-class MachineConfig(_Section):
+class MachineConfig(ConfigSection):
     """The machine that treats."""
 
     models_folder: Path = Field(Path("linac_models"), description="folder of machine models")
@@ -121,7 +118,7 @@ class MachineConfig(_Section):
         return self
 
 
-class PatientConfig(_Section):
+class PatientConfig(ConfigSection):
     """How CT numbers become matter, and on which voxels."""
 
     ct_calibration: Path | None = Field(
@@ -152,207 +149,7 @@ class PatientConfig(_Section):
         return self
 
 
-class HalfWidthConfig(_Section):
-    """How well a metric is wanted."""
-
-    metric: Literal["cord_d003cc", "tumour_d95", "shell_means"] = Field(
-        description="dose to the hottest 0.03 ml of the cord or to 95 % of each tumour, or means of the shells round it"
-    )
-    percent: Annotated[float, Field(gt=0.05, le=50)] = Field(
-        description="half of the 95 % interval by noise, per cent of the prescription"
-    )
-
-
-class TransportConfig(_Section):
-    """Physics of the patient's transport, and how much of it."""
-
-    physics_list: Literal["G4EmStandardPhysics", "G4EmStandardPhysics_option3", "G4EmStandardPhysics_option4"] = Field(
-        "G4EmStandardPhysics", description="Geant4 physics; options 3 and 4 need the official data sets"
-    )
-    geant4_data: Path | None = Field(None, description="folder of Geant4 data sets; empty: official, else embedded")
-    electron_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
-    photon_production_cut: Annotated[float, Field(gt=0, le=10)] = Field(0.2, description="mm")
-    electron_step_function: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=10)]] = Field(
-        (0.025, 0.04), description="largest fractional energy loss range per step, and final range in mm"
-    )
-    multiple_scattering_model: Literal["auto", "WentzelVI", "physics_list"] = Field(
-        "auto",
-        description="WentzelVI: Geant4's Wentzel VI model with single scattering at large angles; physics_list: the "
-        "list's own; auto: WentzelVI for G4EmStandardPhysics, whose Urban model keeps MeV electrons 3 % too close to "
-        "their line",
-    )
-    multiple_scattering_step_limit: Literal["UseSafety", "UseSafetyPlus", "UseDistanceToBoundary"] = Field(
-        "UseSafety", description="how multiple scattering limits electron steps at boundaries"
-    )
-    photon_transport: Literal["auto", "tracked", "gate"] = Field(
-        "auto",
-        description="who follows the photons. tracked: gatecheck, without a stop at voxel faces, several times faster, "
-        "for G4EmStandardPhysics; gate: GATE; auto: tracked where it serves",
-    )
-    electron_transport: Literal["gate", "replayed"] = Field(
-        "gate",
-        description="who follows electrons. gate: GATE, through all voxels; replayed: gatecheck, along steps that "
-        "GATE recorded once in matter alike, ten times as fast; mean doses of regions were within 0.2 % of GATE's on "
-        "clinical case 2; dose in air outside of a field is not settled. With tracked photons and dose to medium only",
-    )
-    photon_splitting: Annotated[int, Field(ge=1, le=100)] = Field(
-        5, description="times that a tracked photon is followed, each with its share of the weight"
-    )
-    far_electron_survival: Annotated[float, Field(ge=0.01, le=1)] = Field(
-        0.1,
-        description="probability with which an electron that is set free too far from the fine voxels to reach them is "
-        "followed, in place of all of them; 1: each is. With tracked photons, in cases with fine voxels, and in the "
-        "calibration's tank beside the voxels that are fitted",
-    )
-    target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
-        0.025,
-        description="mean relative sigma (k = 1) wanted in the fine voxels above half the prescription, or half the "
-        "maximum without one",
-    )
-    target_half_widths: tuple[HalfWidthConfig, ...] = Field(
-        (), description="wanted besides: how well metrics of the comparison are to be known"
-    )
-    top_up_rounds: Annotated[int, Field(ge=0, le=3)] = Field(
-        3, description="rounds of more photons after those that the pilot asked for, until what is wanted is reached"
-    )
-    source_photons: Annotated[int, Field(ge=1000)] | None = Field(
-        None, description="photons behind the head, instead of target_relative_sigma"
-    )
-    maximum_source_photons: Annotated[int, Field(ge=1000)] = Field(
-        200_000_000, description="photons behind the head, never exceeded"
-    )
-    pilot_photons: Annotated[int, Field(ge=1000)] = Field(200_000, description="photons of the pilot run")
-    minimum_chunks: Annotated[int, Field(ge=4, le=10_000)] = Field(
-        10, description="the standard deviation comes from the spread of chunks"
-    )
-    chunk_minutes: Annotated[float, Field(gt=0.05, le=600)] = Field(8.0, description="aimed length of a chunk")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="varies all random numbers; 0 is the usual choice")
-
-    @model_validator(mode="after")
-    def _tracking_has_its_cross_sections(self) -> Self:
-        if self.photon_transport == "tracked" and self.physics_list != "G4EmStandardPhysics":
-            raise ValueError(
-                f"photon_transport tracked has the cross sections of G4EmStandardPhysics, not of {self.physics_list}; "
-                "use auto or gate"
-            )
-        if self.replays_electrons and not self.tracks_photons:
-            raise ValueError("electron_transport replayed needs photon_transport tracked; gate found")
-        return self
-
-    @property
-    def replays_electrons(self) -> bool:
-        """Whether gatecheck follows electrons along recorded steps."""
-        return self.electron_transport == "replayed"
-
-    @property
-    def uses_wentzel_vi(self) -> bool:
-        """Whether electrons scatter by the Wentzel VI model."""
-        if self.multiple_scattering_model == "auto":
-            return self.physics_list == "G4EmStandardPhysics"
-        return self.multiple_scattering_model == "WentzelVI"
-
-    @property
-    def tracks_photons(self) -> bool:
-        """Whether gatecheck follows the photons itself."""
-        if self.photon_transport == "auto":
-            return self.physics_list == "G4EmStandardPhysics"
-        return self.photon_transport == "tracked"
-
-
-class DoseConfig(_Section):
-    """What is reported as dose."""
-
-    dose_to: Literal["medium", "water"] = Field(
-        "medium", description="medium: as transported; water: times the stopping power ratio water to medium"
-    )
-
-
-class CalibrationConfig(_Section):
-    """How well the reference field is simulated."""
-
-    relative_sigma: Annotated[float, Field(gt=0.0002, le=0.05)] = Field(
-        0.004, description="wanted relative sigma (k = 1) of the reference dose per photon"
-    )
-
-
-class ToleranceConfig(_Section):
-    """A tolerance, and where it comes from."""
-
-    value: Annotated[float, Field(gt=0, le=100)] = Field(description="largest magnitude that passes")
-    source: Annotated[str, Field(min_length=3)] = Field(description="the report or paper, or why the site chose it")
-
-
-class GammaCriterionConfig(_Section):
-    """One pair of gamma criteria, global, of the prescription."""
-
-    dose_percent: Annotated[float, Field(gt=0, le=20)] = Field(description="per cent of the prescription")
-    distance: Annotated[float, Field(gt=0, le=20)] = Field(description="mm")
-
-
-class CordLimitConfig(_Section):
-    """The highest dose that the cord may receive from this course."""
-
-    dose_gy: Annotated[float, Field(gt=0, le=200)] = Field(description="Gy to the hottest 0.03 ml outside the tumour")
-    source: Annotated[str, Field(min_length=3)] = Field(description="the report or paper, or why the site chose it")
-
-
-_MPPG_5B = "AAPM MPPG 5.b (Geurts et al., J. Appl. Clin. Med. Phys. 23 (2022) e13641)"
-_MPPG_9A = "AAPM-RSS MPPG 9.a (Halvorsen et al., J. Appl. Clin. Med. Phys. 18:5 (2017) 10)"
-
-
-class ComparisonConfig(_Section):
-    """How the Monte Carlo and the TPS dose are compared where the tumour meets the cord."""
-
-    tumour_structures: tuple[str, ...] = Field(
-        (), description="names; empty: those of type GTV, without any CTV, without any those named so"
-    )
-    cord_structure: str | None = Field(
-        None, description="name; empty: the one named spinal cord or the like, margins and canal left out"
-    )
-    prescription_gy: Annotated[float, Field(gt=0, le=200)] | None = Field(
-        None, description="Gy of the whole course that per cents are of; empty: the plan's target prescription dose"
-    )
-    tps_dose_values: Literal["unknown", "at_centres"] = Field(
-        "unknown",
-        description="what the TPS's values are: doses at its voxels' centres, or unknown, perhaps means over them; "
-        "unknown widens every interval by the difference",
-    )
-    output_tolerance_percent: ToleranceConfig = Field(
-        ToleranceConfig(value=2.0, source=f"{_MPPG_5B}: 2 % of the dose where the gradient is low"),
-        description="difference of dose in the tumour's core, per cent of the TPS dose there",
-    )
-    position_tolerance_mm: ToleranceConfig = Field(
-        ToleranceConfig(
-            value=0.5,
-            source=f"gatecheck's choice: half of the 1 mm end-to-end of {_MPPG_9A}, which imaging and couch share",
-        ),
-        description="length of the shift between the two doses, mm",
-    )
-    spread_tolerance_mm: ToleranceConfig = Field(
-        ToleranceConfig(
-            value=0.5,
-            source=f"gatecheck's choice: at 6 %/mm it is the 3 % of {_MPPG_5B} where the gradient is high",
-        ),
-        description="difference of the isodoses' mean place at equal output, and of the fall-off's width, mm",
-    )
-    cord_maximum_tolerance_percent: ToleranceConfig = Field(
-        ToleranceConfig(value=3.0, source=f"{_MPPG_5B}: 3 % of the prescription where the gradient is high"),
-        description="difference of dose to the cord's hottest 0.03 ml, per cent of the prescription",
-    )
-    cord_limit: CordLimitConfig | None = Field(None, description="empty: the cord's dose is compared, not limited")
-    gamma: Annotated[tuple[GammaCriterionConfig, ...], Field(max_length=4)] = Field(
-        (GammaCriterionConfig(dose_percent=2, distance=1), GammaCriterionConfig(dose_percent=3, distance=2)),
-        description="criteria of gamma, at the interface and of the whole dose; 3 %/2 mm are those of AAPM TG-218 "
-        "(Miften et al., Med. Phys. 45 (2018) e53), whose tolerance and action limits are for measurements: no rate is "
-        "judged here",
-    )
-    plateau_gradient_percent_per_mm: Annotated[float, Field(gt=0, le=20)] = Field(
-        2.0, description="of the prescription; the tumour's core is where the dose changes by less"
-    )
-    plateau_depth: Annotated[float, Field(ge=0, le=20)] = Field(1.0, description="mm of tumour round that core")
-
-
-class ListenConfig(_Section):
+class ListenConfig(ConfigSection):
     """Who may send studies to `gatecheck listen`; no result depends on it."""
 
     ae_title: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,16}$")] = Field(
@@ -368,7 +165,7 @@ class ListenConfig(_Section):
     )
 
 
-class ExecutionConfig(_Section):
+class ExecutionConfig(ConfigSection):
     """How the work is shared out; no result depends on it."""
 
     chunks_per_job: Annotated[int, Field(ge=1, le=10_000)] = Field(
@@ -410,7 +207,7 @@ class ExecutionConfig(_Section):
 DicomDoseKind = Literal["dose", "sigma", "difference", "gamma"]
 
 
-class ReportConfig(_Section):
+class ReportConfig(ConfigSection):
     """What people read, and what goes back to the planning system."""
 
     title: str = Field("Independent Monte Carlo dose check", description="heading of the report")
@@ -429,7 +226,7 @@ class ReportConfig(_Section):
     )
 
 
-class Config(_Section):
+class Config(ConfigSection):
     """The whole configuration of one verification."""
 
     results_folder: Path = Field(Path("results"), description="where the cases' folders are made")

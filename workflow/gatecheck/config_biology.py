@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from gatecheck.config_section import ConfigSection
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AlphaBetaConfig(_Section):
+class AlphaBetaConfig(ConfigSection):
     """The alpha/beta of some structures."""
 
     structures: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
@@ -22,7 +20,7 @@ class AlphaBetaConfig(_Section):
     reference: str = Field("", description="where the value comes from")
 
 
-class EarlierCourseConfig(_Section):
+class EarlierCourseConfig(ConfigSection):
     """An earlier course of radiotherapy: its dose as RTDOSE, or the same dose everywhere."""
 
     dose_file: Path | None = Field(
@@ -48,7 +46,7 @@ class EarlierCourseConfig(_Section):
 EffectiveMetric = Literal["max_gy", "d0_03cc_gy", "d0_01cc_gy", "mean_gy"]
 
 
-class EffectiveLimitConfig(_Section):
+class EffectiveLimitConfig(ConfigSection):
     """A limit of EQD2."""
 
     structures: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="names, as for alpha_beta")
@@ -67,7 +65,7 @@ _CORD_NAMES = ("SpinalCord", "Cord")
 _CORD_AND_THECAL_SAC = (*_CORD_NAMES, "ThecalSac")
 
 
-class BiologyConfig(_Section):
+class BiologyConfig(ConfigSection):
     """Biologically effective dose by the linear-quadratic model."""
 
     alpha_beta: tuple[AlphaBetaConfig, ...] = Field(

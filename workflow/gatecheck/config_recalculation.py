@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gatecheck.config_section import ConfigSection
 
 Change = Literal["as_delivered", "leaf_gap", "density", "control_points"]
 """What differs from the plan on the machine as commissioned."""
@@ -14,10 +16,8 @@ CHANGES: tuple[Change, ...] = get_args(Change)
 BudgetChange = Literal["leaf_gap", "density", "control_points"]
 
 
-class RecalculationConfig(BaseModel):
+class RecalculationConfig(ConfigSection):
     """What the dose depends on, by simulating it again with the same photons and something changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     changes: tuple[BudgetChange, ...] = Field(
         (),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from gatecheck.config_section import ConfigSection
 
 SetupMetric = Literal["d0_03cc_gy", "d95_gy", "mean_gy"]
 ThreeDeviations = tuple[
@@ -17,7 +14,7 @@ ThreeDeviations = tuple[
 ]
 
 
-class SetupLimitConfig(_Section):
+class SetupLimitConfig(ConfigSection):
     """A limit of physical dose whose chance of being broken by setup errors is stated."""
 
     structure: str = Field(description="name; for the cord without the tumour: normal cord")
@@ -27,7 +24,7 @@ class SetupLimitConfig(_Section):
     reference: str = Field("", description="who states it")
 
 
-class SetupConfig(_Section):
+class SetupConfig(ConfigSection):
     """Errors of the patient's setup, as standard deviations along and about the patient's axes x, y, z (LPS).
 
     The defaults are those of stereoscopic X-ray guidance in six dimensions: a setup accuracy of 1 mm and 1 degree (RMS)

@@ -31,7 +31,7 @@ from gatecheck.commissioning.page import Cost, write_page
 from gatecheck.commissioning.responses import requests_for, simulate_beam, simulate_responses
 from gatecheck.commissioning.water.electron_library import electron_library
 from gatecheck.commissioning.water.pencil import pencil_tables
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import InputError
 from gatecheck.files import write_atomically
 from gatecheck.linac.model import LinacModel

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from gatecheck.compare.interface.model import Estimate, Interface
 from gatecheck.compare.model import StructureComparison
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.dose.model import MergeResult
 from gatecheck.transport.model import Precision
 

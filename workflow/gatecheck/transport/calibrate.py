@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatecheck.config import CalibrationConfig, HeadKind, TransportConfig
+from gatecheck.config import HeadKind
+from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import HandedOn, read_json, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel

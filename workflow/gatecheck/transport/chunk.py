@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import HeadKind, TransportConfig
+from gatecheck.config import HeadKind
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.coordinates import RigidTransform
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError

@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 import gatecheck
-from gatecheck.config import HeadKind, TransportConfig
+from gatecheck.config import HeadKind
+from gatecheck.config_transport import TransportConfig
 from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, check_physics_list, resolve
 from gatecheck.transport.head_settings import head_settings

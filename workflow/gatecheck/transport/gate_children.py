@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.patient.model import Material
 from gatecheck.transport.children import ChildOf, end_child, fork_each
 from gatecheck.transport.gate import (

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.transport.engine import geant4_commands
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatecheck.config import HeadKind, TransportConfig
+from gatecheck.config import HeadKind
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.fast_head import sample_phase_space

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from gatecheck.config import HeadKind, TransportConfig
+from gatecheck.config import HeadKind
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import HeadKind, TransportConfig
+from gatecheck.config import HeadKind
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.aim import aimed_at

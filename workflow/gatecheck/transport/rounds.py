@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.files import read_json
 from gatecheck.transport.model import Chunk, ChunkPlan, Precision, TopUp
 

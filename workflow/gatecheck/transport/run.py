@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay.provide import electron_steps

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.files import sha256_of_json, write_atomically
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.gate import run_gate

@@ -26,7 +26,7 @@ from gatecheck.commissioning.water.electron_library import ElectronLibrary, elec
 from gatecheck.commissioning.water.scoring import Bins, Detectors
 from gatecheck.commissioning.water.source_basis import PHOTON_ENERGY
 from gatecheck.commissioning.water.tank import score_particles, water_below
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.files import sha256_of_json, write_atomically
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.photon_tracker import kernel

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Structure
 from gatecheck.compare.interface.structures import find_structures
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.config_setup import SetupConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import image_from_zyx

@@ -21,7 +21,7 @@ from gatecheck.compare.interface.preparation import LEAST_BATCHES, TPS_MARGIN, I
 from gatecheck.compare.interface.structures import find_structures
 from gatecheck.compare.interface.surface_map import write_surface_map
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import ResultError
 from gatecheck.files import read_image, read_json, sha256_of_file, write_json

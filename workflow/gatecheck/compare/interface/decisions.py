@@ -14,7 +14,7 @@ from gatecheck.compare.interface.model import (
     Verdict,
 )
 from gatecheck.compare.interface.verdicts import Measured, judge, not_assessed, verdict
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 
 
 def decide(found: InterfaceComparison, settings: ComparisonConfig) -> tuple[Verdict, ...]:

@@ -48,7 +48,7 @@ from gatecheck.compare.interface.regions import (
 from gatecheck.compare.interface.shells import InterfacePoints, fill
 from gatecheck.compare.interface.surface_map import SurfaceMap
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 
 logger = logging.getLogger(__name__)
 

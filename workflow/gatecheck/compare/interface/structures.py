@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gatecheck.case.model import Structure
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.patient.structures import by_name
 
 _CORD = re.compile(

@@ -27,7 +27,7 @@ from gatecheck.compare.volume_gamma.sample import (
     parts_of_noise,
     points_that_fit,
 )
-from gatecheck.config import ComparisonConfig
+from gatecheck.config_comparison import ComparisonConfig
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import InputError, ResultError
 from gatecheck.files import image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatecheck.compiled import digest_of_sources
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay import merge, record

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import uproot
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.patient.model import Material

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.config import TransportConfig
+from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.segments import LARGEST_MOTION, LARGEST_ROTATION, segmented
 from gatecheck.errors import SimulationError
