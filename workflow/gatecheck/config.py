@@ -34,7 +34,11 @@ class CaseConfig(ConfigSection):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = Field(
         None, description="name of the results folder; empty: a pseudonym made from the plan's content"
     )
-    show_identity: bool = Field(False, description="put the plan's label into the report")
+    show_identity: bool = Field(
+        False,
+        description="put the plan's label into the report, and leave the patient's name, IDs and dates where "
+        "structures or beams are called by them; else these are taken out",
+    )
     site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,39}$")] | None = Field(
         None, description="treatment site, as the batch's overview is to call it, for example spine"
     )

@@ -13,6 +13,7 @@ from gatecheck.case.dose import PlannedDose, read_dose
 from gatecheck.case.earlier_dose import sha256_of_frame
 from gatecheck.case.folder import DicomFile, read_folder
 from gatecheck.case.grid import Grid
+from gatecheck.case.identity import remove_identity
 from gatecheck.case.links import (
     check_isocentres_against_ct,
     check_one_patient,
@@ -57,7 +58,8 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
     dicom_folder
         CT, RTSTRUCT, RTPLAN and perhaps RTDOSE in any order and nesting, with strangers among them.
     show_identity
-        Keep the plan's label. Names, IDs and dates are never kept.
+        Keep the plan's label, and what structures and beams are called as it is. Else names, IDs and dates of the
+        patient in them are taken out.
 
     Raises
     ------
@@ -70,6 +72,8 @@ def ingest(dicom_folder: Path, out_folder: Path, *, show_identity: bool = False)
     remove_earlier_case(out_folder)
     with quiet_dicom():
         folder = read_folder(dicom_folder, notes)
+        if not show_identity:
+            remove_identity(folder, notes)
         plan = read_plan(folder.plans, notes)
         ct = read_ct(folder.ct, notes)
         check_plan_against_ct(plan, ct, notes)
