@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=25
 
 test-physics: $(READY) $(ORACLE_READY)
 	$(BIN)/python -m pytest -m physics -n $(CORES) --dist load --durations=0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
+_LONGEST_FIRST = {"workflow": 0, "docs": 1, "transport": 2}
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,8 @@ def shared_folder() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole workflows come first: last, one of them would leave the other core without work."""
+    items.sort(key=lambda item: _LONGEST_FIRST.get(item.path.parent.name, len(_LONGEST_FIRST)))
