@@ -14,7 +14,8 @@ from gatecheck.cli.main import app
 from gatecheck.delivery.timeline import deliver
 from gatecheck.errors import GatecheckError
 from gatecheck.layout import CaseLayout
-from gatecheck.phantoms import write_phantom
+from gatecheck.phantoms.clinical_case import write_clinical_case
+from gatecheck.phantoms.clinical_case_1 import CASE
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "delivery"))
 from made_logs import LogOfBeam, MadeLog
@@ -24,7 +25,8 @@ from made_logs import LogOfBeam, MadeLog
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A case, `case`, and a log of each of its arcs, `arc-1.bin` and so on, the gantry half a degree ahead."""
     folder = tmp_path_factory.mktemp("JANE-DOE")
-    write_phantom("clinical_case_1", folder / "dicom")
+    # With fewer control points: the dose of the full plan takes a minute.
+    write_clinical_case(CASE, folder / "dicom", control_points=24)
     case = ingest(folder / "dicom", CaseLayout(folder / "case").case)
     for beam in deliver(case).beams:
         made = LogOfBeam(beam, snapshots=600, error={"gantry": 0.5})

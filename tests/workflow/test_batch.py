@@ -1,4 +1,4 @@
-"""`gatecheck batch` on twenty small plans, nine of them bad in ways of their own, stopped once and gone on with."""
+"""`gatecheck batch` on twenty small plans, twelve of them bad in ways of their own, stopped once and gone on with."""
 
 from __future__ import annotations
 
@@ -64,6 +64,22 @@ def _edited(change: Callable[[Dataset], None]) -> Callable[[Path], None]:
     return edit
 
 
+def _of_another_patient(folder: Path) -> None:
+    path = folder / "RTSTRUCT.dcm"
+    dataset = dcmread(path)
+    dataset.PatientID = "SOMEBODY-ELSE"
+    dataset.save_as(path)
+
+
+def _with_half_a_slice(folder: Path) -> None:
+    path = sorted(folder.glob("CT*"))[3]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _without_meterset(plan: Dataset) -> None:
+    del plan.FractionGroupSequence[0].ReferencedBeamSequence[0].BeamMeterset
+
+
 def _electrons(plan: Dataset) -> None:
     plan.BeamSequence[0].RadiationType = "ELECTRON"
 
@@ -76,11 +92,14 @@ def _ten_megavolts(plan: Dataset) -> None:
 
 BAD: dict[int, tuple[Callable[[Path], None], str]] = {
     2: (_without("RTPLAN*"), "RTPLAN"),
+    3: (_of_another_patient, "patient"),
     5: (_without("CT*"), "CT"),
     7: (_cut_short, "RTPLAN"),
     8: (_only_words, "DICOM"),
+    9: (_with_half_a_slice, "truncated"),
     11: (_emptied, "DICOM"),
     13: (_without("RTSTRUCT*"), "RTSTRUCT"),
+    14: (_edited(_without_meterset), "Meterset"),
     16: (_with_a_gap, "CT"),
     17: (_edited(_electrons), "electrons"),
     19: (_edited(_ten_megavolts), "10 MV"),

@@ -152,7 +152,7 @@ def _to_patient(state: MachineState, patient_position: str) -> RigidTransform:
     )
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
 def _largest_along(
     values_zyx: npt.NDArray[np.float32], source: FloatArray, rays: FloatArray, steps: FloatArray
 ) -> FloatArray:
@@ -184,7 +184,7 @@ def _largest_along(
     return largest
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
 def _inside_box(source: FloatArray, ray: FloatArray, size: tuple[int, int, int]) -> tuple[float, float]:
     """Shares of a ray between which it runs within the voxel centres; the second is not larger where it does not."""
     first, last = 0.0, np.inf
@@ -200,7 +200,7 @@ def _inside_box(source: FloatArray, ray: FloatArray, size: tuple[int, int, int])
     return first, last
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
 def _interpolated(values_zyx: npt.NDArray[np.float32], x: float, y: float, z: float) -> float:
     """Trilinear between voxel centres; x, y, z in indices."""
     nz, ny, nx = values_zyx.shape

@@ -7,14 +7,18 @@ All lengths in mm, x and y of the beam limiting device system at the isocentre p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import digest_of_sources
 from gatecheck.delivery.model import MachineState
+from gatecheck.linac import geometry
 from gatecheck.linac.attenuation import removal_coefficient
 from gatecheck.linac.geometry import jaw_interval, leaf_intervals, leaf_sides
 from gatecheck.linac.model import LinacModel, Spectrum
@@ -161,7 +165,7 @@ def _path_in_jaws(
         if along == "x"
         else (machine.jaws.y, 0.0, machine.jaws.y.bottom)
     )
-    return _lengths_in_jaws(
+    return _kernels().in_jaws(
         _rays_to(x, y, linac),
         0 if along == "x" else 2,
         np.array(positions, dtype=float),
@@ -203,7 +207,7 @@ def _path_in_leaves(x: FloatArray, y: FloatArray, positions: FloatArray, linac: 
             f"leaf positions of shape {positions.shape} found, {mlc.name} has 2 x {len(mlc.boundaries) - 1} leaves"
         )
     sides = leaf_sides(mlc)
-    return _lengths_in_leaves(
+    return _kernels().in_leaves(
         _rays_to(x, y, linac),
         np.stack([positions, positions]),
         mlc.physical_gap_offset,
@@ -270,6 +274,74 @@ def _lengths_in_leaves(  # noqa: PLR0917 - compiled code knows arguments by plac
             lengths[index] += found[interval, 1] - found[interval, 0]
         lengths[index] *= np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)
     return lengths
+
+
+class _Kernels(NamedTuple):
+    """`_lengths_in_jaws` and `_lengths_in_leaves`, as they are kept on disk."""
+
+    in_jaws: Callable[..., FloatArray]
+    in_leaves: Callable[..., FloatArray]
+
+
+@functools.cache
+def _kernels() -> _Kernels:
+    return _cached_kernels(digest_of_sources(geometry))
+
+
+def _cached_kernels(digest: int) -> _Kernels:
+    # The digest, captured, is a part of numba's cache key.
+    @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+    def in_jaws(  # noqa: PLR0917 - compiled code knows arguments by place
+        rays: FloatArray,
+        column: int,
+        positions: FloatArray,
+        axis_distance: float,
+        top: float,
+        bottom: float,
+        start: float,
+        end: float,
+    ) -> FloatArray:
+        if digest < 0:
+            return np.zeros(0)
+        return _lengths_in_jaws(rays, column, positions, axis_distance, top, bottom, start, end)
+
+    @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+    def in_leaves(  # noqa: PLR0917 - compiled code knows arguments by place
+        rays: FloatArray,
+        leaves: FloatArray,
+        gap_offset: float,
+        side_position: FloatArray,
+        side_step: FloatArray,
+        side_shift_above: FloatArray,
+        side_shift_below: FloatArray,
+        half_gap: float,
+        side_reach: float,
+        leaf_centre: float,
+        tip_radius: float,
+        axis_distance: float,
+        top: float,
+        bottom: float,
+    ) -> FloatArray:
+        if digest < 0:
+            return np.zeros(0)
+        return _lengths_in_leaves(
+            rays,
+            leaves,
+            gap_offset,
+            side_position,
+            side_step,
+            side_shift_above,
+            side_shift_below,
+            half_gap,
+            side_reach,
+            leaf_centre,
+            tip_radius,
+            axis_distance,
+            top,
+            bottom,
+        )
+
+    return _Kernels(in_jaws, in_leaves)
 
 
 def _jaw_edges(positions: tuple[float, float], linac: LinacModel, *, along: str) -> tuple[float, float]:
