@@ -114,7 +114,7 @@ def test_a_plan_is_a_handful_of_jobs_and_its_dose_is_that_of_one_machine(
 ) -> None:
     log = on_cluster.verify("on_slurm")
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", log)
-    # Preparation, calibration, plan of chunks, two of chunks, what they add up to, the report.
+    # Preparation, calibration, plan of chunks, two of chunks, what they add up to with its export, the report.
     assert len(submitted) == len(set(submitted)) == 7, log
     assert _same_dose(bench, "on_slurm", verified)
 
