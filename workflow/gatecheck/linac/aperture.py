@@ -177,29 +177,6 @@ def _path_in_jaws(
     )
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _lengths_in_jaws(  # noqa: PLR0917 - compiled code knows arguments by place
-    rays: FloatArray,
-    column: int,
-    positions: FloatArray,
-    axis_distance: float,
-    top: float,
-    bottom: float,
-    start: float,
-    end: float,
-) -> FloatArray:
-    """Length of each ray inside a pair of jaws, shape (n,); the jaws travel along the rays' `column`."""
-    lengths = np.zeros(len(rays))
-    for index in range(len(rays)):
-        intercept, slope = rays[index, column], rays[index, column + 1]
-        for side in range(2):
-            bank = -1.0 if side == 0 else 1.0
-            a, b = jaw_interval(intercept, slope, positions[side], bank, axis_distance, top, bottom, start, end)
-            lengths[index] += max(b - a, 0.0)
-        lengths[index] *= np.sqrt(1.0 + rays[index, 1] ** 2 + rays[index, 3] ** 2)
-    return lengths
-
-
 def _path_in_leaves(x: FloatArray, y: FloatArray, positions: FloatArray, linac: LinacModel) -> FloatArray:
     mlc = linac.machine.mlc
     if positions.shape != (2, len(mlc.boundaries) - 1):
@@ -225,59 +202,8 @@ def _path_in_leaves(x: FloatArray, y: FloatArray, positions: FloatArray, linac: 
     )
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _lengths_in_leaves(  # noqa: PLR0917 - compiled code knows arguments by place
-    rays: FloatArray,
-    leaves: FloatArray,
-    gap_offset: float,
-    side_position: FloatArray,
-    side_step: FloatArray,
-    side_shift_above: FloatArray,
-    side_shift_below: FloatArray,
-    half_gap: float,
-    side_reach: float,
-    leaf_centre: float,
-    tip_radius: float,
-    axis_distance: float,
-    top: float,
-    bottom: float,
-) -> FloatArray:
-    """Length of each ray inside the leaves, shape (n,); `rays` as `_rays_to` makes them."""
-    found = np.empty((_MOST_INTERVALS, 2))
-    lengths = np.zeros(len(rays))
-    for index in range(len(rays)):
-        x0, slope_x, y0, slope_y = rays[index]
-        count = leaf_intervals(
-            x0,
-            slope_x,
-            y0,
-            slope_y,
-            leaves,
-            0,
-            0.0,
-            gap_offset,
-            side_position,
-            side_step,
-            side_shift_above,
-            side_shift_below,
-            half_gap,
-            side_reach,
-            leaf_centre,
-            tip_radius,
-            axis_distance,
-            top,
-            bottom,
-            found,
-            0,
-        )
-        for interval in range(count):
-            lengths[index] += found[interval, 1] - found[interval, 0]
-        lengths[index] *= np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)
-    return lengths
-
-
 class _Kernels(NamedTuple):
-    """`_lengths_in_jaws` and `_lengths_in_leaves`, as they are kept on disk."""
+    """How far rays run inside jaws and leaves; compiled once and kept on disk."""
 
     in_jaws: Callable[..., FloatArray]
     in_leaves: Callable[..., FloatArray]
@@ -301,9 +227,18 @@ def _cached_kernels(digest: int) -> _Kernels:
         start: float,
         end: float,
     ) -> FloatArray:
+        """Length of each ray inside a pair of jaws, shape (n,); the jaws travel along the rays' `column`."""
         if digest < 0:
             return np.zeros(0)
-        return _lengths_in_jaws(rays, column, positions, axis_distance, top, bottom, start, end)
+        lengths = np.zeros(len(rays))
+        for index in range(len(rays)):
+            intercept, slope = rays[index, column], rays[index, column + 1]
+            for side in range(2):
+                bank = -1.0 if side == 0 else 1.0
+                a, b = jaw_interval(intercept, slope, positions[side], bank, axis_distance, top, bottom, start, end)
+                lengths[index] += max(b - a, 0.0)
+            lengths[index] *= np.sqrt(1.0 + rays[index, 1] ** 2 + rays[index, 3] ** 2)
+        return lengths
 
     @numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
     def in_leaves(  # noqa: PLR0917 - compiled code knows arguments by place
@@ -322,24 +257,40 @@ def _cached_kernels(digest: int) -> _Kernels:
         top: float,
         bottom: float,
     ) -> FloatArray:
+        """Length of each ray inside the leaves, shape (n,); `rays` as `_rays_to` makes them."""
         if digest < 0:
             return np.zeros(0)
-        return _lengths_in_leaves(
-            rays,
-            leaves,
-            gap_offset,
-            side_position,
-            side_step,
-            side_shift_above,
-            side_shift_below,
-            half_gap,
-            side_reach,
-            leaf_centre,
-            tip_radius,
-            axis_distance,
-            top,
-            bottom,
-        )
+        found = np.empty((_MOST_INTERVALS, 2))
+        lengths = np.zeros(len(rays))
+        for index in range(len(rays)):
+            x0, slope_x, y0, slope_y = rays[index]
+            count = leaf_intervals(
+                x0,
+                slope_x,
+                y0,
+                slope_y,
+                leaves,
+                0,
+                0.0,
+                gap_offset,
+                side_position,
+                side_step,
+                side_shift_above,
+                side_shift_below,
+                half_gap,
+                side_reach,
+                leaf_centre,
+                tip_radius,
+                axis_distance,
+                top,
+                bottom,
+                found,
+                0,
+            )
+            for interval in range(count):
+                lengths[index] += found[interval, 1] - found[interval, 0]
+            lengths[index] *= np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)
+        return lengths
 
     return _Kernels(in_jaws, in_leaves)
 

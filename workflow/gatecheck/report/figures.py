@@ -10,7 +10,7 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
@@ -76,6 +76,13 @@ class Overlay:
     letter: str
     dashes: tuple[float, ...]
     mask: sitk.Image
+    _sections: dict[Plane, FloatArray] = field(default_factory=dict, compare=False, repr=False)
+
+    def section(self, plane: Plane) -> FloatArray:
+        """The mask on a plane; every set of figures shows the same few planes, and each is cut once."""
+        if plane not in self._sections:
+            self._sections[plane] = plane.sample(self.mask, outside=0.0)
+        return self._sections[plane]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +264,7 @@ def draw_overlays(axes: Axes, plane: Plane, overlays: Sequence[Overlay], labels:
     """Contours of structures, each in its dashes with its letter."""
     columns, rows = plane.pixel_centres()
     for index, overlay in enumerate(overlays):
-        mask = plane.sample(overlay.mask, outside=0.0)
+        mask = overlay.section(plane)
         if not mask.min() < 0.5 < mask.max():
             continue
         lines = axes.contour(columns, rows, mask, levels=[0.5], colors="white", linewidths=1.0)
@@ -333,7 +340,7 @@ def _thinned(curve: DvhCurve) -> tuple[FloatArray, FloatArray, FloatArray | None
 def as_png(figure: Figure) -> str:
     """A figure as a data URI of a PNG, the same bytes every time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 6})
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
     return data_uri(buffer.getvalue(), "image/png")
 
 
