@@ -11,13 +11,15 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from contourpy import contour_generator
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import AbstractPathEffect, withStroke
@@ -76,13 +78,19 @@ class Overlay:
     letter: str
     dashes: tuple[float, ...]
     mask: sitk.Image
-    _sections: dict[Plane, FloatArray] = field(default_factory=dict, compare=False, repr=False)
+    _outlines: dict[Plane, list[FloatArray]] = field(default_factory=dict, compare=False, repr=False)
 
-    def section(self, plane: Plane) -> FloatArray:
-        """The mask on a plane; every set of figures shows the same few planes, and each is cut once."""
-        if plane not in self._sections:
-            self._sections[plane] = plane.sample(self.mask, outside=0.0)
-        return self._sections[plane]
+    def outlines(self, plane: Plane) -> list[FloatArray]:
+        """Its lines on a plane, each of shape (n, 2) in mm; empty where the plane does not cross its surface.
+
+        Every set of figures shows the same few planes, and each is cut once.
+        """
+        if plane not in self._outlines:
+            columns, rows = plane.pixel_centres()
+            section = plane.sample(self.mask, outside=0.0)
+            lines = contour_generator(columns, rows, section, line_type="Separate").lines(0.5)
+            self._outlines[plane] = cast("list[FloatArray]", lines)
+        return self._outlines[plane]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,16 +270,16 @@ def _draw_isodoses(axes: Axes, plane: Plane, dose: FloatArray, scale: Normalisat
 
 def draw_overlays(axes: Axes, plane: Plane, overlays: Sequence[Overlay], labels: Labels) -> None:
     """Contours of structures, each in its dashes with its letter."""
-    columns, rows = plane.pixel_centres()
     for index, overlay in enumerate(overlays):
-        mask = overlay.section(plane)
-        if not mask.min() < 0.5 < mask.max():
+        outlines = overlay.outlines(plane)
+        if not outlines:
             continue
-        lines = axes.contour(columns, rows, mask, levels=[0.5], colors="white", linewidths=1.0)
-        lines.set_linestyle([(0, overlay.dashes)] if overlay.dashes else ["solid"])
-        lines.set_path_effects([withStroke(linewidth=2.0, foreground="black", alpha=0.6)])
+        dashes = (0, overlay.dashes) if overlay.dashes else "solid"
+        casing = [withStroke(linewidth=2.0, foreground="black", alpha=0.6)]
+        lines = LineCollection(outlines, colors="white", linewidths=1.0, linestyles=dashes, path_effects=casing)
+        axes.add_collection(lines, autolim=False)
         angle = 30 + 360 / style.STRUCTURES_ON_CT * index
-        labels.place(overlay.letter, np.concatenate(lines.allsegs[0]), angle, lift=0.025 * plane.side, size=8)
+        labels.place(overlay.letter, np.concatenate(outlines), angle, lift=0.025 * plane.side, size=8)
 
 
 def draw_marks(axes: Axes, plane: Plane, scene: Scene, ink: Ink) -> None:
