@@ -27,7 +27,7 @@ import growth
 from case_times import Wanted, case_times
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
 from speed_page import markdown
-from unbiased import mean_doses
+from unbiased import RECORDED_STEPS, TRACKED_PHOTONS, Claim, mean_doses
 
 from gatecheck.case.ingest import ingest, read_case
 from gatecheck.config import project_folder
@@ -42,7 +42,8 @@ Section = Callable[[argparse.Namespace, Case], Any]
 
 SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
-    "unbiased": lambda options, case: _mean_doses(case, int(options.scale * 4e8)),
+    "unbiased": lambda options, case: _mean_doses(RECORDED_STEPS, case, int(options.scale * 4e8)),
+    "analog": lambda options, case: _mean_doses(TRACKED_PHOTONS, case, int(options.scale * 4e8)),
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(
         case, [int(options.scale * number) for number in (1e6, 2e6, 4e6, 8e6)]
@@ -94,9 +95,9 @@ def made_case(folder: Path, name: str = CASE) -> Case:
     )
 
 
-def _mean_doses(case: Case, histories: int) -> list[dict[str, Any]]:
+def _mean_doses(claim: Claim, case: Case, histories: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        return mean_doses({OTHER_CASE: made_case(Path(folder), OTHER_CASE), CASE: case}, histories)
+        return mean_doses(claim, {OTHER_CASE: made_case(Path(folder), OTHER_CASE), CASE: case}, histories)
 
 
 def _write(docs: Path, found: dict[str, Any]) -> None:
