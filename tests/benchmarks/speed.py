@@ -1,4 +1,4 @@
-"""Measures how fast gatecheck is and what that costs as cases grow; `make bench` runs it, two hours on two cores.
+"""Measures how fast gatecheck is and what that costs as cases grow; `make bench` runs it, half a day on two cores.
 
     python tests/benchmarks/speed.py --oracle .venv-oracle/bin/python
     python tests/benchmarks/speed.py --only efficiency chunks

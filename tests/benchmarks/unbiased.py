@@ -89,11 +89,15 @@ def mean_doses(claim: Claim, cases: dict[str, Case], histories: int, *, processe
         row
         for look in claim.looks
         for name, case in cases.items()
-        for row in _rows(claim, look, name, case, max(1, round(look.share * histories / _AT_A_TIME)), processes)
+        for row in _rows(claim, look, name, case, runs=_runs(look, histories), processes=processes)
     ]
 
 
-def _rows(claim: Claim, look: _Look, name: str, case: Case, runs: int, processes: int) -> list[dict[str, Any]]:
+def _runs(look: _Look, histories: int) -> int:
+    return max(1, round(look.share * histories / _AT_A_TIME))
+
+
+def _rows(claim: Claim, look: _Look, name: str, case: Case, *, runs: int, processes: int) -> list[dict[str, Any]]:
     asked = [
         {"case": case, "look": look, "transport": transport, "seed": seed}
         for seed in range(1, 1 + runs)

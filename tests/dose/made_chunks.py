@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,7 @@ def write_one_chunk(
         fates={},
         energy={},
         seconds={"transport": 1.0},
+        ended_at=datetime.datetime(2024, 2, 29, 12, index % 60, tzinfo=datetime.UTC),
         peak_memory_mb=100.0,
     )
     write_json(folder / f"chunk-{index:04d}.json", result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import shutil
@@ -107,6 +108,7 @@ def test_merge_json_says_what_was_merged_and_warns_of_data_not_for_clinical_use(
     assert result.batches == 5
     assert result.histories == 15_000
     assert len(result.chunk_sha256) == 10
+    assert result.simulated_at == datetime.datetime(2024, 2, 29, 12, 5, tzinfo=datetime.UTC)  # of the last chunk
     assert any("Not for clinical use" in warning for warning in result.warnings)
     assert any("5 batches" in warning for warning in result.warnings)
 

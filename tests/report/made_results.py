@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -383,6 +384,7 @@ def _make_dose(layout: CaseLayout, wanted: Wanted, case: Case, dose: _Lattice) -
             maximum_gy_per_fraction=float(noisy.max()) / 25,
             engine=engine(wanted),
             seconds_of_chunks=2500.0,
+            simulated_at=datetime.datetime(2026, 8, 1, 3, 30, tzinfo=datetime.UTC),
             peak_memory_mb=1400.0,
             warnings=() if wanted.clinical else (f"Not for clinical use: the Geant4 data are {wanted.data_set}.",),
         ),

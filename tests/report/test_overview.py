@@ -134,6 +134,7 @@ def test_a_verified_case_gives_its_worst_verdict_and_its_site(with_tps: Written,
         found = entry_of(3, layout.folder.parent, layout.folder.name)
     finally:
         config.unlink() if before is None else config.write_text(before, encoding="utf-8")
+    assert found.verified_at == with_tps.summary.simulated_at  # and not when its report was made
     verdicts = [verdict for tumour in with_tps.summary.interface.tumours for verdict in tumour.verdicts]
     assert found.state == "verified"
     assert found.site == "spine"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from gatecheck.files import HandedOn
@@ -61,5 +63,8 @@ class MergeResult(HandedOn):
     maximum_gy_per_fraction: float = 0.0
     engine: Engine
     seconds_of_chunks: float
+    simulated_at: datetime.datetime | None = Field(
+        None, description="when the last chunk ended, UTC; null: of an earlier version"
+    )
     peak_memory_mb: float
     warnings: tuple[str, ...] = ()

@@ -62,7 +62,7 @@ class BatchEntry(_Part):
     number: int = Field(description="place among the batch's folders, from 1")
     state: State
     case: str = Field("", description="name of its results folder")
-    verified_at: datetime.datetime | None = Field(None, description="when its report was written, UTC")
+    verified_at: datetime.datetime | None = Field(None, description="when its dose had been simulated, UTC")
     machine: str = ""
     site: str = ""
     outcome: Outcome = "not assessed"
@@ -108,7 +108,7 @@ def entry_of(number: int, results_folder: Path, case: str) -> BatchEntry:
         number=number,
         state="verified",
         case=case,
-        verified_at=datetime.datetime.fromtimestamp(int(path.stat().st_mtime), datetime.UTC),
+        verified_at=summary.simulated_at or datetime.datetime.fromtimestamp(int(path.stat().st_mtime), datetime.UTC),
         machine=summary.machine,
         site=_site(layout),
         outcome=min((verdict.outcome for verdict in verdicts), key=_WORST_FIRST.index, default="not assessed"),

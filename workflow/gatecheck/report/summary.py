@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -157,6 +158,9 @@ class Summary(HandedOn):
     )
     calibration: SummaryCalibration
     seconds_of_chunks: float
+    simulated_at: datetime.datetime | None = Field(
+        None, description="when the last chunk ended, UTC; null: of an earlier version"
+    )
     peak_memory_mb: float
     has_tps_dose: bool
     warnings: tuple[SummaryWarning, ...]
@@ -242,6 +246,7 @@ def summarise(
             phase_space=calibration.phase_space,
         ),
         seconds_of_chunks=merge.seconds_of_chunks,
+        simulated_at=merge.simulated_at,
         peak_memory_mb=merge.peak_memory_mb,
         has_tps_dose=inputs.has_tps_dose,
         warnings=(*_machine_warnings(inputs, linac, accepted), *_warnings(inputs, preferred)),

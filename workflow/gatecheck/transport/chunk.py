@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import math
 import shutil
@@ -467,6 +468,7 @@ class _Begun:
                 "transport": run.seconds_transport,
                 "writing": time.perf_counter() - writing,
             },
+            ended_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
             peak_memory_mb=run.peak_memory_mb,
         )
         write_json(self.out_folder / f"{name}.json", result)

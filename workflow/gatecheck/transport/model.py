@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -204,6 +205,7 @@ class ChunkResult(HandedOn):
     )
     electron_steps_sha256: str | None = Field(None, description="of recorded steps; null: GATE followed electrons")
     seconds: dict[str, float] = Field(description="head, start_up (of head and transport), transport, writing")
+    ended_at: datetime.datetime | None = Field(None, description="UTC; null: of an earlier version")
     peak_memory_mb: float
 
 
