@@ -1,4 +1,4 @@
-"""`gatecheck batch` on twenty small plans, twelve of them bad in ways of their own, stopped once and gone on with."""
+"""`gatecheck batch` on twenty small plans, fourteen of them bad in ways of their own, stopped once and gone on with."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
 
 from gatecheck.files import read_json
 from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
@@ -90,6 +91,16 @@ def _ten_megavolts(plan: Dataset) -> None:
             point.NominalBeamEnergy = 10.0
 
 
+def _without_isocentre(plan: Dataset) -> None:
+    del plan.BeamSequence[0].ControlPointSequence[0].IsocenterPosition
+
+
+def _with_two_plans(folder: Path) -> None:
+    plan = dcmread(folder / "RTPLAN.dcm")
+    plan.SOPInstanceUID = plan.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    plan.save_as(folder / "RTPLAN-2.dcm")
+
+
 BAD: dict[int, tuple[Callable[[Path], None], str]] = {
     2: (_without("RTPLAN*"), "RTPLAN"),
     3: (_of_another_patient, "patient"),
@@ -100,8 +111,10 @@ BAD: dict[int, tuple[Callable[[Path], None], str]] = {
     11: (_emptied, "DICOM"),
     13: (_without("RTSTRUCT*"), "RTSTRUCT"),
     14: (_edited(_without_meterset), "Meterset"),
+    15: (_with_two_plans, "RTPLAN"),
     16: (_with_a_gap, "CT"),
     17: (_edited(_electrons), "electrons"),
+    18: (_edited(_without_isocentre), "Isocenter Position"),
     19: (_edited(_ten_megavolts), "10 MV"),
 }
 """Plans that are spoilt, by their places, and a word of what is said of each."""
