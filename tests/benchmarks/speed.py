@@ -27,7 +27,7 @@ import growth
 from case_times import Wanted, case_times
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
 from speed_page import markdown
-from unbiased import RECORDED_STEPS, TRACKED_PHOTONS, Claim, mean_doses
+from unbiased import RECORDED_STEPS, RECORDED_STEPS_AROUND, TRACKED_PHOTONS, Claim, mean_doses
 
 from gatecheck.case.ingest import ingest, read_case
 from gatecheck.config import project_folder
@@ -43,6 +43,7 @@ Section = Callable[[argparse.Namespace, Case], Any]
 SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
     "unbiased": lambda options, case: _mean_doses(RECORDED_STEPS, case, int(options.scale * 4e8)),
+    "unbiased_around": lambda options, case: _mean_doses(RECORDED_STEPS_AROUND, case, int(options.scale * 1.2e8)),
     "analog": lambda options, case: _mean_doses(TRACKED_PHOTONS, case, int(options.scale * 4e8)),
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(

@@ -42,64 +42,40 @@ _SURVIVAL = 0.01  # of electrons set free too far away to reach the fine region
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """Regions that are looked at together: the smaller the fine region, the fewer electrons have to be followed.
-
-    Attributes
-    ----------
-    margin : float
-        Of the fine region round the tumour, mm.
-    regions : tuple of str
-    share : float
-        Of the photons.
-    """
-
-    margin: float
-    regions: tuple[str, ...]
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
-    """That two ways of transport give the same mean doses.
+    """That two ways of transport give the same mean doses in regions.
 
     Attributes
     ----------
     faster, slower : dict
         Keys of `TransportConfig`.
+    margin : float
+        Of the fine region round the tumour, mm: the smaller, the fewer electrons have to be followed.
+    regions : tuple of str
     """
 
     faster: dict[str, Any]
     slower: dict[str, Any]
-    looks: tuple[_Look, ...]
+    margin: float
+    regions: tuple[str, ...]
 
 
-RECORDED_STEPS = Claim(
-    {**OWN, "far_electron_survival": _SURVIVAL},
-    {**ROULETTE, "far_electron_survival": _SURVIVAL},
-    (_Look(3.0, ("tumour",), 1.0), _Look(25.0, ("cord", "bone", "air"), 0.25)),
-)
-TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, (_Look(25.0, ("tumour", "cord", "bone", "air"), 1.0),))
+_STEPS = ({**OWN, "far_electron_survival": _SURVIVAL}, {**ROULETTE, "far_electron_survival": _SURVIVAL})
+RECORDED_STEPS = Claim(*_STEPS, 3.0, ("tumour",))
+RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone", "air"))
+TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 25.0, ("tumour", "cord", "bone", "air"))
 """Tracked, split and with roulette of far electrons, as gatecheck does by itself, against nothing of it."""
 
 
 def mean_doses(claim: Claim, cases: dict[str, Case], histories: int, *, processes: int = 2) -> list[dict[str, Any]]:
     """Rows: one for each case and region."""
-    return [
-        row
-        for look in claim.looks
-        for name, case in cases.items()
-        for row in _rows(claim, look, name, case, runs=_runs(look, histories), processes=processes)
-    ]
+    runs = max(1, round(histories / _AT_A_TIME))
+    return [row for name, case in cases.items() for row in _rows(claim, name, case, runs, processes)]
 
 
-def _runs(look: _Look, histories: int) -> int:
-    return max(1, round(look.share * histories / _AT_A_TIME))
-
-
-def _rows(claim: Claim, look: _Look, name: str, case: Case, *, runs: int, processes: int) -> list[dict[str, Any]]:
+def _rows(claim: Claim, name: str, case: Case, runs: int, processes: int) -> list[dict[str, Any]]:
     asked = [
-        {"case": case, "look": look, "transport": transport, "seed": seed}
+        {"case": case, "claim": claim, "transport": transport, "seed": seed}
         for seed in range(1, 1 + runs)
         for transport in (claim.slower, claim.faster)
     ]
@@ -122,13 +98,13 @@ def _rows(claim: Claim, look: _Look, name: str, case: Case, *, runs: int, proces
     return rows
 
 
-def _of_regions(case: Case, look: _Look, transport: dict[str, Any], seed: int) -> dict[str, FloatArray]:
+def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) -> dict[str, FloatArray]:
     """Mean dose of each region by batch, in arbitrary but equal units."""
     settings = TransportConfig(**transport)
     describe_engine(settings)
     phase_space = sample_phase_space(read_delivery(case.delivery), load_linac_model(case.machine), _AT_A_TIME, seed)
     with tempfile.TemporaryDirectory() as folder:
-        patient = {**case.patient, "fine_region_margin": look.margin}
+        patient = {**case.patient, "fine_region_margin": claim.margin}
         voxelise(
             case.case_folder,
             Path(folder),
@@ -149,7 +125,7 @@ def _of_regions(case: Case, look: _Look, transport: dict[str, Any], seed: int) -
     return {
         name: np.array([(batch[chosen] / density[chosen]).mean() for batch in run.scores[number].batches])
         for name, chosen in _regions(case.case_folder, matter.patient.boxes[number], density).items()
-        if name in look.regions
+        if name in claim.regions
     }
 
 
