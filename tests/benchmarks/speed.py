@@ -27,7 +27,14 @@ import growth
 from case_times import Wanted, case_times
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
 from speed_page import markdown
-from unbiased import RECORDED_STEPS, RECORDED_STEPS_AROUND, TRACKED_PHOTONS, Claim, mean_doses
+from unbiased import (
+    RECORDED_STEPS,
+    RECORDED_STEPS_AROUND,
+    RECORDED_STEPS_IN_AIR,
+    TRACKED_PHOTONS,
+    Claim,
+    mean_doses,
+)
 
 from gatecheck.case.ingest import ingest, read_case
 from gatecheck.config import project_folder
@@ -44,6 +51,7 @@ SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
     "unbiased": lambda options, case: _mean_doses(RECORDED_STEPS, case, int(options.scale * 4e8)),
     "unbiased_around": lambda options, case: _mean_doses(RECORDED_STEPS_AROUND, case, int(options.scale * 1.2e8)),
+    "unbiased_air": lambda options, case: _mean_doses(RECORDED_STEPS_IN_AIR, case, int(options.scale * 8e7)),
     "analog": lambda options, case: _mean_doses(TRACKED_PHOTONS, case, int(options.scale * 4e8)),
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(

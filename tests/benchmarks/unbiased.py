@@ -62,8 +62,9 @@ class Claim:
 
 _STEPS = ({**OWN, "far_electron_survival": _SURVIVAL}, {**ROULETTE, "far_electron_survival": _SURVIVAL})
 RECORDED_STEPS = Claim(*_STEPS, 3.0, ("tumour",))
-RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone", "air"))
-TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 25.0, ("tumour", "cord", "bone", "air"))
+RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone"))
+RECORDED_STEPS_IN_AIR = Claim(*_STEPS, 45.0, ("air",))  # the trachea is 34 mm from the tumour
+TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "cord", "bone", "air"))
 """Tracked, split and with roulette of far electrons, as gatecheck does by itself, against nothing of it."""
 
 
