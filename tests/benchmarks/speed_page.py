@@ -14,8 +14,21 @@ fields, so ratios to them would be smaller. All ways of the patient's transport 
 The case is clinical case 2.
 """
 
+Columns = tuple[tuple[str, str, str], ...]
+
+
+def _mean_doses(difference: str) -> Columns:
+    return (
+        ("case", "case", "s"),
+        ("region", "region", "s"),
+        ("source_photons", "source photons", ".2g"),
+        ("difference", difference, "+.2%"),
+        ("sigma", "sigma", ".2%"),
+    )
+
+
 # Section: heading, what it says, and the columns: key, heading, format.
-_TABLES: dict[str, tuple[str, str, tuple[tuple[str, str, str], ...]]] = {
+_TABLES: dict[str, tuple[str, str, Columns]] = {
     "efficiency": (
         "Efficiency of the patient's transport",
         "Irradiated volume: voxels of 2 mm everywhere, above a tenth of the maximum. Fine region: voxels of 1 mm "
@@ -37,52 +50,28 @@ _TABLES: dict[str, tuple[str, str, tuple[tuple[str, str, str], ...]]] = {
         "Over those with GATE's own electrons, the same photons and so the same electrons set free, both arcs of the "
         "clinical cases, voxels of 2 mm. Sigma (k = 1) is that of the photons; another recording of the steps moves "
         "them by some 0.1 %.",
-        (
-            ("case", "case", "s"),
-            ("region", "region", "s"),
-            ("source_photons", "source photons", ".2g"),
-            ("difference", "recorded steps - GATE", "+.2%"),
-            ("sigma", "sigma", ".2%"),
-        ),
+        _mean_doses("recorded steps - GATE"),
     ),
     "unbiased_around": (
         "Mean doses around tumours with recorded electron steps",
         "Over those with GATE's own electrons, the same photons and so the same electrons set free, both arcs of the "
         "clinical cases, voxels of 2 mm; within 25 mm of the tumour. Sigma (k = 1) is that of the photons; another "
         "recording of the steps moves them by some 0.1 %.",
-        (
-            ("case", "case", "s"),
-            ("region", "region", "s"),
-            ("source_photons", "source photons", ".2g"),
-            ("difference", "recorded steps - GATE", "+.2%"),
-            ("sigma", "sigma", ".2%"),
-        ),
+        _mean_doses("recorded steps - GATE"),
     ),
     "unbiased_air": (
         "Mean doses in the trachea with recorded electron steps",
         "Over those with GATE's own electrons, the same photons and so the same electrons set free, both arcs of the "
         "clinical cases, voxels of 2 mm; within 45 mm of the tumour. Sigma (k = 1) is that of the photons; another "
         "recording of the steps moves them by some 0.1 %.",
-        (
-            ("case", "case", "s"),
-            ("region", "region", "s"),
-            ("source_photons", "source photons", ".2g"),
-            ("difference", "recorded steps - GATE", "+.2%"),
-            ("sigma", "sigma", ".2%"),
-        ),
+        _mean_doses("recorded steps - GATE"),
     ),
     "analog": (
         "Mean doses with tracked photons",
         "Photons tracked by gatecheck, split and with roulette of far electrons, which is what it does by itself, over "
         "every particle followed by GATE; the same source photons, both arcs of the clinical cases, voxels of 2 mm "
         "within 45 mm of the tumour and of 4 mm elsewhere. Sigma (k = 1) is that of the difference.",
-        (
-            ("case", "case", "s"),
-            ("region", "region", "s"),
-            ("source_photons", "source photons", ".2g"),
-            ("difference", "tracked - GATE", "+.2%"),
-            ("sigma", "sigma", ".2%"),
-        ),
+        _mean_doses("tracked - GATE"),
     ),
     "whole_job": (
         "Efficiency of the whole job",

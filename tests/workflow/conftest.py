@@ -24,7 +24,7 @@ SETTINGS: dict[str, Any] = {
     "machine": {"model": "truebeam_stx"},
     "patient": {"coarse_voxel_size": 10},
     "transport": {"source_photons": 60_000, "pilot_photons": 5_000, "minimum_chunks": 4},
-    "calibration": {"relative_sigma": 0.05},
+    "calibration": {"relative_sigma": 0.02},
 }
 
 

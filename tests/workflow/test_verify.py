@@ -130,7 +130,7 @@ def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, ve
 
 @pytest.mark.parametrize(
     "changed",
-    [({"setup": {"courses": 450}}, "compare"), ({"calibration": {"relative_sigma": 0.049}}, "calibrate")],
+    [({"setup": {"courses": 450}}, "compare"), ({"calibration": {"relative_sigma": 0.021}}, "calibrate")],
 )
 def test_what_lies_behind_a_changed_step_is_done_too(
     bench: Bench, verified: str, water_plan: Path, tmp_path: Path, changed: tuple[dict[str, Any], str]
