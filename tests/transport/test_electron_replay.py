@@ -14,11 +14,13 @@ from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay.grouping import _density_effect, _scattering_per_loss, group_materials
 from gatecheck.transport.electron_replay.kernel import _turned
 from gatecheck.transport.electron_replay.merge import merged
+from gatecheck.transport.electron_replay.provide import recorded_with
 from gatecheck.transport.electron_replay.replay import replay_charged
 from gatecheck.transport.electron_replay.steps import TURNED
 from gatecheck.transport.gate import GateRun
 from gatecheck.transport.materials import air, is_liquid_water, water
 from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.photon_tracker.kernel import longest_range
 from gatecheck.transport.run import FollowedPhotons, follow_charged
 from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
 
@@ -165,6 +167,49 @@ def test_turns_add_up_when_steps_are_joined() -> None:
     assert np.linalg.norm(one.chord[0]) <= 4 * STEP_LENGTH
     two = merged(square, 1.5 * STEP_LENGTH)
     assert np.linalg.norm(two.chord, axis=1) == pytest.approx(np.full(2, np.sqrt(2) * STEP_LENGTH), rel=1e-5)
+
+
+@pytest.mark.parametrize("density", [0.5, 2.0])
+def test_steps_are_joined_no_further_than_a_share_of_the_range(density: float) -> None:
+    """Also where the range is little: what a particle about to stop turns stays apart."""
+    energy = np.linspace(2.0, 0.01, 4000, dtype=np.float32)
+    count, step = len(energy), 1e-3
+    tracks = type(straight_tracks(LOSS))(
+        energy=energy,
+        deposit=np.full(count, 5e-4, np.float32),
+        chord=np.tile(np.float32([0, 0, step]), (count, 1)),
+        direction=np.tile(np.float32([0, 0, 1]), (count, 1)),
+        is_last=np.arange(count) == count - 1,
+        freed_first=np.zeros(count + 1, np.int32),
+        freed_pdg=np.zeros(0, np.int32),
+        freed_energy=np.zeros(0, np.float32),
+        freed_direction=np.zeros((0, 3), np.float32),
+    )
+    joined_up = merged(tracks, 0.2, share=0.1, density=density)
+    limit = np.minimum(0.2, 0.1 * np.array([longest_range(float(one), density) for one in joined_up.energy]))
+    lengths = joined_up.chord[:, 2]
+    assert (lengths < limit + 1.001 * step).all()
+    assert (lengths[:-1] > limit[:-1] * 0.999).all()  # the track's end cuts the last short
+    assert lengths.sum() == pytest.approx(count * step, rel=1e-5)
+    assert lengths[0] == pytest.approx(0.2, abs=1.001 * step)
+    assert lengths[-2] < 0.02
+
+
+@pytest.mark.parametrize("keywords", [{"longest": 0.0}, {"share": 0.0}, {"density": -1.0}])
+def test_no_length_to_join_to_is_refused(keywords: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="not positive"):
+        merged(straight_tracks(LOSS, tracks=1), **{"longest": 1.0, **keywords})
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded"),
+    [((0.025, 0.04), (0.025, 0.005)), ((0.2, 1.0), (0.025, 0.005)), ((0.01, 0.002), (0.01, 0.002))],
+)
+def test_steps_are_recorded_no_coarser_than_following_them_needs(
+    asked: tuple[float, float], recorded: tuple[float, float]
+) -> None:
+    settings = TransportConfig(electron_step_function=asked, electron_transport="replayed")
+    assert recorded_with(settings) == settings.model_copy(update={"electron_step_function": recorded})
 
 
 def test_steps_are_joined_by_what_lies_behind_and_not_ahead() -> None:

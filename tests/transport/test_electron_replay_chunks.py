@@ -91,7 +91,8 @@ def test_result_says_how_electrons_went_and_energy_is_near_gates(
     by_gate = replace(inputs, out_folder=tmp_path, settings=TransportConfig())
     gate = run_in_process(simulate_chunk, inputs=by_gate, chunk=CHUNKS[0])
     replayed = read_json(together / "chunk-0001.json", ChunkResult)
-    assert replayed.engine.settings["electron_transport"] == "along steps recorded by GATE"
+    told = "along steps recorded by GATE with a step function of 0.025, 0.005 mm"
+    assert replayed.engine.settings["electron_transport"] == told
     assert gate.engine.settings["electron_transport"] == "GATE"
     assert gate.electron_steps_sha256 is None
     assert len(replayed.electron_steps_sha256 or "") == 64

@@ -18,7 +18,7 @@ from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.record import Recording, record_tracks
 from gatecheck.transport.electron_replay.replay import ElectronSteps
 from gatecheck.transport.electron_replay.steps import RecordedTracks, joined
-from gatecheck.transport.engine import describe_engine
+from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
 from gatecheck.transport.process import run_in_processes
@@ -42,9 +42,12 @@ _LONGEST_STEP_IN_GAS = 8.0
 # Shorter ones are joined until so much is reached: less than a whole step, of which two would else be joined.
 _JOINED_IN_GAS = 6.0
 _SHARE_IN_GAS = 10
+# Nor are steps joined beyond this share of what an electron could still go: such as are about to stop turn by much in
+# little.
+_SHARE_OF_RANGE = 0.1
 _PROCESSES = 2
 _ready: dict[str, ElectronSteps] = {}
-_VERSION = 5  # of the files and of how they are made
+_VERSION = 6  # of the files and of how they are made
 
 
 def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> ElectronSteps:
@@ -64,6 +67,7 @@ def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> 
 
 
 def _read_or_made(settings: TransportConfig, materials: Sequence[Material], folder: Path) -> ElectronSteps:
+    settings = recorded_with(settings)
     groups = group_materials([*materials, air()])
     physics = _physics(settings)
     paths = {
@@ -93,6 +97,11 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
     return ElectronSteps(joined(parts), groups, HIGHEST_ENERGY, digest)
 
 
+def recorded_with(settings: TransportConfig) -> TransportConfig:
+    """What steps are recorded with: a patient's settings, but for GATE's steps."""
+    return settings.model_copy(update={"electron_step_function": recorded_step_function(settings)})
+
+
 def _read(path: Path) -> RecordedTracks | None:
     """None where there is none, or one that cannot be read, which is made anew."""
     try:
@@ -116,7 +125,9 @@ def record_and_keep(recording: Recording, material: Material, path: Path, settin
     describe_engine(settings)
     (tracks,) = record_tracks([material.model_copy(update={"label": 0})], recording, settings)
     longest = 10.0 * _LONGEST_STEP / material.density
-    merged(tracks, longest if recording.longest_step is None else _JOINED_IN_GAS).save(path)
+    if recording.longest_step is not None:
+        longest = _JOINED_IN_GAS
+    merged(tracks, longest, share=_SHARE_OF_RANGE, density=material.density).save(path)
 
 
 def _physics(settings: TransportConfig) -> dict[str, object]:
@@ -128,6 +139,7 @@ def _physics(settings: TransportConfig) -> dict[str, object]:
         **{name: engine.settings[name] for name in settings_kept},
         "starts": _STARTS,
         "longest_step": _LONGEST_STEP,
+        "share_of_range": _SHARE_OF_RANGE,
         "in_gas": [_GAS_BELOW, _LONGEST_STEP_IN_GAS, _SHARE_IN_GAS],
         "code": str(digest_of_sources(record, merge)),
         "version": _VERSION,
