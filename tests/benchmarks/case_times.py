@@ -24,7 +24,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A phantom by its name, or a plan in a DICOM folder, which without one is left out."""
+    """A phantom by its name, or a plan in a DICOM folder."""
 
     name: str
     dicom_folder: Path | None = None
@@ -32,7 +32,7 @@ class Wanted:
     @property
     def is_phantom(self) -> bool:
         """Whether gatecheck makes it."""
-        return self.name.startswith("clinical_case")
+        return self.dicom_folder is None
 
 
 def case_times(wanted: Sequence[Wanted], cores: int) -> list[dict[str, Any]]:
@@ -43,19 +43,13 @@ def case_times(wanted: Sequence[Wanted], cores: int) -> list[dict[str, Any]]:
     """
     rows = []
     for one in wanted:
-        if one.is_phantom or one.dicom_folder is not None:
-            with tempfile.TemporaryDirectory(prefix="benchmark-case-") as folder:
-                rows.append(_timed(one, Path(folder), cores))
+        with tempfile.TemporaryDirectory(prefix="benchmark-case-") as folder:
+            rows.append(_timed(one, Path(folder), cores))
     return rows
 
 
 def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
-    file = _HERE / ("interface_1mm.yaml" if wanted.is_phantom else "plan_3mm.yaml")
-    content = load_config(file).model_dump(mode="json")
-    content["case"] |= {"name": wanted.name, "phantom": wanted.name if wanted.is_phantom else None}
-    content["case"]["dicom_folder"] = None if wanted.dicom_folder is None else str(wanted.dicom_folder.resolve())
-    config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    config = configured(wanted, folder)
     started = time.perf_counter()
     run_verification(
         VerifyOptions(
@@ -75,6 +69,20 @@ def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
         "minutes": minutes,
         **_what_it_took(CaseLayout(folder / "results" / wanted.name), cores),
     }
+
+
+def configured(wanted: Wanted, folder: Path) -> Path:
+    """The configuration that it is verified with."""
+    file = _HERE / ("interface_1mm.yaml" if wanted.is_phantom else "plan_3mm.yaml")
+    content = load_config(file).model_dump(mode="json")
+    content["case"]["name"] = wanted.name
+    if wanted.dicom_folder is None:
+        content["case"]["phantom"] = wanted.name
+    else:
+        content["case"]["dicom_folder"] = str(wanted.dicom_folder.resolve())
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return config
 
 
 def _what_it_took(layout: CaseLayout, cores: int) -> dict[str, Any]:

@@ -5,7 +5,8 @@
 
 Each section is written to docs/benchmarks.json when it is finished, beside those measured before, and
 docs/benchmarks.md is made from it. The plan that --plan names (a DICOM folder of a TrueBeam STx plan) is verified
-besides the clinical cases, which gatecheck makes itself.
+besides the clinical cases, which gatecheck makes itself; without one there is no section `plan`, without --oracle none
+of gamma.
 """
 
 from __future__ import annotations
@@ -65,15 +66,17 @@ SECTIONS: dict[str, Section] = {
     ),
     "chunks": lambda options, case: growth.with_chunks([10, 50, 500], 215),
     "gamma": lambda options, case: gamma_benchmark.measured(options.oracle, ["10", "20:10"]),
-    "cases": lambda options, case: case_times(
-        [Wanted("clinical_case_1"), Wanted("clinical_case_2"), Wanted("plan", options.plan)], options.cores
-    ),
+    "cases": lambda options, case: case_times([Wanted(OTHER_CASE), Wanted(CASE)], options.cores),
+    "plan": lambda options, case: case_times([Wanted("plan", options.plan)], options.cores),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "plan" in (options.only or []) and options.plan is None:
+        parser.error("--only plan: --plan says which")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     found: dict[str, Any] = {}
     path = options.docs / "benchmarks.json"
@@ -81,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = json.loads(path.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         case = made_case(Path(folder))
-        for name in options.only or [one for one in SECTIONS if one != "gamma" or options.oracle]:
+        needs = {"gamma": options.oracle, "plan": options.plan}
+        for name in options.only or [one for one in SECTIONS if needs.get(one, True)]:
             started = time.perf_counter()
             found[name] = {**_where(options.scale), "rows": SECTIONS[name](options, case)}
             _write(options.docs, found)

@@ -27,6 +27,23 @@ def _mean_doses(difference: str) -> Columns:
     )
 
 
+_WHAT_WHOLE_RUNS_ARE = (
+    "From DICOM to report, with the calibration and the recording of electron steps where they were not in the cache; "
+    "sigma (k = 1) above half the prescription. Not in chunks: starts of the jobs, and cores without work at the end."
+)
+_WHOLE_RUNS: Columns = (
+    ("case", "case", "s"),
+    ("minutes", "minutes", ".1f"),
+    ("calibration_minutes", "of them calibration", ".1f"),
+    ("source_photons", "source photons", ".3g"),
+    ("relative_sigma", "sigma", ".2%"),
+    ("chunks", "chunks", "d"),
+    ("head_share", "of a chunk's time the head", ".0%"),
+    ("not_at_work_share", "cores' time not in chunks", ".1%"),
+    ("peak_memory_mb", "peak memory, MB", ".0f"),
+    ("compare_and_report_seconds", "compare and report, s", ".0f"),
+)
+
 # Section: heading, what it says, and the columns: key, heading, format.
 _TABLES: dict[str, tuple[str, str, Columns]] = {
     "efficiency": (
@@ -87,21 +104,13 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "cases": (
         "Whole verifications",
-        "Both arcs of the clinical cases with voxels of 1 mm round the tumour; a plan that was given at 3 mm. From "
-        "DICOM to report, with the calibration where it was not in the cache; sigma (k = 1) above half the "
-        "prescription. Not in chunks: starts of the jobs, and cores without work at the end.",
-        (
-            ("case", "case", "s"),
-            ("minutes", "minutes", ".1f"),
-            ("calibration_minutes", "of them calibration", ".1f"),
-            ("source_photons", "source photons", ".3g"),
-            ("relative_sigma", "sigma", ".2%"),
-            ("chunks", "chunks", "d"),
-            ("head_share", "of a chunk's time the head", ".0%"),
-            ("not_at_work_share", "cores' time not in chunks", ".1%"),
-            ("peak_memory_mb", "peak memory, MB", ".0f"),
-            ("compare_and_report_seconds", "compare and report, s", ".0f"),
-        ),
+        "Both arcs of the clinical cases with voxels of 1 mm round the tumour. " + _WHAT_WHOLE_RUNS_ARE,
+        _WHOLE_RUNS,
+    ),
+    "plan": (
+        "Whole verification of a plan that was given",
+        "With voxels of 3 mm. " + _WHAT_WHOLE_RUNS_ARE,
+        _WHOLE_RUNS,
     ),
     "photons": (
         "Growth with photons",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from case_times import Wanted, configured
 from efficiency import Outcome, _place, irradiated
-from speed import SECTIONS
+from speed import SECTIONS, main
 from speed_page import _TABLES, markdown
 
+from gatecheck.config import load_config
 from gatecheck.transport.volumes import HomogeneousVolume
 
 
@@ -44,6 +48,24 @@ def test_a_region_is_found_among_voxels_of_its_size_alone() -> None:
     assert _place(region, same) == (slice(4, 8), slice(2, 6), slice(2, 6))
     assert _place(region, HomogeneousVolume("coarse", 0, (-2.0, 0.0, 0.0), (8.0, 8.0, 8.0), (5, 4, 4))) is None
     assert _place(region, HomogeneousVolume("beside", 0, (1.0, 2.0, 4.0), (4.0, 6.0, 8.0), (3, 4, 4))) is None
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_whole_verifications_are_configured_as_gatecheck_reads_it(tmp_path: Path, given: bool) -> None:
+    dicom = tmp_path / "export"
+    dicom.mkdir()
+    wanted = Wanted("plan", dicom) if given else Wanted("clinical_case_2")
+    config = load_config(configured(wanted, tmp_path))
+    assert config.case.dicom_folder == (dicom if given else None)
+    assert config.case.name == wanted.name
+    assert config.patient.fine_voxel_size == (None if given else 1.0)
+    assert given or config.case.phantom == "clinical_case_2"
+
+
+def test_a_plan_that_is_not_given_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--only", "plan"])
+    assert "--plan says which" in capsys.readouterr().err
 
 
 def test_every_section_has_a_table_on_the_page() -> None:

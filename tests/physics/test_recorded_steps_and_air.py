@@ -59,7 +59,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_air_gets_the_dose_of_gate_with_the_same_steps(cube_runs: tuple[GateRun, GateRun], place: str) -> None:
-    """Within 4 sigma, or 2 %: a twentieth of what GATE's own steps are off in air, see below."""
+    """Within 4 sigma, or 2 %: with the steps of a patient's run GATE's own dose is off by more than that, see below."""
     along, (nearest, farthest) = PLACES[place]
     across = np.abs(4.0 * (np.arange(SIDE) - SIDE // 2))
     from_axis = np.maximum(across[:, None], across[None, :])
