@@ -54,4 +54,5 @@ def straight_steps(materials: list[Material], losses: dict[str, float]) -> Elect
     given = [(of_group.get(one.label, 0.2), one.density) for one in groups.references]
     electrons = [straight_tracks(loss, density=density) for loss, density in given]
     positrons = [straight_tracks(loss, density=density, annihilate=True) for loss, density in given]
-    return ElectronSteps(joined([*electrons, *positrons]), groups, HIGHEST)
+    parts = [*electrons, *positrons]
+    return ElectronSteps(joined(parts, [part.extent for part in parts]), groups, HIGHEST)

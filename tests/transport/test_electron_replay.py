@@ -16,7 +16,7 @@ from gatecheck.transport.electron_replay.kernel import _turned
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.provide import recorded_with
 from gatecheck.transport.electron_replay.replay import replay_charged
-from gatecheck.transport.electron_replay.steps import TURNED
+from gatecheck.transport.electron_replay.steps import TURNED, joined
 from gatecheck.transport.gate import GateRun
 from gatecheck.transport.materials import air, is_liquid_water, water
 from gatecheck.transport.model import PhaseSpace
@@ -238,6 +238,13 @@ def test_steps_are_joined_by_what_lies_behind_and_not_ahead() -> None:
     near = ends_in_event & (lengths < 0.0451)
     expected = 1 - 0.95**4
     assert near.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected / len(lengths)))
+
+
+def test_tracks_of_another_extent_than_was_found_before_are_refused() -> None:
+    """A file that another process recorded anew in between."""
+    tracks = straight_tracks(LOSS, tracks=2)
+    with pytest.raises(ValueError, match="Recorded tracks 1 are"):
+        joined([tracks, straight_tracks(LOSS, tracks=1)], [tracks.extent, tracks.extent])
 
 
 def test_materials_alike_but_for_density_share_steps_and_others_do_not() -> None:

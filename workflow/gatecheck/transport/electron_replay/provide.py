@@ -17,7 +17,7 @@ from gatecheck.transport.electron_replay.grouping import group_materials
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.record import Recording, record_tracks
 from gatecheck.transport.electron_replay.replay import ElectronSteps
-from gatecheck.transport.electron_replay.steps import RecordedTracks, joined
+from gatecheck.transport.electron_replay.steps import Extent, RecordedTracks, joined
 from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
@@ -75,8 +75,8 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         for particle in _STARTS
         for reference in groups.references
     }
-    found = {key: _read(path) for key, path in paths.items()}
-    missing = [key for key, tracks in found.items() if tracks is None]
+    found = {key: _extent_in(path) for key, path in paths.items()}
+    missing = [key for key, extent in found.items() if extent is None]
     if missing:
         started = time.perf_counter()
         logger.info("recording electron steps for %d of %d materials and particles", len(missing), len(paths))
@@ -92,9 +92,10 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         folder.mkdir(parents=True, exist_ok=True)
         run_in_processes(record_and_keep, requests, processes=_PROCESSES)
         logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
-    parts = [found[key] or RecordedTracks.load(path) for key, path in paths.items()]
+    extents = [found[key] or RecordedTracks.load(path).extent for key, path in paths.items()]
+    parts = (RecordedTracks.load(path) for path in paths.values())
     digest = sha256_of_json([sha256_of_file(path) for path in paths.values()])
-    return ElectronSteps(joined(parts), groups, HIGHEST_ENERGY, digest)
+    return ElectronSteps(joined(parts, extents), groups, HIGHEST_ENERGY, digest)
 
 
 def recorded_with(settings: TransportConfig) -> TransportConfig:
@@ -102,10 +103,10 @@ def recorded_with(settings: TransportConfig) -> TransportConfig:
     return settings.model_copy(update={"electron_step_function": recorded_step_function(settings)})
 
 
-def _read(path: Path) -> RecordedTracks | None:
-    """None where there is none, or one that cannot be read, which is made anew."""
+def _extent_in(path: Path) -> Extent | None:
+    """None where there is no file, or one that cannot be read, which is made anew."""
     try:
-        return RecordedTracks.load(path)
+        return RecordedTracks.load(path).extent
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

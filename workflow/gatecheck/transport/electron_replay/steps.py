@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,14 @@ from gatecheck.transport.photon_tracker.kernel import longest_range
 
 SingleArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+
+
+class Extent(NamedTuple):
+    """How many steps and freed particles recorded tracks have, and their highest energy, MeV."""
+
+    steps: int
+    freed: int
+    highest_energy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,11 @@ class RecordedTracks:
     freed_pdg: npt.NDArray[np.int32]
     freed_energy: SingleArray
     freed_direction: SingleArray
+
+    @property
+    def extent(self) -> Extent:
+        """What has to be known before these are joined with others."""
+        return Extent(len(self.energy), len(self.freed_pdg), float(self.energy.max()))
 
     def save(self, path: Path) -> None:
         """Write as .npz."""
@@ -96,29 +109,44 @@ class Steps(NamedTuple):
     per_bin: float
 
 
-def joined(parts: Sequence[RecordedTracks]) -> Steps:
-    """Steps of groups 0, 1, ...: electrons in each, and then positrons in each."""
-    first = np.concatenate([[0], np.cumsum([len(part.energy) for part in parts])]).astype(np.int64)
-    freed_first = np.concatenate([[0], np.cumsum([len(part.freed_pdg) for part in parts])])
+def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
+    """Steps of groups 0, 1, ...: electrons in each, and then positrons in each.
+
+    Parameters
+    ----------
+    parts : iterable of RecordedTracks
+        Taken one after the other, none kept: all of a patient's at a time would be a chunk's peak of memory.
+    extents : sequence of Extent
+        Theirs, in their order.
+
+    Raises
+    ------
+    ValueError
+        When a part is not of its extent, or more is freed than single precision counts.
+    """
+    first = np.concatenate([[0], np.cumsum([one.steps for one in extents])]).astype(np.int64)
+    freed_first = np.concatenate([[0], np.cumsum([one.freed for one in extents])])
     if freed_first[-1] >= 1 << 24:
         raise ValueError(f"{freed_first[-1]} freed particles, more than single precision counts")
-    highest = max(float(part.energy.max()) for part in parts)
-    per_bin = BINS / highest
+    per_bin = BINS / max(one.highest_energy for one in extents)
     edges = (np.arange(BINS + 1) / per_bin).astype(np.float32)
     total = int(first[-1])
-    # Filled part by part: twice half a gigabyte would be a chunk's peak.
     data = np.zeros((total, STEP_COLUMNS), dtype=np.float32)
     sorted_energy, sorted_step = np.empty(total, dtype=np.float32), np.empty(total, dtype=np.int32)
-    bins = np.empty((len(parts), BINS + 1), dtype=np.int32)
-    for number, part in enumerate(parts):
+    bins = np.empty((len(extents), BINS + 1), dtype=np.int32)
+    freed = np.empty((int(freed_first[-1]), FREED_COLUMNS), dtype=np.float32)
+    for number, (part, extent) in enumerate(zip(parts, extents, strict=True)):
+        if part.extent != extent:
+            raise ValueError(f"Recorded tracks {number} are {part.extent}, where {extent} was found before.")
         begin, place = first[number], slice(first[number], first[number + 1])
         order = np.argsort(part.energy, kind="stable")
         sorted_energy[place], sorted_step[place] = part.energy[order], order + begin
         bins[number] = begin + np.searchsorted(sorted_energy[place], edges, side="right")
         _fill_rows(data[place], part, freed_first[number])
+        _fill_freed(freed[freed_first[number] : freed_first[number + 1]], part)
     return Steps(
         data=data,
-        freed=np.concatenate([_freed_rows(part) for part in parts]),
+        freed=freed,
         first=first,
         sorted_energy=sorted_energy,
         sorted_step=sorted_step,
@@ -147,9 +175,7 @@ def _reaches(energy: SingleArray, reach: SingleArray) -> None:
         reach[step] = longest_range(energy[step], 1.0)
 
 
-def _freed_rows(part: RecordedTracks) -> SingleArray:
-    rows = np.empty((len(part.freed_pdg), FREED_COLUMNS), dtype=np.float32)
+def _fill_freed(rows: SingleArray, part: RecordedTracks) -> None:
     rows[:, PDG_CODE] = part.freed_pdg
     rows[:, KINETIC] = part.freed_energy
     rows[:, DIRECTION : DIRECTION + 3] = part.freed_direction
-    return rows
