@@ -109,7 +109,7 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "plan": (
         "Whole verification of a plan that was given",
-        "With voxels of 3 mm. " + _WHAT_WHOLE_RUNS_ARE,
+        "With voxels of 3 mm; sigma is that within 15 mm round the target. " + _WHAT_WHOLE_RUNS_ARE,
         _WHOLE_RUNS,
     ),
     "photons": (

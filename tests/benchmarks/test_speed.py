@@ -58,7 +58,7 @@ def test_whole_verifications_are_configured_as_gatecheck_reads_it(tmp_path: Path
     config = load_config(configured(wanted, tmp_path))
     assert config.case.dicom_folder == (dicom if given else None)
     assert config.case.name == wanted.name
-    assert config.patient.fine_voxel_size == (None if given else 1.0)
+    assert config.patient.fine_voxel_size == (3.0 if given else 1.0)
     assert given or config.case.phantom == "clinical_case_2"
 
 

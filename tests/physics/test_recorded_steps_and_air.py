@@ -57,7 +57,12 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+TOO_LITTLE = pytest.mark.xfail(
+    strict=True, reason="6 % too little in air that only scattered electrons reach: docs/explanation/electrons.md"
+)
+
+
+@pytest.mark.parametrize("place", [pytest.param(one, marks=[TOO_LITTLE] if "outside" in one else []) for one in PLACES])
 def test_air_gets_the_dose_of_gate_with_the_same_steps(cube_runs: tuple[GateRun, GateRun], place: str) -> None:
     """Within 4 sigma, or 2 %: with the steps of a patient's run GATE's own dose is off by more than that, see below."""
     along, (nearest, farthest) = PLACES[place]
