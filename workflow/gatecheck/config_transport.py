@@ -51,7 +51,7 @@ class TransportConfig(ConfigSection):
         "gate",
         description="who follows electrons. gate: GATE, through all voxels; replayed: gatecheck, along steps that "
         "GATE recorded once in matter alike, ten times as fast; mean doses of regions were within 0.2 % of GATE's on "
-        "clinical case 2; dose in air outside of a field is not settled. With tracked photons and dose to medium only",
+        "clinical case 2; dose in air is some per cent off with either. With tracked photons and dose to medium only",
     )
     photon_splitting: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="times that a tracked photon is followed, each with its share of the weight"
