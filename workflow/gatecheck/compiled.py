@@ -34,3 +34,13 @@ def part_of_kernel(function: FunctionT) -> FunctionT:
     """
     compiled: FunctionT = numba.njit(**_UNCOUNTED)(function)
     return compiled
+
+
+def inlined_part_of_kernel(function: FunctionT) -> FunctionT:
+    """As `part_of_kernel`, written out in full in every place that calls it, when numba compiles that.
+
+    A tuple of arrays is handed over as some hundred numbers, in memory: where a call does little itself, that is most
+    of its time. Not for functions that code counting references calls: written out there, their arrays are counted.
+    """
+    compiled: FunctionT = numba.njit(inline="always", **_UNCOUNTED)(function)
+    return compiled

@@ -20,7 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.compiled import part_of_kernel
+from gatecheck.compiled import inlined_part_of_kernel, part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.electron_replay.steps import (
     BINS,
@@ -104,13 +104,13 @@ class Place(NamedTuple):
     row: int
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _place_at(boxes: Boxes, x: float, y: float, z: float) -> Place:
     row, voxel = voxel_at(boxes, x, y, z)
     return Place(x, y, z, voxel, row)
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _box_of(boxes: Boxes, voxel: int) -> int:
     box = len(boxes.first) - 1
     while boxes.first[box] > voxel:
@@ -118,7 +118,7 @@ def _box_of(boxes: Boxes, voxel: int) -> int:
     return box
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _way_to_face(boxes: Boxes, place: Place, direction: Vector) -> float:
     """Distance along a direction to where another voxel or the hull begins."""
     if place.voxel < 0:
@@ -129,7 +129,7 @@ def _way_to_face(boxes: Boxes, place: Place, direction: Vector) -> float:
     return min(way, _face_along(boxes.lower[box, 2], boxes.spacing[box, 2], place.z, direction[2]))
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _face_along(lower: float, step: float, at: float, slope: float) -> float:
     if abs(slope) < 1e-12:
         return math.inf
@@ -169,7 +169,7 @@ def _is_beyond(boxes: Boxes, place: Place, margin: float) -> bool:
     )
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _room(lower: float, step: float, at: float) -> float:
     # To the nearer face.
     inside = (at - lower) / step
@@ -177,7 +177,7 @@ def _room(lower: float, step: float, at: float) -> float:
     return min(inside, 1.0 - inside) * step
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _stays(boxes: Boxes, place: Place, longest: float) -> bool:
     box = _box_of(boxes, place.voxel)
     return (
@@ -187,7 +187,7 @@ def _stays(boxes: Boxes, place: Place, longest: float) -> bool:
     )
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _score(scores: Scores, voxel: int, energy: float, primary: float) -> None:
     if voxel < 0:
         scores.tally[ESCAPED] += energy
@@ -268,7 +268,7 @@ def _end_of_a_track(steps: Steps, library: int) -> int:
     return step
 
 
-@part_of_kernel
+@inlined_part_of_kernel
 def _walk(
     place: Place,
     direction: Vector,

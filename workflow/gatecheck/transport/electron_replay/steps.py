@@ -139,7 +139,7 @@ def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
         if part.extent != extent:
             raise ValueError(f"Recorded tracks {number} are {part.extent}, where {extent} was found before.")
         begin, place = first[number], slice(first[number], first[number + 1])
-        order = np.argsort(part.energy, kind="stable")
+        order = _by_energy(part.energy)
         sorted_energy[place], sorted_step[place] = part.energy[order], order + begin
         bins[number] = begin + np.searchsorted(sorted_energy[place], edges, side="right")
         _fill_rows(data[place], part, freed_first[number])
@@ -155,24 +155,55 @@ def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
     )
 
 
+def _by_energy(energy: SingleArray) -> npt.NDArray[np.uint64]:
+    """Places in ascending order of positive energies; of equal ones, in their own order, on every machine."""
+    # The bits of positive floats are in the floats' order, and numbers all different have one order only: numpy's
+    # fastest sort, which knows no stability, gives it, in a tenth of the time of a stable argsort.
+    keys = energy.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(energy), dtype=np.uint64)
+    keys.sort()
+    return keys & np.uint64(0xFFFFFFFF)
+
+
 def _fill_rows(rows: SingleArray, part: RecordedTracks, freed_begin: int) -> None:
-    counts = np.diff(part.freed_first)
-    rows[:, STEP_ENERGY] = part.energy
-    rows[:, DEPOSIT] = part.deposit
-    rows[:, CHORD : CHORD + 3] = part.chord
-    rows[:, TURNED : TURNED + 3] = part.direction
-    rows[:, FREED_FIRST] = part.freed_first[:-1] + freed_begin
-    rows[:, FREED] = counts
-    step = np.repeat(np.arange(len(counts)), counts)
-    rows[:, FREED_ENERGY] = np.bincount(step, part.freed_energy, minlength=len(counts))
-    rows[:, IS_LAST] = part.is_last
-    _reaches(part.energy, rows[:, REACH])
+    _fill(
+        rows,
+        part.energy,
+        part.deposit,
+        part.chord,
+        part.direction,
+        part.is_last,
+        part.freed_first,
+        part.freed_energy,
+        freed_begin,
+    )
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _reaches(energy: SingleArray, reach: SingleArray) -> None:
+def _fill(
+    rows: SingleArray,
+    energy: SingleArray,
+    deposit: SingleArray,
+    chord: SingleArray,
+    direction: SingleArray,
+    is_last: npt.NDArray[np.bool_],
+    freed_first: IntArray,
+    freed_energy: SingleArray,
+    freed_begin: int,
+) -> None:
+    """All columns of a row at once: column after column each would fetch the whole table from memory."""
     for step in range(len(energy)):
-        reach[step] = longest_range(energy[step], 1.0)
+        row = rows[step]
+        row[STEP_ENERGY], row[DEPOSIT], row[IS_LAST] = energy[step], deposit[step], is_last[step]
+        for axis in range(3):
+            row[CHORD + axis], row[TURNED + axis] = chord[step, axis], direction[step, axis]
+        row[FREED_FIRST] = freed_first[step] + freed_begin
+        row[FREED] = freed_first[step + 1] - freed_first[step]
+        freed = 0.0
+        for index in range(freed_first[step], freed_first[step + 1]):
+            freed += freed_energy[index]
+        row[FREED_ENERGY] = freed
+        row[REACH] = longest_range(energy[step], 1.0)
 
 
 def _fill_freed(rows: SingleArray, part: RecordedTracks) -> None:
