@@ -1,9 +1,11 @@
-"""What compiled kernels share: keys of those that are kept on disk, and parts that count no references."""
+"""What compiled kernels share: keys of those kept on disk, parts that count no references, blocks in threads."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -44,3 +46,32 @@ def inlined_part_of_kernel(function: FunctionT) -> FunctionT:
     """
     compiled: FunctionT = numba.njit(inline="always", **_UNCOUNTED)(function)
     return compiled
+
+
+def processors() -> int:
+    """Those that this process may use, which on a shared machine are not all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def blocks_of(count: int, longest: int) -> list[slice]:
+    """Consecutive parts of so many things, none longer than given."""
+    return [slice(start, min(start + longest, count)) for start in range(0, count, longest)]
+
+
+def run_blocks(of_block: Callable[[slice], None], blocks: Sequence[slice]) -> None:
+    """Call a kernel that lets other threads run for each block, as many at a time as there are processors.
+
+    Raises
+    ------
+    Exception
+        What the first block to fail raised.
+    """
+    if not blocks:
+        return
+    of_block(blocks[0])  # compiles where need be, once and not in each thread
+    if len(blocks) == 1:
+        return
+    with ThreadPoolExecutor(processors()) as threads:
+        list(threads.map(of_block, blocks[1:]))

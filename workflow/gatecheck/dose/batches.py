@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from gatecheck.compiled import processors
 from gatecheck.dose.chunks import read_chunks, read_score
 from gatecheck.dose.joining import Float32Array, empty, put
 from gatecheck.dose.merge import course_factor
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import ResultError
+from gatecheck.patient.model import VoxelBox
+from gatecheck.transport.model import ChunkResult
 from gatecheck.transport.patient_files import read_patient
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def leave_one_out_doses(transport_folder: Path, patient_folder: Path, merged: MergeResult) -> Iterator[Float32Array]:
@@ -38,13 +45,28 @@ def leave_one_out_doses(transport_folder: Path, patient_folder: Path, merged: Me
     patient = read_patient(patient_folder)
     factor = course_factor(merged)
     totals = [np.zeros(box.size[::-1]) for box in patient.boxes]
-    for result in results:
-        for index, box in enumerate(patient.boxes):
-            totals[index] += read_score(transport_folder, result, box).dose_zyx
-    for result in results:
+    for doses in _doses_of_each(transport_folder, results, patient.boxes):
+        for index, dose_zyx in enumerate(doses):
+            totals[index] += dose_zyx
+    for result, doses in zip(results, _doses_of_each(transport_folder, results, patient.boxes), strict=True):
         photons = merged.nominal_photons - result.nominal_photons
         joined = empty(patient.joined_grid)
-        for box, total in zip(patient.boxes, totals, strict=True):
-            rest = total - read_score(transport_folder, result, box).dose_zyx
-            put(joined, patient.joined_grid, box, np.maximum(rest, 0.0) * (factor / photons))
+        for box, total, dose_zyx in zip(patient.boxes, totals, doses, strict=True):
+            put(joined, patient.joined_grid, box, np.maximum(total - dose_zyx, 0.0) * (factor / photons))
         yield joined
+
+
+def _doses_of_each(
+    transport_folder: Path, results: Sequence[ChunkResult], boxes: Sequence[VoxelBox]
+) -> Iterator[list[FloatArray]]:
+    """Doses of each chunk in all boxes, while the next chunk's are read."""
+
+    def read(result: ChunkResult, box: VoxelBox) -> FloatArray:
+        return read_score(transport_folder, result, box).dose_zyx
+
+    with ThreadPoolExecutor(processors()) as threads:  # reading, unpacking and hashing let others run
+        ahead: list[Future[FloatArray]] = []
+        for result in [*results, None]:
+            ready, ahead = ahead, [] if result is None else [threads.submit(read, result, box) for box in boxes]
+            if ready:
+                yield [one.result() for one in ready]

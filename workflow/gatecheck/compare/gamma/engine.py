@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -30,7 +28,7 @@ from gatecheck.compare.gamma import kernel
 from gatecheck.compare.gamma.kernel import search_points
 from gatecheck.compare.gamma.model import PASS_LIMIT, GammaCriteria, GammaResult, GammaValues
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.compiled import digest_of_sources
+from gatecheck.compiled import blocks_of, digest_of_sources, run_blocks
 from gatecheck.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -246,13 +244,7 @@ def _search(
             is_reached[part],
         )
 
-    blocks = list(_blocks(len(doses)))
-    if len(blocks) == 1:
-        search_block(blocks[0])
-    elif blocks:
-        search_block(blocks[0])  # compiles where need be, once and not in each thread
-        with ThreadPoolExecutor(_processors()) as threads:
-            list(threads.map(search_block, blocks[1:]))
+    run_blocks(search_block, blocks_of(len(doses), _BLOCK))
     given_up = int(np.count_nonzero(np.isnan(gamma)))
     if given_up:
         raise InputError(
@@ -260,18 +252,6 @@ def _search(
             "from voxel to voxel. Give a larger dose or distance tolerance, or a higher cut-off."
         )
     return GammaValues(gamma, is_reached)
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    for start in range(0, count, _BLOCK):
-        yield slice(start, min(start + _BLOCK, count))
-
-
-def _processors() -> int:
-    """Those that this process may use, which on a shared machine are not all of them."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.lru_cache(maxsize=8)

@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.compare.sampling import VoxelGrid
+from gatecheck.compiled import blocks_of, run_blocks
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+
+_BLOCK = 4  # courses that a thread takes at a time
 
 
 def to_voxels(affines: FloatArray, grid: VoxelGrid) -> FloatArray:
@@ -56,7 +59,12 @@ def course_doses(values_zyx: Float32Array, points_xyz: Float32Array, maps: Float
         Gy.
     """
     total = np.zeros((len(maps), len(points_xyz), values_zyx.shape[-1]), dtype=np.float32)
-    _compiled()(np.ascontiguousarray(values_zyx), points_xyz, maps, total)
+    values, added = np.ascontiguousarray(values_zyx), _compiled()
+
+    def add(block: slice) -> None:
+        added(values, points_xyz, maps[block], total[block])
+
+    run_blocks(add, blocks_of(len(maps), _BLOCK))
     return total
 
 

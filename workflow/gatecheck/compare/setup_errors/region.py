@@ -68,11 +68,7 @@ class Region:
         x, y, z = self.grid.spacing
         values = values_at_centres(fields_zyxf, (z, y, x))
         splines = SplineFields.of(smoothed(values, (z, y, x)) if is_smooth else values)
-        found = np.empty((*self.nodes.size[::-1], fields_zyxf.shape[3]), dtype=np.float32)
-        for slab, level in enumerate(along[0]):
-            place = np.stack([one.ravel() for one in np.meshgrid(level, along[1], along[2], indexing="ij")])
-            found[slab] = splines.at(np.ascontiguousarray(place)).T.reshape(found.shape[1:])
-        return found
+        return splines.on_grid(along)
 
 
 def region_around(points: Sequence[Float32Array], affines: FloatArray, grid: VoxelGrid) -> Region:
