@@ -40,3 +40,17 @@ def test_fitting_a_spline_leaves_the_fields_as_they_are() -> None:
     before = values.copy()
     SplineFields.of(values)
     np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[4]])
+def test_a_spline_on_a_grid_is_scipys_at_all_of_its_points(shape: tuple[int, ...]) -> None:
+    splines = SplineFields.of(fields(shape))
+    along = [np.linspace(0.0, size - 1, 2 * size + 3, dtype=np.float32) for size in shape[:3]]
+    places = np.stack(np.meshgrid(*along, indexing="ij"))
+    found = splines.on_grid(along)
+    for field in range(shape[3]):
+        coefficients = splines.coefficients_zyxf[..., field].astype(np.float64)
+        expected = scipy.ndimage.map_coordinates(coefficients, places, order=3, mode="mirror", prefilter=False)
+        np.testing.assert_allclose(found[..., field], expected, atol=1e-5)
+    at_points = splines.at(places.reshape(3, -1)).T.reshape(found.shape)
+    np.testing.assert_allclose(found, at_points, atol=5e-6)
