@@ -35,7 +35,12 @@ FloatArray = npt.NDArray[np.float64]
 
 BATCHES = 20
 PLAIN: dict[str, Any] = {"photon_transport": "gate", "electron_transport": "gate"}
-TRACKED: dict[str, Any] = {"electron_transport": "gate", "photon_splitting": 1, "far_electron_survival": 1.0}
+TRACKED: dict[str, Any] = {
+    "electron_transport": "gate",
+    "photon_splitting": 1,
+    "far_electron_survival": 1.0,
+    "far_photon_survival": 1.0,
+}
 SPLIT = {**TRACKED, "photon_splitting": 5}
 ROULETTE = {"electron_transport": "gate"}
 OWN = {"electron_transport": "replayed"}
@@ -238,7 +243,7 @@ def efficiency_of_patient(case: Case, scale: float) -> list[dict[str, Any]]:
         Measured(Way("coarse voxels far away", PLAIN, coarse=4.0, fine=1.0), 2 * plain),
         Measured(Way("and photons tracked", TRACKED, coarse=4.0, fine=1.0), own // 2),
         Measured(Way("and each split in 5", SPLIT, coarse=4.0, fine=1.0), own // 2),
-        Measured(Way("and roulette of far electrons", ROULETTE, coarse=4.0, fine=1.0), own // 2),
+        Measured(Way("and roulette far away", ROULETTE, coarse=4.0, fine=1.0), own // 2),
         Measured(Way("gatecheck: and recorded electron steps", OWN, coarse=4.0, fine=1.0), own),
     ]
     return [

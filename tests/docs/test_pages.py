@@ -106,7 +106,7 @@ def test_limits_and_defaults_stand_in_the_reference() -> None:
         if line.startswith(("| `coarse_voxel_size`", "| `photon_splitting`"))
     ]
     assert rows[0].startswith("| `coarse_voxel_size` | number | `4.0` | > 0, ≤ 1000 |")
-    assert rows[1].startswith("| `photon_splitting` | integer | `5` | ≥ 1, ≤ 100 |")
+    assert rows[1].startswith("| `photon_splitting` | integer or empty | empty | ≥ 1, ≤ 100 |")
 
 
 def test_a_summary_with_a_key_too_many_is_no_summary() -> None:

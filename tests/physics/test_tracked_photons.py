@@ -95,7 +95,12 @@ def _beam(spectrum: str) -> PhaseSpace:
 
 
 def _run(
-    *, spectrum: str, photon_transport: str, seed: int, far_electron_survival: float = 1.0
+    *,
+    spectrum: str,
+    photon_transport: str,
+    seed: int,
+    far_electron_survival: float = 1.0,
+    far_photon_survival: float = 1.0,
 ) -> dict[str, list[float]]:
     """Energy of each batch in and beside the beam. Long electron steps, the same for both: it is about photons."""
     settings = TransportConfig.model_validate(
@@ -103,6 +108,7 @@ def _run(
             "photon_transport": photon_transport,
             "photon_splitting": 2,
             "far_electron_survival": far_electron_survival,
+            "far_photon_survival": far_photon_survival,
             "electron_step_function": (0.2, 1.0),
             "multiple_scattering_step_limit": "UseSafety",
         }
@@ -136,12 +142,10 @@ def test_tracked_photons_give_the_dose_that_gate_gives(spectrum: str) -> None:
     assert abs(whole) < 0.0025, report
 
 
-def test_electrons_followed_one_in_ten_far_from_the_bone_give_the_dose_of_all() -> None:
+@pytest.mark.parametrize("played", [{"far_electron_survival": 0.1}, {"far_photon_survival": 0.2}])
+def test_roulette_far_from_the_bone_gives_the_dose_of_all(played: dict[str, float]) -> None:
     """Every region within 3.9 sigma, the bone's own sigma as small as without; elsewhere up to three times as large."""
-    requests = [
-        {"spectrum": "6 MV", "photon_transport": "tracked", "seed": 4, "far_electron_survival": survival}
-        for survival in (1.0, 0.1)
-    ]
+    requests = [{"spectrum": "6 MV", "photon_transport": "tracked", "seed": 4, **survival} for survival in ({}, played)]
     whole, sigma, report = _compared(requests)
     assert sigma < 0.002, report
     assert abs(whole) < 3 * sigma, report

@@ -204,6 +204,30 @@ def test_few_electrons_are_followed_where_they_cannot_reach_the_region_of_intere
     assert few.charged_energy == pytest.approx(every.charged_energy, rel=0.02)
 
 
+def test_few_photons_are_followed_that_scatter_past_the_region_of_interest_and_stand_for_all() -> None:
+    """One in five, with five times the weight, and what they set free far from the box plays that much less.
+
+    Energy set free near to the box and far from it is that of all within 4 sigma.
+    """
+    box = Roulette((-20.0, 80.0, -20.0), (20.0, 120.0, 20.0), 0.1, 0.2)
+    every = _tracked([LARGE], [water()], 20_000, 2.0, score_on_the_spot=False)
+    few = _tracked([LARGE], [water()], 20_000, 2.0, score_on_the_spot=False, roulette=box)
+
+    def near_and_far(run: TrackedPhotons) -> tuple[np.ndarray, np.ndarray]:
+        beyond = np.maximum(np.array(box.lower) - run.charged.position, run.charged.position - np.array(box.upper))
+        apart = np.sqrt((np.maximum(beyond, 0.0) ** 2).sum(axis=1))
+        near = apart <= np.array([longest_range(energy, 1.0) for energy in run.charged.energy])
+        return near, ~near
+
+    for of_every, of_few, weights in zip(near_and_far(every), near_and_far(few), ((1.0, 5.0), (10.0,)), strict=True):
+        assert set(few.charged.weight[of_few].round(9)) == set(weights)
+        energies, weight = every.charged.energy[of_every], few.charged.weight[of_few]
+        carried = weight * few.charged.energy[of_few]
+        sigma = math.sqrt((energies**2).sum() + (carried**2).sum())
+        assert carried.sum() == pytest.approx(energies.sum(), abs=4 * sigma)
+        assert sigma < 0.05 * energies.sum()
+
+
 def test_without_roulette_nothing_changes() -> None:
     box = Roulette((-20.0, 80.0, -20.0), (20.0, 120.0, 20.0), 1.0)
     plain, played = _tracked([LARGE], [water()], 500, 2.0), _tracked([LARGE], [water()], 500, 2.0, roulette=box)

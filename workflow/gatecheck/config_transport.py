@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from gatecheck.config_section import ConfigSection
 
+# Copies of each photon: an electron along recorded steps costs little beside the photon's way through the head.
+_COPIES, _COPIES_REPLAYED = 5, 12
+
 
 class HalfWidthConfig(ConfigSection):
     """How well a metric is wanted."""
@@ -53,14 +56,20 @@ class TransportConfig(ConfigSection):
         "GATE recorded once in matter alike, ten times as fast; mean doses of regions were within 0.2 % of GATE's on "
         "clinical case 2; dose in air is some per cent off with either. With tracked photons and dose to medium only",
     )
-    photon_splitting: Annotated[int, Field(ge=1, le=100)] = Field(
-        5, description="times that a tracked photon is followed, each with its share of the weight"
+    photon_splitting: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None,
+        description="times that a tracked photon is followed, each with its share of the weight; without it "
+        f"{_COPIES}, or {_COPIES_REPLAYED} with replayed electrons, which take less of the time",
     )
     far_electron_survival: Annotated[float, Field(ge=0.01, le=1)] = Field(
         0.1,
         description="probability with which an electron that is set free too far from the fine voxels to reach them is "
         "followed, in place of all of them; 1: each is. With tracked photons, in cases with fine voxels, and in the "
         "calibration's tank beside the voxels that are fitted",
+    )
+    far_photon_survival: Annotated[float, Field(ge=0.05, le=1)] = Field(
+        0.2,
+        description="likewise of a photon that scatters onto a way past the fine voxels, once for each",
     )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
         0.025,
@@ -96,6 +105,13 @@ class TransportConfig(ConfigSection):
         if self.replays_electrons and not self.tracks_photons:
             raise ValueError("electron_transport replayed needs photon_transport tracked; gate found")
         return self
+
+    @property
+    def photon_copies(self) -> int:
+        """Times that a tracked photon is followed."""
+        if self.photon_splitting is not None:
+            return self.photon_splitting
+        return _COPIES_REPLAYED if self.replays_electrons else _COPIES
 
     @property
     def replays_electrons(self) -> bool:

@@ -45,7 +45,10 @@ _OF_CALIBRATION = (
     "multiple_scattering_model",
     "multiple_scattering_step_limit",
     "photon_transport",
+    "electron_transport",
     "photon_splitting",
+    "far_electron_survival",
+    "far_photon_survival",
     "seed",
 )
 _TOP_LEVEL = ("files.py", "layout.py", "errors.py")

@@ -30,7 +30,14 @@ _MERGE, _CALIBRATION, _PATIENT, _CASE = "merge.json", "calibration.json", "patie
 _COMPARED = "interface.json, biology.json, setup.json"
 _CHUNKS, _PLAN, _CONFIGURATION, _COMPARISON = "chunk files", "chunks.json", "configuration", "comparison.json"
 # Keys of the engine's settings.
-_STATED_ELSEWHERE = ("photon_transport", "photon_cross_sections", "far_electrons", "head", "head_largest_segment")
+_STATED_ELSEWHERE = (
+    "photon_transport",
+    "photon_cross_sections",
+    "far_electrons",
+    "far_photons",
+    "head",
+    "head_largest_segment",
+)
 _DIGITS_OF_HASH = 12
 _SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 
@@ -274,6 +281,7 @@ def _variance_reduction(run: Run) -> RecordsItem:
         f"Particles followed in the patient, those aimed at it: {number(merge.particles)}",
         f"Photons in the patient: {merge.engine.settings.get('photon_transport', NOT_RECORDED)}",
         f"Electrons far from the fine voxels: {merge.engine.settings.get('far_electrons', 'all followed')}",
+        f"Photons scattered past the fine voxels: {merge.engine.settings.get('far_photons', 'all followed')}",
         _fates(run.chunks),
     ]
     return _item("Variance reduction", done, _MERGE, *([_CHUNKS] if run.chunks else []))

@@ -70,13 +70,17 @@ def physics_settings(settings: TransportConfig) -> dict[str, str]:
         "geant4_commands": "; ".join(geant4_commands(settings)),
         "apply_cuts": "false",
         "hit_type": "random",
-        "photon_transport": f"tracked by gatecheck, each {settings.photon_splitting} times"
+        "photon_transport": f"tracked by gatecheck, each {settings.photon_copies} times"
         if settings.tracks_photons
         else "GATE",
         "electron_transport": _electron_transport(settings),
         "far_electrons": f"one in {1 / settings.far_electron_survival:g} followed, in the place of all, where they "
         "cannot reach the fine voxels"
         if settings.tracks_photons and settings.far_electron_survival < 1
+        else "all followed",
+        "far_photons": f"one in {1 / settings.far_photon_survival:.3g} followed, in the place of all, where they "
+        "scatter onto a way past the fine voxels"
+        if settings.tracks_photons and settings.far_photon_survival < 1
         else "all followed",
         "photon_cross_sections": "Compton and pair: Geant4's parametrisations; photoelectric and Rayleigh: "
         f"xraylib {metadata.version('xraylib')}"

@@ -36,7 +36,7 @@ def run_transport(
 ) -> GateRun:
     """As `run_gate`, with photons followed as `settings.photon_transport` says.
 
-    With gatecheck's own tracking every photon is followed `settings.photon_splitting` times. Electrons
+    With gatecheck's own tracking every photon is followed `settings.photon_copies` times. Electrons
     that cannot leave their scoring voxel are deposited in it at once; for dose to water all go to GATE,
     which knows the stopping powers.
 
@@ -166,7 +166,7 @@ def follow_photons(
         materials,
         seed=seed,
         score_on_the_spot=dose_to == "medium",
-        copies=settings.photon_splitting,
+        copies=settings.photon_copies,
         batches=batches,
         roulette=_roulette(of_interest, settings),
         flights_of=flights_of,
@@ -226,7 +226,8 @@ def follow_charged(
 def _roulette(of_interest: Volume | None, settings: TransportConfig) -> Roulette | None:
     if of_interest is None:
         return None
-    return Roulette(of_interest.lower, of_interest.upper, settings.far_electron_survival)
+    survivals = settings.far_electron_survival, settings.far_photon_survival
+    return Roulette(of_interest.lower, of_interest.upper, *survivals)
 
 
 def _with_deposits(scores: Sequence[Score], tracked: TrackedPhotons) -> tuple[Score, ...]:

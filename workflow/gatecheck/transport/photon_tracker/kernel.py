@@ -38,13 +38,17 @@ _WAVELENGTH_ENERGY = WAVELENGTH_ENERGY
 # whole number by where the photon's stands, so that what becomes of a particle does not depend on those before it.
 ENERGY, X, Y, Z, U, V, W, WEIGHT, PDG, LABEL, STREAM, COLUMNS = range(12)
 # Places in the tally, MeV: energy that left, that was deposited on the spot, that charged particles took,
-# that became mass of pairs, that entered, and that found no room (never); the last is the weight of photons
-# that leave without an interaction.
-ESCAPED, LOCAL, CHARGED, MASS, ENTERED, OVERFLOW, UNTOUCHED, TALLIES = range(8)
+# that became mass of pairs, that entered, and that found no room (never); the weight of photons that leave without an
+# interaction; what photons that lost their roulette had, less what those that won it were given: 0 in the mean.
+ESCAPED, LOCAL, CHARGED, MASS, ENTERED, OVERFLOW, UNTOUCHED, ROULETTE, TALLIES = range(9)
 
 # An electron of more energy goes to GATE: its bremsstrahlung would count. Up to here it takes less than 0.1 % of
 # the energy in water and 0.2 % in bone (NIST's ESTAR), and such electrons carry a tenth of a 6 MV beam's dose.
 HIGHEST_LOCAL = 0.25  # MeV
+
+# A photon that stays so far from the region of interest goes past it (mm): most electrons that it sets free do not
+# reach the region.
+_CLEAR = 10.0
 
 # Room kept for what one photon sets free; a photon of 30 MeV makes about 30 electrons that matter.
 MOST_PER_PHOTON = 200
@@ -74,6 +78,8 @@ class Boxes(NamedTuple):
         Corners of the region that is of interest.
     far_survival : float
         Probability with which an electron is followed that is set free too far from that region to reach it.
+    far_photon_survival : float
+        Probability with which a photon is followed on that was scattered onto a way past that region.
     """
 
     lower: FloatArray
@@ -89,6 +95,7 @@ class Boxes(NamedTuple):
     near_lower: FloatArray
     near_upper: FloatArray
     far_survival: float
+    far_photon_survival: float
 
 
 class Scores(NamedTuple):
@@ -184,6 +191,23 @@ def _is_far(kinetic: float, position: FloatArray, boxes: Boxes) -> bool:
 
 
 @part_of_kernel
+def _goes_past(position: FloatArray, direction: FloatArray, boxes: Boxes) -> bool:
+    """Whether a photon's way, until it interacts again, stays clear of the region of interest."""
+    enter, leave = 0.0, math.inf
+    for axis in range(3):
+        low = boxes.near_lower[axis] - _CLEAR - position[axis]
+        high = boxes.near_upper[axis] + _CLEAR - position[axis]
+        slope = direction[axis]
+        if abs(slope) < 1e-12:
+            if low > 0.0 or high < 0.0:
+                return True
+            continue
+        enter = max(enter, min(low / slope, high / slope))
+        leave = min(leave, max(low / slope, high / slope))
+    return enter >= leave
+
+
+@part_of_kernel
 def _set_free(
     kinetic: float,
     direction: tuple[float, float, float],
@@ -198,12 +222,14 @@ def _set_free(
     out: FloatArray,
     kept: int,
     limit: int,
+    survival: float,
     scores: Scores,
     state: State,
 ) -> int:
     """Give a charged particle to GATE, or deposit it on the spot when it could not leave its voxel.
 
-    Far from the region of interest Russian roulette is played: a few are followed, with so much more weight.
+    Far from the region of interest Russian roulette is played: of those there a share of `survival` is followed, with
+    so much more weight.
     """
     if voxel >= 0 and pdg == ELECTRON_PDG and _stays(kinetic, row, voxel, position, boxes, matter):
         scores.energy[voxel] += weight * kinetic
@@ -211,10 +237,10 @@ def _set_free(
         scores.tally[LOCAL] += weight * kinetic
         return kept
     scores.tally[CHARGED] += weight * kinetic  # what it stands for, followed or not
-    if boxes.far_survival < 1.0 and _is_far(kinetic, position, boxes):
-        if uniform(state) >= boxes.far_survival:
+    if survival < 1.0 and _is_far(kinetic, position, boxes):
+        if uniform(state) >= survival:
             return kept
-        weight /= boxes.far_survival
+        weight /= survival
     if kept >= limit:
         scores.tally[OVERFLOW] += weight * kinetic
         return kept
@@ -299,10 +325,16 @@ def _follow(
     scores: Scores,
     state: State,
 ) -> int:
-    """One photon to its end; how many charged particles are in `out` after it."""
+    """One photon to its end; how many charged particles are in `out` after it.
+
+    Scattered onto a way past the region of interest it plays Russian roulette, once. What it sets free far from there
+    plays that much less, so that weights there are what they are without.
+    """
     limit = kept + MOST_PER_PHOTON
     scores.tally[ENTERED] += weight * energy
     interactions = 0
+    survival = boxes.far_survival
+    may_lose = boxes.far_photon_survival < 1.0
     while True:
         row, voxel = _flight(energy, position, direction, boxes, matter, state)
         if row < 0:
@@ -332,6 +364,7 @@ def _follow(
                 out,
                 kept,
                 limit,
+                survival,
                 scores,
                 state,
             )
@@ -351,10 +384,20 @@ def _follow(
                     out,
                     kept,
                     limit,
+                    survival,
                     scores,
                     state,
                 )
             direction[0], direction[1], direction[2] = v
+            if may_lose and _goes_past(position, direction, boxes):
+                may_lose = False
+                lost = weight * energy
+                if uniform(state) >= boxes.far_photon_survival:
+                    scores.tally[ROULETTE] += lost
+                    return kept
+                weight /= boxes.far_photon_survival
+                survival = min(survival / boxes.far_photon_survival, 1.0)
+                scores.tally[ROULETTE] += lost - weight * energy
         elif choice < _at(matter.photoelectric[row], place):
             # The shell's binding energy stays near the atom; the electron keeps it here.
             cosine = photoelectron_cosine(energy, state)
@@ -373,6 +416,7 @@ def _follow(
                 out,
                 kept,
                 limit,
+                survival,
                 scores,
                 state,
             )
@@ -399,6 +443,7 @@ def _follow(
                     out,
                     kept,
                     limit,
+                    survival,
                     scores,
                     state,
                 )

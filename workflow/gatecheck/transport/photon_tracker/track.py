@@ -34,6 +34,7 @@ from gatecheck.transport.photon_tracker.kernel import (
     OVERFLOW,
     PDG,
     PHOTON_PDG,
+    ROULETTE,
     STREAM,
     TALLIES,
     UNTOUCHED,
@@ -55,7 +56,7 @@ _BLOCK = 400_000  # particles that the compiled code gives at a time
 
 @dataclass(frozen=True, slots=True)
 class Roulette:
-    """Russian roulette of electrons that are set free too far from a box to reach it.
+    """Russian roulette of electrons set free too far from a box to reach it, and of photons scattered past it.
 
     Attributes
     ----------
@@ -63,11 +64,14 @@ class Roulette:
         Corners of the box, mm.
     survival : float
         Probability with which such an electron is followed, with its weight over that.
+    photon_survival : float
+        Likewise of such a photon.
     """
 
     lower: tuple[float, float, float]
     upper: tuple[float, float, float]
     survival: float
+    photon_survival: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,8 @@ def track_photons(
         raise SimulationError(
             f"A photon set more than {MOST_PER_PHOTON} electrons free. Please report this with the configuration."
         )
-    missing = tally[ENTERED] - tally[ESCAPED] - tally[LOCAL] - tally[CHARGED] - tally[MASS]
+    gone = tally[ESCAPED] + tally[LOCAL] + tally[CHARGED] + tally[MASS] + tally[ROULETTE]
+    missing = tally[ENTERED] - gone
     if abs(missing) > _ENERGY_TOLERANCE * tally[ENTERED]:
         raise SimulationError(
             f"{missing:.4g} of {tally[ENTERED]:.6g} MeV of photons are not accounted for. Please report this with the "
@@ -282,6 +287,7 @@ def boxes_of(
         near_lower=lower.astype(float) if roulette is None else np.array(roulette.lower, dtype=float),
         near_upper=upper.astype(float) if roulette is None else np.array(roulette.upper, dtype=float),
         far_survival=1.0 if roulette is None else roulette.survival,
+        far_photon_survival=1.0 if roulette is None else roulette.photon_survival,
     )
 
 
