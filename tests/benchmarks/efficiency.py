@@ -244,7 +244,7 @@ def efficiency_of_patient(case: Case, scale: float) -> list[dict[str, Any]]:
         Measured(Way("and photons tracked", TRACKED, coarse=4.0, fine=1.0), own // 2),
         Measured(Way("and each split in 5", SPLIT, coarse=4.0, fine=1.0), own // 2),
         Measured(Way("and roulette far away", ROULETTE, coarse=4.0, fine=1.0), own // 2),
-        Measured(Way("gatecheck: and recorded electron steps", OWN, coarse=4.0, fine=1.0), own),
+        Measured(Way("gatecheck: and recorded steps, split in 12", OWN, coarse=4.0, fine=1.0), own),
     ]
     return [
         *_rows(case, whole, region="irradiated volume", on_fine=False, above=0.1),

@@ -60,12 +60,13 @@ class Claim:
     regions: tuple[str, ...]
 
 
-_STEPS = ({**OWN, "far_electron_survival": _SURVIVAL}, {**ROULETTE, "far_electron_survival": _SURVIVAL})
+_SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5}
+_STEPS = ({**OWN, **_SAME_PHOTONS}, {**ROULETTE, **_SAME_PHOTONS})
 RECORDED_STEPS = Claim(*_STEPS, 3.0, ("tumour",))
 RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone"))
 RECORDED_STEPS_IN_AIR = Claim(*_STEPS, 45.0, ("air",))  # the trachea is 34 mm from the tumour
 TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "cord", "bone", "air"))
-"""Tracked, split and with roulette of far electrons, as gatecheck does by itself, against nothing of it."""
+"""Tracked, split and with roulette far away, as gatecheck does by itself, against nothing of it."""
 
 
 def mean_doses(claim: Claim, cases: dict[str, Case], histories: int, *, processes: int = 2) -> list[dict[str, Any]]:

@@ -48,9 +48,10 @@ def by_gate_and_replayed(
     volume: VoxelVolume, materials: Sequence[Material], photons: int, by_gate: TransportConfig
 ) -> tuple[GateRun, GateRun]:
     """Both take the same photon interactions and start the same electrons."""
+    along_steps = TransportConfig(electron_transport="replayed", photon_splitting=by_gate.photon_copies)
     asked = [
         {"settings": settings, "volume": volume, "materials": materials, "photons": photons}
-        for settings in (by_gate, TransportConfig(electron_transport="replayed"))
+        for settings in (by_gate, along_steps)
     ]
     gate, replayed = run_in_processes(transported, asked, processes=2)
     logger.info("GATE %.0f s, recorded steps %.0f s", gate.seconds_transport, replayed.seconds_transport)

@@ -88,7 +88,8 @@ def test_result_says_how_electrons_went_and_energy_is_near_gates(
     together: Path, inputs: ChunkInputs, tmp_path: Path
 ) -> None:
     """60 tracks are few: 5 % of the energy that is deposited, where photons are the same."""
-    by_gate = replace(inputs, out_folder=tmp_path, settings=TransportConfig())
+    same_photons = TransportConfig(photon_splitting=inputs.settings.photon_copies)
+    by_gate = replace(inputs, out_folder=tmp_path, settings=same_photons)
     gate = run_in_process(simulate_chunk, inputs=by_gate, chunk=CHUNKS[0])
     replayed = read_json(together / "chunk-0001.json", ChunkResult)
     told = "along steps recorded by GATE with a step function of 0.025, 0.005 mm"
