@@ -34,6 +34,9 @@ def test_a_changed_setting_is_seen_by_the_rooms_that_use_it(tmp_path: Path) -> N
     assert _changed(plain, plain) == set()
     assert _changed(plain, _config(tmp_path, transport={"seed": 1})) == {"calibration", "transport"}
     assert _changed(plain, _config(tmp_path, transport={"target_relative_sigma": 0.01})) == {"transport"}
+    # The calibration's key holds what follows its electrons: a case that kept the old one would be refused.
+    replayed = _config(tmp_path, transport={"electron_transport": "replayed"})
+    assert _changed(plain, replayed) == {"calibration", "transport"}
     assert _changed(plain, _config(tmp_path, calibration={"relative_sigma": 0.01})) == {"calibration"}
     assert _changed(plain, _config(tmp_path, machine={"head": "full"})) == {"calibration", "transport"}
     assert _changed(plain, _config(tmp_path, patient={"coarse_voxel_size": 5})) == {"patient"}
