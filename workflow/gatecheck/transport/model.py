@@ -40,6 +40,9 @@ class PhaseSpace:
     stream : ndarray of shape (n,), int64, optional
         The number of each particle's random numbers behind the head, from where it comes: a particle that two
         deliveries share has the same in both. Without it, its place.
+    history : ndarray of shape (n,), int64, optional
+        Particles of one number, next to each other, are one history's: what they leave in a voxel is added up before it
+        is squared. Without it each is one alone.
     """
 
     pdg_code: npt.NDArray[np.int32]
@@ -53,11 +56,13 @@ class PhaseSpace:
     fates: dict[str, float] = field(default_factory=dict)
     seconds_start_up: float = 0.0
     stream: npt.NDArray[np.int64] | None = None
+    history: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """A part that forgot to take its share of the streams would follow others' random numbers."""
-        if self.stream is not None and len(self.stream) != len(self.energy):
-            raise ValueError(f"{len(self.stream)} streams for {len(self.energy)} particles")
+        for name, numbers in (("streams", self.stream), ("histories", self.history)):
+            if numbers is not None and len(numbers) != len(self.energy):
+                raise ValueError(f"{len(numbers)} {name} for {len(self.energy)} particles")
 
     def __len__(self) -> int:
         return len(self.energy)
@@ -73,6 +78,7 @@ class PhaseSpace:
             weight=self.weight[which],
             beam_number=self.beam_number[which],
             stream=None if self.stream is None else self.stream[which],
+            history=None if self.history is None else self.history[which],
         )
 
 

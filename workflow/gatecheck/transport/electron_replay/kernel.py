@@ -73,9 +73,9 @@ _AIR_ROUND = 1100.0  # mm of it round the boxes, as in GATE's world
 # How a step ends: where the recorded one does, at other matter, or out of the world.
 _WHOLE, _CUT, _GONE = 0, 1, 2
 
-# Columns of a voxel in the scores: MeV deposited, the sum of squares of what each primary left, what the primary that
+# Columns of a voxel in the scores: MeV deposited, the sum of squares of what each history left, what the history that
 # was last here left, and which that was.
-DEPOSITS, SQUARES, CURRENT, PRIMARY, SCORE_COLUMNS = range(5)
+DEPOSITS, SQUARES, CURRENT, HISTORY, SCORE_COLUMNS = range(5)
 
 
 class Scores(NamedTuple):
@@ -188,16 +188,16 @@ def _stays(boxes: Boxes, place: Place, longest: float) -> bool:
 
 
 @inlined_part_of_kernel
-def _score(scores: Scores, voxel: int, energy: float, primary: float) -> None:
+def _score(scores: Scores, voxel: int, energy: float, history: float) -> None:
     if voxel < 0:
         scores.tally[ESCAPED] += energy
         return
     scores.tally[DEPOSITED] += energy
     scores.voxels[voxel, DEPOSITS] += energy
-    if scores.voxels[voxel, PRIMARY] != primary:
+    if scores.voxels[voxel, HISTORY] != history:
         scores.voxels[voxel, SQUARES] += scores.voxels[voxel, CURRENT] * scores.voxels[voxel, CURRENT]
         scores.voxels[voxel, CURRENT] = 0.0
-        scores.voxels[voxel, PRIMARY] = primary
+        scores.voxels[voxel, HISTORY] = history
     scores.voxels[voxel, CURRENT] += energy
 
 
@@ -274,7 +274,7 @@ def _walk(
     direction: Vector,
     way: float,
     energy: float,
-    primary: float,
+    history: float,
     matter: Matter,
     boxes: Boxes,
     scores: Scores,
@@ -287,12 +287,12 @@ def _walk(
         face = _way_to_face(boxes, place, direction)
         if left * whole <= face:
             whole *= left
-            _score(scores, place.voxel, energy * left, primary)
+            _score(scores, place.voxel, energy * left, history)
             x, y, z = place.x + whole * direction[0], place.y + whole * direction[1], place.z + whole * direction[2]
             return Place(x, y, z, place.voxel, place.row), 1.0, _WHOLE
         face += _NUDGE
         done = min(face / whole, left)
-        _score(scores, place.voxel, energy * done, primary)
+        _score(scores, place.voxel, energy * done, history)
         left -= done
         was_inside = place.voxel >= 0
         place = _place_at(
@@ -311,7 +311,7 @@ def _set_free(
     place: Place,
     direction: Vector,
     weight: float,
-    primary: float,
+    history: float,
     waiting: FloatArray,
     count: int,
     out: FloatArray,
@@ -333,11 +333,11 @@ def _set_free(
             continue
         if is_photon:
             tally[PHOTONS] += weight * energy
-            _put(out, kept, energy, place, flight, weight, pdg, primary)
+            _put(out, kept, energy, place, flight, weight, pdg, history)
             out[kept, STREAM] = child_stream(state, index - first)
             kept += 1
         else:
-            _put(waiting, count, energy, place, flight, weight, pdg, primary)
+            _put(waiting, count, energy, place, flight, weight, pdg, history)
             count += 1
     return count, kept
 
@@ -362,7 +362,7 @@ def _put(
 @part_of_kernel
 def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it happens
     waiting: FloatArray,
-    primary: int,
+    history: int,
     steps: Steps,
     matter: Matter,
     boxes: Boxes,
@@ -386,13 +386,13 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
             if is_electron and place.voxel >= 0 and energy < HIGHEST_LOCAL:
                 longest = longest_range(energy, 1.0) if step < 0 else float(data[step, REACH])
                 if _stays(boxes, place, longest / matter.density[place.row]):
-                    _score(scores, place.voxel, weight * energy, primary)
+                    _score(scores, place.voxel, weight * energy, history)
                     break
             if step < 0:
                 library = matter.group[place.row] + (0 if is_electron else groups)
                 step = _step_to_take(steps, library, energy, state)
                 if step < 0 and is_electron:
-                    _score(scores, place.voxel, weight * energy, primary)
+                    _score(scores, place.voxel, weight * energy, history)
                     break
                 if step < 0:
                     step = _end_of_a_track(steps, library)
@@ -408,19 +408,19 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
             if way > 0.0:
                 hinge = uniform(state)
                 place, part, ending = _walk(
-                    place, direction, hinge * way, weight * lost * hinge, primary, matter, boxes, scores
+                    place, direction, hinge * way, weight * lost * hinge, history, matter, boxes, scores
                 )
                 part *= hinge
                 if ending == _WHOLE:
                     direction = _turned(direction, steps, step, matter.turn[place.row])
                     rest = 1.0 - hinge
                     place, beyond, ending = _walk(
-                        place, direction, rest * way, weight * lost * rest, primary, matter, boxes, scores
+                        place, direction, rest * way, weight * lost * rest, history, matter, boxes, scores
                     )
                     part = hinge + rest * beyond
             else:
                 uniform(state)  # what this step sets free has other streams than what the next one does
-                _score(scores, place.voxel, weight * lost, primary)
+                _score(scores, place.voxel, weight * lost, history)
             more = 0.0
             if ending == _GONE or (place.voxel < 0 and _is_beyond(boxes, place, _AIR_ROUND)):
                 scores.tally[ESCAPED] += weight * (energy - part * lost)
@@ -431,7 +431,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                 continue
             scores.tally[MASS] += weight * mass
             count, kept = _set_free(
-                steps, step, place, before, weight, primary, waiting, count, out, kept, scores.tally, state
+                steps, step, place, before, weight, history, waiting, count, out, kept, scores.tally, state
             )
             if is_last:
                 break
@@ -470,14 +470,14 @@ def follow_range(
         start_stream(state, seed, np.uint64(particles[particle, STREAM]))
         waiting[0] = particles[particle]
         scores.tally[ENTERED] += particles[particle, ENERGY] * particles[particle, WEIGHT]
-        kept = _follow(waiting, particle, steps, matter, boxes, out, kept, scores, state)
+        kept = _follow(waiting, int(particles[particle, LABEL]), steps, matter, boxes, out, kept, scores, state)
     return kept, last
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
 def close_squares(voxels: FloatArray) -> None:
-    """Add what the last primary of each voxel left in it."""
+    """Add what the last history of each voxel left in it."""
     for voxel in range(len(voxels)):
         voxels[voxel, SQUARES] += voxels[voxel, CURRENT] ** 2
         voxels[voxel, CURRENT] = 0.0
-        voxels[voxel, PRIMARY] = -1.0
+        voxels[voxel, HISTORY] = -1.0

@@ -26,11 +26,11 @@ from gatecheck.transport.electron_replay.kernel import (
     DEPOSITS,
     ENTERED,
     ESCAPED,
+    HISTORY,
     MASS,
     MOST_WAITING,
     OVERFLOW,
     PHOTONS,
-    PRIMARY,
     SCORE_COLUMNS,
     SQUARES,
     STEPS,
@@ -112,7 +112,7 @@ def replay_charged(
     parts: list[tuple[FloatArray, FloatArray]] = []
     for number, (first, last) in enumerate(itertools.pairwise([0, *batch_ends_of(len(rows), list(batches))])):
         scores = Scores(np.zeros((voxels, SCORE_COLUMNS)), tally)
-        scores.voxels[:, PRIMARY] = -1
+        scores.voxels[:, HISTORY] = -1
         of_photons = photon_kernel.Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(photon_kernel.TALLIES))
         given = rows[first:last]
         for generation in range(_MOST_GENERATIONS):

@@ -312,8 +312,9 @@ def as_rows(phase_space: PhaseSpace) -> FloatArray:
     rows[:, U : U + 3] = phase_space.direction
     rows[:, WEIGHT] = phase_space.weight
     rows[:, PDG] = phase_space.pdg_code
-    rows[:, LABEL] = np.arange(len(phase_space))
-    rows[:, STREAM] = rows[:, LABEL] if phase_space.stream is None else phase_space.stream
+    place = np.arange(len(phase_space))
+    rows[:, LABEL] = place if phase_space.history is None else phase_space.history
+    rows[:, STREAM] = place if phase_space.stream is None else phase_space.stream
     return rows
 
 
@@ -327,6 +328,7 @@ def _as_phase_space(rows: FloatArray, phase_space: PhaseSpace) -> PhaseSpace:
         weight=rows[:, WEIGHT].copy(),
         beam_number=np.zeros(len(rows), dtype=np.int32),
         stream=rows[:, STREAM].astype(np.int64),
+        history=rows[:, LABEL].astype(np.int64),
     )
 
 
