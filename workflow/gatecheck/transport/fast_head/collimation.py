@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.compiled import part_of_kernel
+from gatecheck.compiled import inlined_part_of_kernel, part_of_kernel
 from gatecheck.delivery import coordinates
 from gatecheck.linac.geometry import jaw_interval, leaf_intervals
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
@@ -78,8 +77,7 @@ def looked_up(table: FloatArray, energy: float, lowest: float) -> float:
     return value
 
 
-# Written out where it is called: handing over the arrays of head and nodes takes as long as the work itself.
-@numba.njit(error_model="numpy", inline="always")  # type: ignore[untyped-decorator,unused-ignore]
+@inlined_part_of_kernel
 def metal_intervals(
     head: Head,
     nodes: Nodes,
