@@ -14,7 +14,11 @@ def _matter(seed: int, *, voxel_volume: float, shape: tuple[int, int, int] = (20
     density = generator.choice([0.0012, 0.25, 0.95, 1.03, 1.1, 1.5], size=shape)
     density = (density * generator.normal(1.0, 0.03, shape)).astype(np.float32)
     number = np.where(density < 0.002, -1000, generator.uniform(-500, 1500, shape))
-    return Matter(density, composition_bin(number), voxel_volume)
+    return _inside(density, composition_bin(number), voxel_volume)
+
+
+def _inside(density: np.ndarray, composition: np.ndarray, voxel_volume: float) -> Matter:
+    return Matter(density, composition, voxel_volume, np.zeros(density.shape, dtype=bool))
 
 
 def _mass_of_elements(boxes: tuple[Matter, ...]) -> np.ndarray:
@@ -72,7 +76,7 @@ def test_labels_count_from_0_by_density_and_only_materials_that_occur_are_there(
 
 def test_connective_tissue_and_marrow_of_equal_density_stay_apart() -> None:
     density = np.full((1, 1, 4), 1.1, dtype=np.float32)
-    labelled = bin_materials((Matter(density, composition_bin(np.array([[[90, 90, 140, 140]]])), 1.0),))
+    labelled = bin_materials((_inside(density, composition_bin(np.array([[[90, 90, 140, 140]]])), 1.0),))
     tissue, bone = labelled.materials
     assert "Ca" not in tissue.mass_fractions
     assert bone.mass_fractions["Ca"] == pytest.approx(0.045, abs=1e-3)
@@ -81,7 +85,7 @@ def test_connective_tissue_and_marrow_of_equal_density_stay_apart() -> None:
 def test_metals_are_materials_of_their_own() -> None:
     density = np.array([[[4.5, 7.9, 1.0]]], dtype=np.float32)
     composition = np.array([[[TITANIUM_BIN, STEEL_BIN, 6]]], dtype=np.uint8)
-    labelled = bin_materials((Matter(density, composition, 1.0),))
+    labelled = bin_materials((_inside(density, composition, 1.0),))
     by_density = {round(material.density, 3): material for material in labelled.materials}
     assert by_density[4.5].mass_fractions == {"Ti": 1.0}
     assert by_density[7.9].mass_fractions == pytest.approx({"Cr": 0.18, "Fe": 0.68, "Ni": 0.14})
@@ -89,7 +93,17 @@ def test_metals_are_materials_of_their_own() -> None:
 
 def test_a_uniform_box_is_one_material_with_exactly_that_density_and_composition() -> None:
     density = np.full((3, 3, 3), 1.018, dtype=np.float32)
-    labelled = bin_materials((Matter(density, composition_bin(np.zeros((3, 3, 3))), 64.0),))
+    labelled = bin_materials((_inside(density, composition_bin(np.zeros((3, 3, 3))), 64.0),))
     (material,) = labelled.materials
     assert material.density == pytest.approx(1.018, rel=1e-6)
     assert material.mass_fractions["O"] == pytest.approx(0.509, abs=1e-6)
+
+
+def test_air_around_the_body_is_a_material_of_its_own() -> None:
+    density = np.full((1, 1, 3), 0.00120479, dtype=np.float32)
+    is_outside = np.array([[[True, True, False]]])
+    labelled = bin_materials((Matter(density, composition_bin(np.full((1, 1, 3), -1000)), 1.0, is_outside),))
+    inside, outside = labelled.materials
+    assert (inside.is_outside, outside.is_outside) == (False, True)
+    assert labelled.labels[0].ravel().tolist() == [1, 1, 0]
+    assert inside.density == pytest.approx(outside.density)

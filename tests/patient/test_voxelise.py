@@ -106,7 +106,8 @@ def test_outside_of_the_body_there_is_air_and_inside_the_density_of_the_ct(torso
     assert _at(model, density, (0.0, 0.0, 0.0)) == pytest.approx(1.05, abs=0.01)  # 40 in Schneider's curve
     assert _at(model, density, (42.0, -5.0, 0.0)) == pytest.approx(0.228, abs=0.02)  # -780
     assert _at(model, density, (0.0, 38.0, 0.0)) == pytest.approx(1.224, abs=0.03)  # 350
-    assert model.materials[0].name == "air-000"
+    assert model.materials[0].name == "outside-000"
+    assert [one.is_outside for one in model.materials] == [True] + [False] * (len(model.materials) - 1)
     assert model.materials[0].mass_fractions["N"] == pytest.approx(0.755)
     # The table ends the model: 5 mm of margin, at most one voxel more.
     assert model.joined_grid.origin[1] + model.joined_grid.size[1] * 4.0 < 60 + 5 + 4 + 4

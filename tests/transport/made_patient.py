@@ -8,7 +8,7 @@ import numpy as np
 
 from gatecheck.files import image_from_zyx, sha256_of_file, write_image, write_json
 from gatecheck.patient.model import Grid, Material, PatientModel, VoxelBox
-from gatecheck.transport.materials import water
+from gatecheck.transport.materials import air, water
 from gatecheck.transport.model import PhaseSpace
 
 BONE = Material(
@@ -20,18 +20,18 @@ BONE = Material(
 """Cortical bone, ICRU Report 44."""
 
 
-def write_patient(folder: Path) -> PatientModel:
-    """40 x 40 x 40 mm from -20 to 20: 4 mm voxels below z = 0, 2 mm above, bone where y > 8 mm."""
+def write_patient(folder: Path, *, has_cavity: bool = False) -> PatientModel:
+    """A cube of 40 mm: voxels of 4 mm below z = 0, 2 mm above; bone where y > 8 mm, a cavity from -8 to 0."""
     boxes = [
-        _write_box(folder, "coarse-1", (10, 10, 5), 4.0, (-18.0, -18.0, -18.0)),
-        _write_box(folder, "fine", (20, 20, 10), 2.0, (-19.0, -19.0, 1.0)),
+        _write_box(folder, "coarse-1", (10, 10, 5), 4.0, (-18.0, -18.0, -18.0), has_cavity=has_cavity),
+        _write_box(folder, "fine", (20, 20, 10), 2.0, (-19.0, -19.0, 1.0), has_cavity=has_cavity),
     ]
     body = np.ones((20, 20, 20), dtype=np.uint8)
     write_image(folder / "body.mha", image_from_zyx(body, origin=(-19.0,) * 3, spacing=(2.0,) * 3))
     patient = PatientModel(
         made_from={"test": "0"},
         boxes=tuple(boxes),
-        materials=(water(0), BONE),
+        materials=(water(0), BONE, *((air(2),) if has_cavity else ())),
         joined_grid=Grid(size=(20, 20, 20), spacing=(2.0,) * 3, origin=(-19.0,) * 3),
         body_mask="body.mha",
         calibration="made for a test",
@@ -41,11 +41,19 @@ def write_patient(folder: Path) -> PatientModel:
 
 
 def _write_box(
-    folder: Path, name: str, size: tuple[int, int, int], spacing: float, origin: tuple[float, float, float]
+    folder: Path,
+    name: str,
+    size: tuple[int, int, int],
+    spacing: float,
+    origin: tuple[float, float, float],
+    *,
+    has_cavity: bool,
 ) -> VoxelBox:
     labels = np.zeros(size[::-1], dtype=np.uint16)
     y = origin[1] + spacing * np.arange(size[1])
     labels[:, y > 8.0, :] = 1
+    if has_cavity:
+        labels[:, (y > -8.0) & (y < 0.0), :] = 2
     path = folder / f"{name}.mha"
     write_image(path, image_from_zyx(labels, origin=origin, spacing=(spacing,) * 3))
     return VoxelBox(

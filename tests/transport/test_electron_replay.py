@@ -15,12 +15,14 @@ from gatecheck.transport.electron_replay.grouping import _density_effect, _scatt
 from gatecheck.transport.electron_replay.kernel import _turned
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.provide import recorded_with
-from gatecheck.transport.electron_replay.replay import replay_charged
+from gatecheck.transport.electron_replay.replay import Replayed, replay_but_in_gas, replay_charged
 from gatecheck.transport.electron_replay.steps import TURNED, joined
-from gatecheck.transport.gate import GateRun
+from gatecheck.transport.gate import GateRun, Score
 from gatecheck.transport.materials import air, is_liquid_water, water
 from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.photon_tracker import TrackedPhotons
 from gatecheck.transport.photon_tracker.kernel import longest_range
+from gatecheck.transport.photon_tracker.track import LocalDeposits
 from gatecheck.transport.run import FollowedPhotons, follow_charged
 from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
 
@@ -129,6 +131,44 @@ def test_what_leaves_the_boxes_is_gone_and_what_comes_through_air_arrives() -> N
     groups = group_materials([*MATERIALS, air()])
     per_mm = LOSS * groups.references[groups.group[-1]].density / groups.length[-1]
     assert from_air == pytest.approx(5.0 - 50 * per_mm, abs=1e-3)
+
+
+def test_particles_that_come_into_a_gas_in_the_patient_are_left_as_they_are_there() -> None:
+    energy = np.array([3.0, 1.0, 4.0])  # the second stops before it
+    lung, cavity, outside = air(3), air(4), air(5).model_copy(update={"is_outside": True})
+    materials = [*MATERIALS, lung.model_copy(update={"density": 0.25}), cavity, outside]
+    steps = straight_steps(materials, {})
+    volume = slabs([0] * 10 + [4] * 5 + [0] * 65)
+    replayed = replay_but_in_gas(charged(energy), [volume], materials, steps, seed=3, batches=[2, 1])
+    assert replayed.left_in_batches == (1, 1)
+    assert replayed.left.position[:, 2] == pytest.approx([-30.0] * 2, abs=1e-5)
+    assert replayed.left.direction == pytest.approx(np.tile([0.0, 0.0, 1.0], (2, 1)))
+    assert replayed.left.energy == pytest.approx([3.0 - 10 * LOSS, 4.0 - 10 * LOSS], rel=0.02)
+    assert replayed.left.pdg_code.tolist() == [11, 11]
+    deposited = replayed.run.scores[0].energy_zyx
+    assert deposited.sum() + replayed.left.energy.sum() == pytest.approx(energy.sum(), rel=1e-9)
+    assert not deposited[10:].any()
+    for label in (3, 5):  # lung, and air that is outside of the body
+        volume = slabs([0] * 10 + [label] * 5 + [0] * 65)
+        replayed = replay_but_in_gas(charged(energy), [volume], materials, steps, seed=3, batches=[3])
+        assert len(replayed.left) == 0
+        assert replayed.run.scores[0].energy_zyx.sum() == pytest.approx(energy.sum(), rel=1e-9)
+
+
+def test_what_is_left_to_gate_in_the_end_is_all_there_is() -> None:
+    """A run of GATE with what is left, of two batches of which the last has nothing, and all others' deposits."""
+    one, rest = np.ones((2, 2, 2)), 3 * np.ones((2, 2, 2))
+    nothing = LocalDeposits(np.zeros((2, 2, 2)), np.zeros((2, 2, 2)))
+    by_gate = GateRun((Score(one, one, (one, 0 * one)),), 5, 0.5, 2.0, 100.0)
+    along_steps = GateRun((Score(rest, rest, (one, 2 * one)),), 5, 0.0, 7.0, 100.0, "steps")
+    left = charged(np.array([1.0]))
+    tracked = TrackedPhotons(left, ((nothing,), (nothing,)), (3, 2), 0.0, 0.0, 0.0, 0.0)
+    followed = FollowedPhotons(tracked, 40, 4.0, Replayed(along_steps, left, (1, 0)))
+    assert followed.batches == (1, 0)
+    whole = followed.with_deposits(by_gate)
+    assert whole.scores[0].energy_zyx == pytest.approx(4 * one)
+    assert [batch.sum() for batch in whole.scores[0].batches] == [16.0, 16.0]
+    assert (whole.seconds_transport, whole.particles, whole.electron_steps_sha256) == (13.0, 40, "steps")
 
 
 def test_steps_joined_leave_the_same_and_end_where_they_did() -> None:

@@ -1,4 +1,7 @@
-"""Chunks whose electrons follow steps that GATE recorded: few tracks, so that what is tested is how they come about."""
+"""Chunks whose electrons follow steps that GATE recorded: few tracks, so that what is tested is how they come about.
+
+The patient has a cavity, or none: what comes into it is left to GATE.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> ChunkInputs:
+@pytest.fixture(scope="module", params=[False, True], ids=["whole", "with a cavity"])
+def inputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ChunkInputs:
     folder = tmp_path_factory.mktemp("case")
-    write_patient(folder / "patient")
+    write_patient(folder / "patient", has_cavity=request.param)
     write_delivery(delivery(beam()), folder / "timeline.parquet")
     return ChunkInputs(
         delivery_path=folder / "timeline.parquet",
@@ -92,7 +95,7 @@ def test_result_says_how_electrons_went_and_energy_is_near_gates(
     by_gate = replace(inputs, out_folder=tmp_path, settings=same_photons)
     gate = run_in_process(simulate_chunk, inputs=by_gate, chunk=CHUNKS[0])
     replayed = read_json(together / "chunk-0001.json", ChunkResult)
-    told = "along steps recorded by GATE with a step function of 0.025, 0.005 mm"
+    told = "along steps recorded by GATE with a step function of 0.025, 0.005 mm; GATE's own in gas"
     assert replayed.engine.settings["electron_transport"] == told
     assert gate.engine.settings["electron_transport"] == "GATE"
     assert gate.electron_steps_sha256 is None

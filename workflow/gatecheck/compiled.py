@@ -1,10 +1,10 @@
-"""What compiled kernels share: keys of those kept on disk, parts that count no references, blocks in threads."""
+"""What compiled kernels share: keys of those kept on disk, parts that count no references, work in threads."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +16,8 @@ import numba
 _UNCOUNTED: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
+ItemT = TypeVar("ItemT")
+FoundT = TypeVar("FoundT")
 
 
 def digest_of_sources(*modules: ModuleType) -> int:
@@ -73,5 +75,16 @@ def run_blocks(of_block: Callable[[slice], None], blocks: Sequence[slice]) -> No
     of_block(blocks[0])  # compiles where need be, once and not in each thread
     if len(blocks) == 1:
         return
+    in_threads(of_block, blocks[1:])
+
+
+def in_threads(function: Callable[[ItemT], FoundT], items: Iterable[ItemT]) -> list[FoundT]:
+    """What a function that mostly lets other threads run gives for each item, in their order.
+
+    Raises
+    ------
+    Exception
+        What the first item to fail raised.
+    """
     with ThreadPoolExecutor(processors()) as threads:
-        list(threads.map(of_block, blocks[1:]))
+        return list(threads.map(function, items))

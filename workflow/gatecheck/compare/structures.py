@@ -18,6 +18,7 @@ from gatecheck.compare.model import Comparison, DoseMetrics, DvhCurve, Structure
 from gatecheck.compare.noise import NoisyFields
 from gatecheck.compare.sampling import StructurePoints, VoxelGrid, place, points_of
 from gatecheck.compare.structure_dose import Dose, StructureDose, structure_dose
+from gatecheck.compiled import in_threads
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json
 from gatecheck.patient.model import PatientModel
@@ -83,7 +84,7 @@ def compare_structures(
     mc = Dose.of_means(mc_image, noise)
     tps = None if tps_image is None else Dose.of(tps_image)
     largest_step = min(spacing for dose in (mc, tps) if dose is not None for spacing in dose.grid.spacing) / 2
-    sampled = [_sample(case_folder, structure, mc, tps, largest_step) for structure in case.structures]
+    sampled = in_threads(lambda structure: _sample(case_folder, structure, mc, tps, largest_step), case.structures)
     dose_axis = _dose_axis(sampled)
     warnings = _warnings(sampled, has_tps=tps is not None)
     made_from = {
@@ -99,7 +100,7 @@ def compare_structures(
         write_image(out_folder / DIFFERENCE_FILE, difference(mc_image, tps_image, body))
     else:
         (out_folder / DIFFERENCE_FILE).unlink(missing_ok=True)
-    structures = tuple(_described(one, dose_axis, has_tps=tps is not None) for one in sampled)
+    structures = tuple(in_threads(lambda one: _described(one, dose_axis, has_tps=tps is not None), sampled))
     comparison = Comparison(
         made_from=made_from,
         structures=structures,

@@ -31,7 +31,7 @@ _BINS_SPLIT_BY_KIND_ABOVE = 1.0
 # Upper end of a range of density (g/cm3), and the largest relative width of its bins.
 _RELATIVE_WIDTHS = ((0.9, 0.05), (1.15, 0.01), (2.0, 0.025), (HIGHEST_DENSITY, 0.05))
 
-_KINDS = ("tissue", "bone", "titanium", "steel")
+_KINDS = ("tissue", "bone", "titanium", "steel", "outside")
 
 
 def _density_bin_edges() -> npt.NDArray[np.float64]:
@@ -61,11 +61,14 @@ class Matter:
         Row of `composition.MASS_FRACTIONS`.
     voxel_volume : float
         mm3.
+    is_outside : ndarray of shape (nz, ny, nx), bool
+        Where nothing but the air around the body is.
     """
 
     density: npt.NDArray[np.float32]
     composition: npt.NDArray[np.uint8]
     voxel_volume: float
+    is_outside: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def bin_materials(boxes: tuple[Matter, ...]) -> LabelledMatter:
 
     Bins are at most 1 % of density wide from 0.9 to 1.15 g/cm3, 2.5 % up to 2.0 g/cm3 and 5 %
     elsewhere, but nowhere narrower than 0.01 g/cm3. From 1.0 g/cm3 on, tissue and bone of equal density
-    (connective tissue and bone marrow) are different materials, and so are metals everywhere.
+    (connective tissue and bone marrow) are different materials, and so are metals everywhere, and air around the body.
     """
     keys = [_keys(box) for box in boxes]
     n_keys = (len(DENSITY_BIN_EDGES) - 1) * len(_KINDS)
@@ -110,16 +113,19 @@ def _keys(box: Matter) -> npt.NDArray[np.uint16]:
     kind[(box.composition >= FIRST_BONE_BIN) & (box.density >= _BINS_SPLIT_BY_KIND_ABOVE)] = 1
     kind[box.composition == TITANIUM_BIN] = 2
     kind[box.composition == STEEL_BIN] = 3
+    kind[box.is_outside] = 4
     return (density_bin * len(_KINDS) + kind).astype(np.uint16)
 
 
 def _material(label: int, kind: str, density: float, mass: npt.NDArray[np.float64]) -> Material:
     fractions = mass @ MASS_FRACTIONS / mass.sum()
-    if density < _PURE_AIR_BELOW:
+    is_outside = kind == "outside"
+    if density < _PURE_AIR_BELOW and not is_outside:
         kind = "air"
     return Material(
         label=label,
         name=f"{kind}-{label:03d}",
+        is_outside=is_outside,
         density=density,
         mass_fractions={element: float(f) for element, f in zip(ELEMENTS, fractions, strict=True) if f > 0},
     )

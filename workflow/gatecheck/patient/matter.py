@@ -18,6 +18,8 @@ FloatImage = npt.NDArray[np.float32]
 
 # CT numbers are whole; keeps rounding from moving one that begins a bin of compositions into the bin below.
 _ROUNDING = 0.05
+# Part of a voxel inside the patient below which it is none, as far as rounding lets one tell.
+_NOTHING = 1e-5
 # Part of a voxel inside the patient from which on it is no surface voxel.
 _WHOLE = 0.99
 
@@ -32,10 +34,13 @@ class MatterOnCt:
         Density above that of air, g/cm3: 0 where there is air outside of the body.
     moment : ndarray of shape (nz, ny, nx), float32
         Density times (composition number + 1000): 0 in air.
+    kept : ndarray of shape (nz, ny, nx), float32
+        Part of each voxel that is not air around the body.
     """
 
     excess_density: FloatImage
     moment: FloatImage
+    kept: FloatImage
     grid: ImageGrid
 
 
@@ -73,11 +78,13 @@ def matter_on_ct(
         number[z] = calibration.composition_number(plane, density)
     excess = _of_the_patient(scanned, kept)
     moment = np.where(kept > 0, (excess + AIR_DENSITY) * (number - AIR_CT_NUMBER), 0).astype(np.float32)
+    whole = kept
     for override in overrides:
+        whole = np.maximum(whole, override.inside)
         prescribed = float(composition_number_of_density(override.density))
         excess += override.inside * (override.density - AIR_DENSITY - excess)
         moment += override.inside * (override.density * (prescribed - AIR_CT_NUMBER) - moment)
-    return MatterOnCt(excess, moment, grid)
+    return MatterOnCt(excess, moment, whole, grid)
 
 
 def _of_the_patient(scanned: FloatImage, kept: FloatImage) -> FloatImage:
@@ -107,5 +114,6 @@ def average_matter(matter: MatterOnCt, target: VoxelGrid) -> Matter:
     return Matter(
         density=density,
         composition=composition_bin(number + np.float32(_ROUNDING)),
+        is_outside=average_onto(target, matter.grid, matter.kept) < _NOTHING,
         voxel_volume=target.spacing**3,
     )

@@ -25,6 +25,7 @@ class Material(_Part):
     name: str
     density: float = Field(gt=0, description="g/cm3")
     mass_fractions: dict[str, float]
+    is_outside: bool = Field(False, description="the air around the body, where no dose is asked for")
 
 
 class VoxelBox(_Part):

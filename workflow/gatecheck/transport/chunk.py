@@ -27,9 +27,9 @@ from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.displaced import displaced
-from gatecheck.transport.electron_replay.provide import electron_steps
+from gatecheck.transport.electron_replay.provide import electron_steps, recorded_with
 from gatecheck.transport.engine import describe_engine
-from gatecheck.transport.gate import GateRun, Progress
+from gatecheck.transport.gate import GateRun, Progress, no_dose
 from gatecheck.transport.gate_children import run_gate_for_each
 from gatecheck.transport.head import sample_head
 from gatecheck.transport.jobs import forget_jobs
@@ -38,7 +38,13 @@ from gatecheck.transport.patient_files import read_box, read_patient
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import called_every_second, run_in_process, run_in_processes
 from gatecheck.transport.progress import progress_file, write_progress
-from gatecheck.transport.run import FollowedPhotons, follow_charged, follow_photons, run_transport
+from gatecheck.transport.run import (
+    FollowedPhotons,
+    follow_along_steps,
+    follow_photons,
+    leaves_electrons_to_gate,
+    run_transport,
+)
 from gatecheck.transport.scored_dose import DoseTo, doses_of, energy_balance, write_box
 from gatecheck.transport.volumes import Volume, hull
 
@@ -256,16 +262,20 @@ def simulate_chunks_here(
     engine = describe_engine(inputs.settings, inputs.head)
     inputs.out_folder.mkdir(parents=True, exist_ok=True)
     tasks = [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks]
-    if inputs.settings.replays_electrons:
-        _replay_for_each(tasks, at_a_time=at_a_time, longest_seconds=longest_seconds)
-        return
+    settings = inputs.settings
+    if settings.replays_electrons:
+        tasks[0].get_ready()
+        if not leaves_electrons_to_gate(matter.volumes, matter.patient.materials):
+            _replay_for_each(tasks, at_a_time=at_a_time, longest_seconds=longest_seconds)
+            return
+        settings = recorded_with(settings)
     scratch = inputs.scratch_folder or inputs.out_folder
     with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=scratch) as partial:
         run_gate_for_each(
             tasks,
             volumes=matter.volumes,
             materials=matter.patient.materials,
-            settings=inputs.settings,
+            settings=settings,
             dose_to=inputs.dose_to,
             work_folder=Path(partial),
             at_a_time=at_a_time,
@@ -274,8 +284,7 @@ def simulate_chunks_here(
 
 
 def _replay_for_each(tasks: Sequence[_ChunkTask], *, at_a_time: int, longest_seconds: float) -> None:
-    """Each task in a child of this process, which has the recorded steps ready for all of them."""
-    tasks[0].get_ready()
+    """Each task in a child of this process, which has the recorded steps ready for all of them; without GATE."""
     child = fork_each(len(tasks), at_a_time=at_a_time, longest_seconds=longest_seconds)
     if child is None:
         return
@@ -324,6 +333,17 @@ class _ChunkTask:
             of_interest=self._matter.fine,
             flights_of=self._matter.flights_of,
         )
+        if inputs.settings.replays_electrons:
+            followed = follow_along_steps(
+                followed,
+                self._matter.volumes,
+                self._matter.patient.materials,
+                inputs.settings,
+                seed=chunk.seed,
+                dose_to=inputs.dose_to,
+                progress=begun.say,
+                of_interest=self._matter.fine,
+            )
         self._begun = begun, followed
         return followed.charged, followed.batches, followed.in_particles(begun.say)
 
@@ -334,28 +354,17 @@ class _ChunkTask:
         self._seconds_to_get_ready = time.perf_counter() - started
 
     def replay(self) -> None:
-        """All of it, where electrons follow recorded steps."""
-        self.particles()
-        if self._begun is not None:
-            begun, followed = self._begun
-            run = follow_charged(
-                followed,
-                self._matter.volumes,
-                self._matter.patient.materials,
-                self._inputs.settings,
-                seed=self._chunk.seed,
-                dose_to=self._inputs.dose_to,
-                progress=begun.say,
-                of_interest=self._matter.fine,
-            )
-            begun.finish(replace(run, seconds_start_up=self._seconds_to_get_ready))
+        """All of it, where GATE has nothing to do."""
+        _, batches, _ = self.particles()
+        self.finish(no_dose(self._matter.volumes, len(batches)))
 
     def finish(self, run: GateRun) -> None:
         """Write the chunk's result."""
         if self._begun is None:
             raise SimulationError("A chunk ended that had not begun. Please report this with the configuration.")
         begun, followed = self._begun
-        begun.finish(followed.with_deposits(run))
+        whole = followed.with_deposits(run)
+        begun.finish(replace(whole, seconds_start_up=whole.seconds_start_up + self._seconds_to_get_ready))
 
 
 def simulate_phase_space(

@@ -93,7 +93,7 @@ def _electron_transport(settings: TransportConfig) -> str:
     if not settings.replays_electrons:
         return "GATE"
     fraction, final_range = recorded_step_function(settings)
-    return f"along steps recorded by GATE with a step function of {fraction:g}, {final_range:g} mm"
+    return f"along steps recorded by GATE with a step function of {fraction:g}, {final_range:g} mm; GATE's own in gas"
 
 
 def recorded_step_function(settings: TransportConfig) -> tuple[float, float]:

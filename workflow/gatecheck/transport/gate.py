@@ -296,7 +296,7 @@ def _add_volume(
     simulation: Any, volume: Volume, index: str, *, names: dict[int, str], dose_to: str, folder: Path
 ) -> Any:
     name = f"volume_{index}"
-    used = _labels_in(volume)
+    used = labels_in(volume)
     missing = [label for label in used if label not in names]
     if missing:
         raise SimulationError(f"Volume {volume.name}: no material for label {missing[0]}. Run voxelise again.")
@@ -328,7 +328,8 @@ def _add_volume(
     return actor
 
 
-def _labels_in(volume: Volume) -> list[int]:
+def labels_in(volume: Volume) -> list[int]:
+    """Of the materials that it has."""
     if isinstance(volume, HomogeneousVolume):
         return [volume.material_label]
     return [int(label) for label in np.unique(volume.labels_zyx)]
@@ -404,20 +405,28 @@ class ParticleFeed:
         self.given = part.stop
         return int(part.stop - part.start)
 
-    def snapshots_of(self, actor: int, shape: tuple[int, int, int]) -> list[FloatArray]:
-        """An actor's cumulated score at the end of every batch but the last; an empty batch repeats it."""
-        return [
-            self._snapshots[end][actor] if end in self._snapshots else np.zeros(shape) for end in self._batch_ends[:-1]
-        ]
+    def snapshots_of(self, actor: int, shape: tuple[int, int, int]) -> list[FloatArray | None]:
+        """An actor's cumulated score at the end of every batch but the last, None for that at the end of all.
+
+        An empty batch repeats that of the one before it.
+        """
+
+        def at(end: int) -> FloatArray | None:
+            if end == self.numbers:
+                return None
+            return np.zeros(shape) if end == 0 else self._snapshots[end][actor]
+
+        return [at(end) for end in self._batch_ends[:-1]]
 
 
-def _score(actor: Any, volume: Volume, snapshots: Sequence[FloatArray]) -> Score:
+def _score(actor: Any, volume: Volume, snapshots: Sequence[FloatArray | None]) -> Score:
     import itk  # noqa: PLC0415
 
     energy, squared = (_array(itk.array_from_image(part.image)) for part in (actor.edep, actor.edep_squared))
     if energy.shape != volume.scoring_size[::-1] or not (np.isfinite(energy).all() and np.isfinite(squared).all()):
         raise SimulationError(f"Volume {volume.name}: GATE gave a score that is not a finite number for every voxel.")
-    cumulative = [np.zeros_like(energy), *snapshots, energy] if snapshots else []
+    ends = [energy if one is None else one for one in snapshots]
+    cumulative = [np.zeros_like(energy), *ends, energy] if snapshots else []
     batches = tuple(after - before for before, after in itertools.pairwise(cumulative))
     return Score(energy, squared, batches)
 

@@ -12,9 +12,20 @@ import numpy as np
 from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
-from gatecheck.transport.electron_replay.provide import electron_steps
-from gatecheck.transport.electron_replay.replay import replay_charged
-from gatecheck.transport.gate import MARGIN_FOR_HEAD, GateRun, Progress, Score, check_starts, check_tiling, run_gate
+from gatecheck.transport.electron_replay.grouping import is_gas
+from gatecheck.transport.electron_replay.provide import electron_steps, recorded_with
+from gatecheck.transport.electron_replay.replay import Replayed, replay_but_in_gas
+from gatecheck.transport.gate import (
+    MARGIN_FOR_HEAD,
+    GateRun,
+    Progress,
+    Score,
+    check_starts,
+    check_tiling,
+    labels_in,
+    no_dose,
+    run_gate,
+)
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.photon_tracker import Roulette, TrackedPhotons, track_photons
 from gatecheck.transport.volumes import Volume
@@ -99,37 +110,52 @@ class FollowedPhotons:
     particles : int
         Of the phase space.
     seconds : float
-        That it took.
+        That the photons took.
+    replayed : Replayed, optional
+        What became of the charged particles along recorded steps, where they were followed so.
     """
 
     tracked: TrackedPhotons
     particles: int
     seconds: float
+    replayed: Replayed | None = None
 
     @property
     def charged(self) -> PhaseSpace:
-        """What GATE follows."""
-        return self.tracked.charged
+        """What is to be followed yet."""
+        return self.tracked.charged if self.replayed is None else self.replayed.left
 
     @property
     def batches(self) -> Sequence[int]:
         """Charged particles of each batch."""
-        return self.tracked.batch_sizes
+        return self.tracked.batch_sizes if self.replayed is None else self.replayed.left_in_batches
 
     def in_particles(self, progress: Progress | None) -> Progress | None:
-        """Progress in charged particles, said in particles of the phase space."""
-        if progress is None:
+        """Progress in charged particles, said in particles of the phase space.
+
+        What recorded steps leave to GATE takes too little time to tell of.
+        """
+        if progress is None or self.replayed is not None:
             return None
         say, particles, charged = progress, self.particles, max(len(self.charged), 1)
         return lambda given: say(particles * given // charged)
 
     def with_deposits(self, run: GateRun) -> GateRun:
-        """The run of the charged particles with what photons deposited where they were."""
-        return replace(
+        """GATE's run of the charged particles with what all others deposited."""
+        whole = replace(
             run,
             scores=_with_deposits(run.scores, self.tracked),
             particles=self.particles,
             seconds_transport=run.seconds_transport + self.seconds,
+        )
+        if self.replayed is None:
+            return whole
+        steps = self.replayed.run
+        return replace(
+            whole,
+            scores=tuple(_sum_of(one, other) for one, other in zip(whole.scores, steps.scores, strict=True)),
+            seconds_transport=whole.seconds_transport + steps.seconds_transport,
+            electron_steps_sha256=steps.electron_steps_sha256,
         )
 
 
@@ -191,22 +217,22 @@ def follow_charged(
     Raises
     ------
     SimulationError
-        As `run_gate` or `replay_charged`.
+        As `run_gate` or `follow_along_steps`.
     """
     if settings.replays_electrons:
-        if dose_to != "medium":
-            raise SimulationError("transport.electron_transport: replayed electrons give dose to medium only.")
-        run = replay_charged(
-            followed.charged,
+        followed = follow_along_steps(
+            followed,
             volumes,
             materials,
-            electron_steps(settings, materials),
+            settings,
             seed=seed,
-            batches=followed.batches,
-            roulette=_roulette(of_interest, settings),
-            progress=followed.in_particles(progress),
+            dose_to=dose_to,
+            progress=progress,
+            of_interest=of_interest,
         )
-        return followed.with_deposits(run)
+        if not len(followed.charged):
+            return followed.with_deposits(no_dose(volumes, len(followed.batches)))
+        settings = recorded_with(settings)
     run = run_gate(
         volumes=volumes,
         materials=materials,
@@ -223,11 +249,58 @@ def follow_charged(
     return followed.with_deposits(run)
 
 
+def follow_along_steps(
+    followed: FollowedPhotons,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    settings: TransportConfig,
+    *,
+    seed: int,
+    dose_to: str = "medium",
+    progress: Progress | None = None,
+    of_interest: Volume | None = None,
+) -> FollowedPhotons:
+    """Charged particles along recorded steps; those that come into a gas in the patient are left to GATE.
+
+    Raises
+    ------
+    SimulationError
+        As `replay_but_in_gas`.
+    """
+    if dose_to != "medium":
+        raise SimulationError("transport.electron_transport: replayed electrons give dose to medium only.")
+    replayed = replay_but_in_gas(
+        followed.charged,
+        volumes,
+        materials,
+        electron_steps(settings, materials),
+        seed=seed,
+        batches=followed.batches,
+        roulette=_roulette(of_interest, settings),
+        progress=followed.in_particles(progress),
+    )
+    return replace(followed, replayed=replayed)
+
+
+def leaves_electrons_to_gate(volumes: Sequence[Volume], materials: Sequence[Material]) -> bool:
+    """Whether there are voxels in which recorded steps do not serve."""
+    present = set().union(*(labels_in(volume) for volume in volumes))
+    return any(is_gas(one) for one in materials if one.label in present)
+
+
 def _roulette(of_interest: Volume | None, settings: TransportConfig) -> Roulette | None:
     if of_interest is None:
         return None
     survivals = settings.far_electron_survival, settings.far_photon_survival
     return Roulette(of_interest.lower, of_interest.upper, *survivals)
+
+
+def _sum_of(one: Score, other: Score) -> Score:
+    return Score(
+        one.energy_zyx + other.energy_zyx,
+        one.energy_squared_zyx + other.energy_squared_zyx,
+        tuple(a + b for a, b in zip(one.batches, other.batches, strict=True)),
+    )
 
 
 def _with_deposits(scores: Sequence[Score], tracked: TrackedPhotons) -> tuple[Score, ...]:

@@ -77,12 +77,15 @@ class MatterGroups:
         Group of each material.
     length, turn : ndarray of shape (m,)
         Lengths in each material over lengths in its group's reference, and sines of turns likewise.
+    is_gas : ndarray of shape (m,), bool
+        But for the air outside of the body.
     """
 
     references: tuple[Material, ...]
     group: npt.NDArray[np.int64]
     length: npt.NDArray[np.float64]
     turn: npt.NDArray[np.float64]
+    is_gas: npt.NDArray[np.bool_]
 
 
 def group_materials(materials: Sequence[Material]) -> MatterGroups:
@@ -109,7 +112,12 @@ def group_materials(materials: Sequence[Material]) -> MatterGroups:
             for number, one in zip(group, materials, strict=True)
         ]
     )
-    return MatterGroups(references, group, length, turn)
+    return MatterGroups(references, group, length, turn, np.array([is_gas(one) for one in materials]))
+
+
+def is_gas(material: Material) -> bool:
+    """Whether it is one, and not the air around the body."""
+    return material.density < _DENSITY_STEPS[0] and not material.is_outside
 
 
 def _key(material: Material) -> tuple[int, int]:

@@ -58,9 +58,9 @@ from gatecheck.transport.photon_tracker.kernel import (
 FloatArray = npt.NDArray[np.float64]
 Vector = tuple[float, float, float]
 
-# Places in the tally, MeV, weighted: that particles had, was deposited, left the boxes, photons took, and mass that
-# annihilation freed; particles that found no room (never), and steps made.
-ENTERED, DEPOSITED, ESCAPED, PHOTONS, MASS, OVERFLOW, STEPS, TALLIES = range(8)
+# Places in the tally, MeV, weighted: that particles had, was deposited, left the boxes, photons took, mass that
+# annihilation freed, and what those have that are left to GATE; particles that found no room (never), and steps made.
+ENTERED, DEPOSITED, ESCAPED, PHOTONS, MASS, LEFT, OVERFLOW, STEPS, TALLIES = range(9)
 
 MOST_WAITING = 1000
 """Particles that wait at once; an electron of 10 MeV frees some 30 above the production cut."""
@@ -86,12 +86,13 @@ class Scores(NamedTuple):
 
 
 class Matter(NamedTuple):
-    """Group, lengths and turns over those recorded in it, and density of each material."""
+    """Group, lengths and turns over those recorded in it, density of each material, and whether it is left to GATE."""
 
     group: npt.NDArray[np.int64]
     length: FloatArray
     turn: FloatArray
     density: FloatArray
+    is_left: npt.NDArray[np.bool_]
 
 
 class Place(NamedTuple):
@@ -343,6 +344,28 @@ def _set_free(
 
 
 @part_of_kernel
+def _leave(
+    out: FloatArray,
+    kept: int,
+    energy: float,
+    place: Place,
+    direction: Vector,
+    weight: float,
+    pdg: int,
+    history: float,
+    scores: Scores,
+) -> int:
+    """Hand a particle out as it is; how many there are in `out` then."""
+    if kept >= len(out):
+        scores.tally[OVERFLOW] += 1.0
+        return kept
+    scores.tally[LEFT] += weight * energy
+    _put(out, kept, energy, place, direction, weight, pdg, history)
+    out[kept, STREAM] = 0.0
+    return kept + 1
+
+
+@part_of_kernel
 def _put(
     rows: FloatArray,
     row: int,
@@ -371,7 +394,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
     scores: Scores,
     state: State,
 ) -> int:
-    """The particle in the first row of `waiting` and all that it sets free; how many photons are in `out` after it."""
+    """The particle in the first row of `waiting` and all that it sets free; how many rows of `out` are in use after."""
     groups = (len(steps.first) - 1) // 2
     data = steps.data
     count = 1
@@ -388,6 +411,9 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                 if _stays(boxes, place, longest / matter.density[place.row]):
                     _score(scores, place.voxel, weight * energy, history)
                     break
+            if place.voxel >= 0 and matter.is_left[place.row]:
+                kept = _leave(out, kept, energy, place, direction, weight, int(waiting[count, PDG]), history, scores)
+                break
             if step < 0:
                 library = matter.group[place.row] + (0 if is_electron else groups)
                 step = _step_to_take(steps, library, energy, state)
@@ -455,12 +481,12 @@ def follow_range(
     scores: Scores,
     state: State,
 ) -> tuple[int, int]:
-    """Follow particles `first` to `last` - 1 until `out` is nearly full of photons.
+    """Follow particles `first` to `last` - 1 until `out` is nearly full.
 
     Returns
     -------
     (int, int)
-        Photons in `out`, and the first particle not followed.
+        Photons, and particles that are left to GATE, in `out`; and the first particle not followed.
     """
     kept = 0
     waiting = np.empty((MOST_WAITING, particles.shape[1]))

@@ -99,7 +99,7 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
 
 
 def recorded_with(settings: TransportConfig) -> TransportConfig:
-    """What steps are recorded with: a patient's settings, but for GATE's steps."""
+    """What steps are recorded with, and GATE's in a gas: a patient's settings, but for GATE's steps."""
     return settings.model_copy(update={"electron_step_function": recorded_step_function(settings)})
 
 

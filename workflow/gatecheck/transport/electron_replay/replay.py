@@ -8,7 +8,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -27,6 +27,7 @@ from gatecheck.transport.electron_replay.kernel import (
     ENTERED,
     ESCAPED,
     HISTORY,
+    LEFT,
     MASS,
     MOST_WAITING,
     OVERFLOW,
@@ -44,7 +45,7 @@ from gatecheck.transport.materials import air
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.photon_tracker import Roulette, cross_sections
 from gatecheck.transport.photon_tracker import kernel as photon_kernel
-from gatecheck.transport.photon_tracker.track import as_rows, boxes_of, follow_batch
+from gatecheck.transport.photon_tracker.track import as_phase_space, as_rows, boxes_of, follow_batch
 from gatecheck.transport.volumes import Volume
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,24 @@ class ElectronSteps:
     sha256: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What becomes of charged particles along recorded steps.
+
+    Attributes
+    ----------
+    run : GateRun
+    left : PhaseSpace
+        Those that came into a gas, where and as they did.
+    left_in_batches : tuple of int
+        How many of them each batch has.
+    """
+
+    run: GateRun
+    left: PhaseSpace
+    left_in_batches: tuple[int, ...]
+
+
 def replay_charged(
     charged: PhaseSpace,
     volumes: Sequence[Volume],
@@ -102,6 +121,31 @@ def replay_charged(
     SimulationError
         For a particle above the recorded tracks' energy, or energy that is not accounted for.
     """
+    nowhere = replace(electrons, groups=replace(electrons.groups, is_gas=np.zeros_like(electrons.groups.is_gas)))
+    replayed = replay_but_in_gas(
+        charged, volumes, materials, nowhere, seed=seed, batches=batches, roulette=roulette, progress=progress
+    )
+    return replayed.run
+
+
+def replay_but_in_gas(
+    charged: PhaseSpace,
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    electrons: ElectronSteps,
+    *,
+    seed: int,
+    batches: Sequence[int],
+    roulette: Roulette | None = None,
+    progress: Progress | None = None,
+) -> Replayed:
+    """As `replay_charged`, up to where particles come into voxels of a gas; air outside of the body is none.
+
+    Raises
+    ------
+    SimulationError
+        As `replay_charged`.
+    """
     started = time.perf_counter()
     by_label = {material.label: row for row, material in enumerate(materials)}
     boxes = boxes_of(volumes, by_label, air_row=len(materials), roulette=roulette)
@@ -110,15 +154,19 @@ def replay_charged(
     tally = np.zeros(TALLIES)
     rows = as_rows(charged)
     parts: list[tuple[FloatArray, FloatArray]] = []
+    left: list[FloatArray] = []
     for number, (first, last) in enumerate(itertools.pairwise([0, *batch_ends_of(len(rows), list(batches))])):
         scores = Scores(np.zeros((voxels, SCORE_COLUMNS)), tally)
         scores.voxels[:, HISTORY] = -1
         of_photons = photon_kernel.Scores(np.zeros(voxels), np.zeros(voxels), np.zeros(photon_kernel.TALLIES))
-        given = rows[first:last]
+        given, of_batch = rows[first:last], []
         for generation in range(_MOST_GENERATIONS):
             _check_energies(given, electrons.highest_energy)
             report = None if progress is None or generation else lambda done, first=first: progress(first + done)
-            photons = _follow(given, electrons, boxes, matter, _stream(seed, number, generation), scores, report)
+            out = _follow(given, electrons, boxes, matter, _stream(seed, number, generation), scores, report)
+            is_photon = out[:, photon_kernel.PDG] == photon_kernel.PHOTON_PDG
+            photons = out[is_photon]
+            of_batch.append(out[~is_photon])
             if not len(photons):
                 break
             stream = _stream(seed, number, generation + _MOST_GENERATIONS)
@@ -131,11 +179,13 @@ def replay_charged(
         if of_photons.tally[photon_kernel.OVERFLOW] > 0:
             raise SimulationError("A photon set too many electrons free. Please report this with the configuration.")
         parts.append((scores.voxels[:, DEPOSITS] + of_photons.energy, scores.voxels[:, SQUARES] + of_photons.squared))
+        left.append(np.concatenate(of_batch))
     _check(tally)
     logger.info("%d charged particles took %.0f recorded steps each", len(rows), tally[STEPS] / max(len(rows), 1))
     seconds = time.perf_counter() - started
     by_volume = _scores_of(parts, volumes, boxes.first)
-    return GateRun(by_volume, len(rows), 0.0, seconds, peak_memory_mb(), electrons.sha256)
+    run = GateRun(by_volume, len(rows), 0.0, seconds, peak_memory_mb(), electrons.sha256)
+    return Replayed(run, as_phase_space(np.concatenate(left), charged), tuple(len(one) for one in left))
 
 
 def _check_energies(particles: FloatArray, highest: float) -> None:
@@ -156,12 +206,13 @@ def _follow(
     scores: Scores,
     report: Callable[[int], None] | None,
 ) -> FloatArray:
-    """Photons that the particles and what they set free radiate."""
+    """Photons that the particles and what they set free radiate, and those of them that are left to GATE."""
     run = _compiled()
     out = np.empty((_BLOCK + MOST_WAITING, photon_kernel.COLUMNS))
     state = np.zeros(1, dtype=np.uint64)
     found = [np.empty((0, photon_kernel.COLUMNS))]
-    of_rows = kernel.Matter(electrons.groups.group, electrons.groups.length, electrons.groups.turn, matter.density)
+    groups = electrons.groups
+    of_rows = kernel.Matter(groups.group, groups.length, groups.turn, matter.density, groups.is_gas)
     done = 0
     while done < len(particles):
         until = min(done + _BLOCK, len(particles))
@@ -178,7 +229,7 @@ def _check(tally: FloatArray) -> None:
         raise SimulationError(
             f"An electron set more than {MOST_WAITING} others free. Please report this with the configuration."
         )
-    missing = tally[ENTERED] + tally[MASS] - tally[DEPOSITED] - tally[ESCAPED] - tally[PHOTONS]
+    missing = tally[ENTERED] + tally[MASS] - tally[DEPOSITED] - tally[ESCAPED] - tally[PHOTONS] - tally[LEFT]
     if abs(missing) > _ENERGY_TOLERANCE * max(tally[ENTERED], 1e-300):
         raise SimulationError(
             f"{missing:.4g} of {tally[ENTERED]:.6g} MeV of electrons are not accounted for. Please report this with "

@@ -189,7 +189,7 @@ def track_photons(
     rows = np.concatenate(parts) if parts else np.empty((0, COLUMNS))
     logger.info("%d particles set %d electrons and positrons free", len(particles), len(rows))
     return TrackedPhotons(
-        charged=_as_phase_space(rows, phase_space),
+        charged=as_phase_space(rows, phase_space),
         deposits=tuple(deposits),
         batch_sizes=tuple(sizes),
         escaped=float(tally[ESCAPED]),
@@ -318,7 +318,7 @@ def as_rows(phase_space: PhaseSpace) -> FloatArray:
     return rows
 
 
-def _as_phase_space(rows: FloatArray, phase_space: PhaseSpace) -> PhaseSpace:
+def as_phase_space(rows: FloatArray, phase_space: PhaseSpace) -> PhaseSpace:
     return replace(
         phase_space,
         pdg_code=rows[:, PDG].astype(np.int32),
