@@ -152,7 +152,7 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "gamma": (
         "Gamma",
-        "2 %/1 mm on 200 x 200 x 150 points of 1 mm, two doses with noise; pymedphys 0.41, one core. Where fewer "
+        "2 %/1 mm on 200 x 200 x 150 points of 1 mm, two doses with noise; pymedphys 0.41 on one core, gatecheck on two. Where fewer "
         "points were measured, the time is scaled.",
         (
             ("interp_fraction", "interp_fraction", "d"),
