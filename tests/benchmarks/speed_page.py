@@ -79,8 +79,9 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     "unbiased_air": (
         "Mean doses in the trachea with recorded electron steps",
         "Over those with GATE's own electrons, the same photons and so the same electrons set free, both arcs of the "
-        "clinical cases, voxels of 2 mm; within 45 mm of the tumour. Sigma (k = 1) is that of the photons; another "
-        "recording of the steps moves them by some 0.1 %.",
+        "clinical cases, voxels of 2 mm; within 45 mm of the tumour. GATE's steps are as fine as the recorded ones, "
+        "here and in the air that recorded steps leave to it: with a patient's own its dose in air is lower. Sigma "
+        "(k = 1) is that of the photons.",
         _mean_doses("recorded steps - GATE"),
     ),
     "analog": (
@@ -152,8 +153,8 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "gamma": (
         "Gamma",
-        "2 %/1 mm on 200 x 200 x 150 points of 1 mm, two doses with noise; pymedphys 0.41 on one core, gatecheck on two. Where fewer "
-        "points were measured, the time is scaled.",
+        "2 %/1 mm on 200 x 200 x 150 points of 1 mm, two doses with noise; pymedphys 0.41 on one core, gatecheck on "
+        "two. Where fewer points were measured, the time is scaled.",
         (
             ("interp_fraction", "interp_fraction", "d"),
             ("points", "points", "d"),

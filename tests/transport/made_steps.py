@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gatecheck.patient.model import Material
@@ -47,12 +49,31 @@ def straight_tracks(
     )
 
 
-def straight_steps(materials: list[Material], losses: dict[str, float]) -> ElectronSteps:
+def with_secondaries(tracks: RecordedTracks, energy: float = 0.01) -> RecordedTracks:
+    """Every step but a track's last sets an electron of so many MeV free, forwards, in place of a part it leaves."""
+    count = np.arange(len(tracks.energy))
+    step = np.sort(np.concatenate([np.repeat(count, np.diff(tracks.freed_first)), count[~tracks.is_last]]))
+    of_last = tracks.is_last[step]
+    direction = np.tile(np.float32([0, 0, 1]), (len(step), 1))
+    direction[of_last] = tracks.freed_direction
+    return replace(
+        tracks,
+        deposit=tracks.deposit - np.where(tracks.is_last, 0.0, energy).astype(np.float32),
+        freed_first=np.searchsorted(step, np.arange(len(count) + 1)).astype(np.int32),
+        freed_pdg=np.where(of_last, 22, 11).astype(np.int32),
+        freed_energy=np.where(of_last, REST, energy).astype(np.float32),
+        freed_direction=direction,
+    )
+
+
+def straight_steps(
+    materials: list[Material], losses: dict[str, float], *, has_secondaries: bool = False
+) -> ElectronSteps:
     """Steps for the materials and air; losses in MeV per mm at unit density, by the name of one of the materials."""
     groups: MatterGroups = group_materials([*materials, air()])
     of_group = {int(groups.group[[one.name for one in materials].index(name)]): loss for name, loss in losses.items()}
     given = [(of_group.get(one.label, 0.2), one.density) for one in groups.references]
     electrons = [straight_tracks(loss, density=density) for loss, density in given]
     positrons = [straight_tracks(loss, density=density, annihilate=True) for loss, density in given]
-    parts = [*electrons, *positrons]
+    parts = [with_secondaries(one) if has_secondaries else one for one in (*electrons, *positrons)]
     return ElectronSteps(joined(parts, [part.extent for part in parts]), groups, HIGHEST)

@@ -155,6 +155,19 @@ def test_particles_that_come_into_a_gas_in_the_patient_are_left_as_they_are_ther
         assert replayed.run.scores[0].energy_zyx.sum() == pytest.approx(energy.sum(), rel=1e-9)
 
 
+@pytest.mark.parametrize("pdg", [11, -11])
+def test_what_is_left_is_what_it_was_whatever_it_set_free_on_its_way(pdg: int) -> None:
+    materials = [*MATERIALS, air(3)]
+    steps = straight_steps(materials, {}, has_secondaries=True)
+    volume, energy = slabs([0] * 10 + [3] * 70), np.full(50, 4.0)
+    left = replay_but_in_gas(charged(energy, pdg=pdg), [volume], materials, steps, seed=3, batches=[50]).left
+    primary = left.energy > 1.0
+    assert primary.sum() == 50
+    assert (left.pdg_code[primary] == pdg).all()
+    assert (left.pdg_code[~primary] == 11).all()
+    assert left.energy[primary] == pytest.approx(np.full(50, 4.0 - 10 * LOSS), rel=0.02)
+
+
 def test_what_is_left_to_gate_in_the_end_is_all_there_is() -> None:
     """A run of GATE with what is left, of two batches of which the last has nothing, and all others' deposits."""
     one, rest = np.ones((2, 2, 2)), 3 * np.ones((2, 2, 2))

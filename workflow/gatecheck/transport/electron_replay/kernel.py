@@ -412,7 +412,8 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                     _score(scores, place.voxel, weight * energy, history)
                     break
             if place.voxel >= 0 and matter.is_left[place.row]:
-                kept = _leave(out, kept, energy, place, direction, weight, int(waiting[count, PDG]), history, scores)
+                pdg = ELECTRON_PDG if is_electron else -ELECTRON_PDG  # its row may be another's by now
+                kept = _leave(out, kept, energy, place, direction, weight, pdg, history, scores)
                 break
             if step < 0:
                 library = matter.group[place.row] + (0 if is_electron else groups)
