@@ -26,6 +26,7 @@ from made_chunks import (
     write_plan,
 )
 
+from gatecheck.dose import batches
 from gatecheck.dose.batches import leave_one_out_doses
 from gatecheck.dose.chunks import check_belong_together, read_chunks
 from gatecheck.dose.merge import course_factor, merge, per_fraction
@@ -87,7 +88,11 @@ def test_sigma_of_equal_chunks_is_the_standard_error_of_their_mean(tmp_path: Pat
     np.testing.assert_allclose(array_zyx(read_image(tmp_path / "dose" / "mc_sigma.mha")), expected, rtol=1e-4)
 
 
-def test_leave_one_out_doses_are_merges_of_the_other_chunks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_kept", [0.0, 1e9], ids=["read twice", "kept"])
+def test_leave_one_out_doses_are_merges_of_the_other_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_kept: float
+) -> None:
+    monkeypatch.setattr(batches, "MOST_KEPT", most_kept)
     doses = write_case(tmp_path)
     result = _merge(tmp_path)
     left_out = list(leave_one_out_doses(tmp_path / "transport", tmp_path / "patient", result))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from gatecheck.transport.model import ChunkResult
 from gatecheck.transport.patient_files import read_patient
 
 FloatArray = npt.NDArray[np.float64]
+
+MOST_KEPT = 1e9
+"""Bytes of batches that are kept between the two times that they are needed; more are read twice."""
 
 
 def leave_one_out_doses(transport_folder: Path, patient_folder: Path, merged: MergeResult) -> Iterator[Float32Array]:
@@ -45,14 +48,21 @@ def leave_one_out_doses(transport_folder: Path, patient_folder: Path, merged: Me
     patient = read_patient(patient_folder)
     factor = course_factor(merged)
     totals = [np.zeros(box.size[::-1]) for box in patient.boxes]
+    fit_in_memory = 4 * len(results) * sum(total.size for total in totals) <= MOST_KEPT
+    kept: list[list[Float32Array]] = []
     for doses in _doses_of_each(transport_folder, results, patient.boxes):
         for index, dose_zyx in enumerate(doses):
             totals[index] += dose_zyx
-    for result, doses in zip(results, _doses_of_each(transport_folder, results, patient.boxes), strict=True):
+        if fit_in_memory:
+            kept.append([dose_zyx.astype(np.float32) for dose_zyx in doses])  # as they are in the files
+    again: Iterable[Sequence[npt.NDArray[np.floating]]] = (
+        kept if fit_in_memory else _doses_of_each(transport_folder, results, patient.boxes)
+    )
+    for result, batch in zip(results, again, strict=True):
         photons = merged.nominal_photons - result.nominal_photons
         joined = empty(patient.joined_grid)
-        for box, total, dose_zyx in zip(patient.boxes, totals, doses, strict=True):
-            put(joined, patient.joined_grid, box, np.maximum(total - dose_zyx, 0.0) * (factor / photons))
+        for box, total, own_zyx in zip(patient.boxes, totals, batch, strict=True):
+            put(joined, patient.joined_grid, box, np.maximum(total - own_zyx, 0.0) * (factor / photons))
         yield joined
 
 
