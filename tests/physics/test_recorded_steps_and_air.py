@@ -57,14 +57,9 @@ PLACES = {
 }
 
 
-TOO_LITTLE = pytest.mark.xfail(
-    strict=True, reason="6 % too little in air that only scattered electrons reach: docs/explanation/electrons.md"
-)
-
-
-@pytest.mark.parametrize("place", [pytest.param(one, marks=[TOO_LITTLE] if "outside" in one else []) for one in PLACES])
+@pytest.mark.parametrize("place", PLACES)
 def test_air_gets_the_dose_of_gate_with_the_same_steps(cube_runs: tuple[GateRun, GateRun], place: str) -> None:
-    """Within 4 sigma, or 2 %: with the steps of a patient's run GATE's own dose is off by more than that, see below."""
+    """Within 4 sigma: what comes into air is left to GATE, in the air round the cube too, which is no patient's."""
     along, (nearest, farthest) = PLACES[place]
     across = np.abs(4.0 * (np.arange(SIDE) - SIDE // 2))
     from_axis = np.maximum(across[:, None], across[None, :])
@@ -74,8 +69,8 @@ def test_air_gets_the_dose_of_gate_with_the_same_steps(cube_runs: tuple[GateRun,
     )
     mean, sigma = apart(by_gate, replayed)
     logger.info("air %s: %+.2f +- %.2f %%", place, mean, sigma)
-    assert sigma < 1.5
-    assert abs(mean) < max(4 * sigma, 2.0)
+    assert sigma < 1.7
+    assert abs(mean) < 4 * sigma
 
 
 # Carbon, whose mean excitation energy is one for all densities, and energies below its density effect.
