@@ -54,8 +54,8 @@ class TransportConfig(ConfigSection):
         "gate",
         description="who follows electrons. gate: GATE, through all voxels; replayed: gatecheck, along steps that "
         "GATE recorded once in matter alike, ten times as fast, up to where they come into air in the patient, which "
-        "is left to GATE; mean doses of regions were within 0.2 % of GATE's on the clinical cases. With tracked photons "
-        "and dose to medium only",
+        "is left to GATE; mean doses of regions were within 0.2 % of GATE's on the clinical cases. With tracked "
+        "photons and dose to medium only",
     )
     photon_splitting: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
