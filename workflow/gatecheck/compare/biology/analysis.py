@@ -34,6 +34,7 @@ from gatecheck.compare.noise import NoisyFields
 from gatecheck.compare.sampling import PlacedPoints, VoxelGrid, place, points_of
 from gatecheck.compare.smoothing import values_at_centres
 from gatecheck.compare.structure_dose import POINTS_WITH_NOISE
+from gatecheck.compiled import in_threads
 from gatecheck.config_biology import BiologyConfig
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, sha256_of_file, write_image, write_json
@@ -142,7 +143,7 @@ class BiologyAnalysis:
         self._write_maps(out_folder)
         x, y, z = self._image.GetSpacing()
         values = SplineFields.of(values_at_centres(self._dose[..., np.newaxis], (z, y, x)))
-        structures = tuple(self._described(studied, values, noisy) for studied in self._studied)
+        structures = tuple(in_threads(lambda studied: self._described(studied, values, noisy), self._studied))
         limits = judge(
             structures,
             self._settings.limits,

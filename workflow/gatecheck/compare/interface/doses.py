@@ -15,6 +15,7 @@ import scipy.ndimage
 
 from gatecheck.compare.dose_image import DoseImage
 from gatecheck.compare.sampling import VoxelGrid
+from gatecheck.compiled import in_threads
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -159,7 +160,7 @@ def sampled(doses: RegionDoses, points_xyz: FloatArray) -> SampledDoses:
     """All doses at points (n, 3) by cubic splines through the voxels' means."""
     place = places_in(doses.grid, points_xyz)
     return SampledDoses(
-        batches=np.stack([at_places(one, place) for one in doses.batches_zyx]),
+        batches=np.stack(in_threads(lambda one: at_places(one, place), doses.batches_zyx)),
         tps=None if doses.tps_zyx is None else at_places(doses.tps_zyx, place),
         tps_otherwise=None if doses.tps_otherwise_zyx is None else at_places(doses.tps_otherwise_zyx, place),
     )
