@@ -171,9 +171,8 @@ def track_photons(
     tally = np.zeros(TALLIES)
     for first, last in itertools.pairwise(ends):
         scores = Scores(np.zeros(voxels), np.zeros(voxels), tally)
-        part = follow_batch(int(first), int(last), particles, copies, boxes, matter, stream, scores)
-        parts.append(part)
-        sizes.append(len(part))
+        parts.append(follow_batch(int(first), int(last), particles, copies, boxes, matter, stream, scores))
+        sizes.append(len(parts[-1]))
         deposits.append(tuple(_deposits(scores, boxes, volumes)))
     if tally[OVERFLOW] > 0:
         raise SimulationError(
@@ -186,7 +185,7 @@ def track_photons(
             f"{missing:.4g} of {tally[ENTERED]:.6g} MeV of photons are not accounted for. Please report this with the "
             "configuration."
         )
-    rows = np.concatenate(parts) if parts else np.empty((0, COLUMNS))
+    rows = parts.pop() if len(parts) == 1 else _joined(parts)
     logger.info("%d particles set %d electrons and positrons free", len(particles), len(rows))
     return TrackedPhotons(
         charged=as_phase_space(rows, phase_space),
@@ -225,7 +224,19 @@ def follow_batch(
     while photon < last:
         kept, photon = run(photon, last, particles, copies, boxes, matter, stream, out, scores, state)
         parts.append(out[:kept].copy())
-    return np.concatenate(parts)
+    return _joined(parts)
+
+
+def _joined(parts: list[FloatArray]) -> FloatArray:
+    """All rows in one array; each part is given up as soon as it is there, for they are the most that a chunk holds."""
+    rows = np.empty((sum(len(part) for part in parts), COLUMNS))
+    filled = 0
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        rows[filled : filled + len(part)] = part
+        filled += len(part)
+    return rows
 
 
 def charged_of(
