@@ -28,7 +28,7 @@ from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.full_head import run_full_head
 from gatecheck.transport.gate import GateRun
 from gatecheck.transport.process import run_in_process
-from gatecheck.transport.run import run_transport
+from gatecheck.transport.run import follow_along_steps, follow_photons, run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull
 
 FloatArray = npt.NDArray[np.float64]
@@ -155,7 +155,8 @@ def _transported(case: Case, way: Way, histories: int, on_fine: bool, seed: int)
         "of_interest": matter.fine,
     }
     if settings.replays_electrons:  # compiles, and reads the recorded steps: start-up
-        run_transport(phase_space=sample_phase_space(delivery, linac, 1000, seed), **arguments)
+        few = {"phase_space": sample_phase_space(delivery, linac, 1000, seed), **arguments}
+        follow_along_steps(follow_photons(**few), **arguments)
     run = run_transport(phase_space=phase_space, batches=BATCHES, **arguments)
     doses = _doses(run, matter, region if on_fine else None) / phase_space.nominal_photons
     return Outcome(doses.astype(np.float32), run.seconds_transport, phase_space.nominal_photons, run.peak_memory_mb)
