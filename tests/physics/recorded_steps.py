@@ -48,14 +48,25 @@ def by_gate_and_replayed(
     volume: VoxelVolume, materials: Sequence[Material], photons: int, by_gate: TransportConfig
 ) -> tuple[GateRun, GateRun]:
     """Both take the same photon interactions and start the same electrons."""
-    along_steps = TransportConfig(electron_transport="replayed", photon_splitting=by_gate.photon_copies)
-    asked = [
-        {"settings": settings, "volume": volume, "materials": materials, "photons": photons}
-        for settings in (by_gate, along_steps)
-    ]
-    gate, replayed = run_in_processes(transported, asked, processes=2)
+    gate, replayed = transported_by([(by_gate, materials), (replayed_like(by_gate), materials)], volume, photons)
     logger.info("GATE %.0f s, recorded steps %.0f s", gate.seconds_transport, replayed.seconds_transport)
     return gate, replayed
+
+
+def replayed_like(by_gate: TransportConfig) -> TransportConfig:
+    """Settings with which electrons that are set free alike go along recorded steps."""
+    return TransportConfig(electron_transport="replayed", photon_splitting=by_gate.photon_copies)
+
+
+def transported_by(
+    ways: Sequence[tuple[TransportConfig, Sequence[Material]]], volume: VoxelVolume, photons: int
+) -> list[GateRun]:
+    """The same photons each way, two at a time."""
+    asked = [
+        {"settings": settings, "volume": volume, "materials": materials, "photons": photons}
+        for settings, materials in ways
+    ]
+    return run_in_processes(transported, asked, processes=2)
 
 
 def apart(

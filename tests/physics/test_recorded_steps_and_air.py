@@ -12,7 +12,7 @@ import logging
 import numpy as np
 import numpy.typing as npt
 import pytest
-from recorded_steps import BATCHES, apart, by_gate_and_replayed
+from recorded_steps import BATCHES, apart, replayed_like, transported_by
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.patient.model import Material
@@ -22,7 +22,10 @@ from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.gate import GateRun, run_gate
 from gatecheck.transport.materials import air, water
 from gatecheck.transport.model import PhaseSpace
+from gatecheck.transport.photon_tracker import TrackedPhotons
+from gatecheck.transport.photon_tracker.track import LocalDeposits
 from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.run import FollowedPhotons, follow_charged
 from gatecheck.transport.volumes import VoxelVolume
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
@@ -37,15 +40,23 @@ CAVITY = slice(AROUND + 10, AROUND + 13)
 
 
 @pytest.fixture(scope="module")
-def cube_runs() -> tuple[GateRun, GateRun]:
-    """A cube of water with a cavity, in air; GATE's steps are those that were recorded."""
-    labels_zyx = np.ones(3 * [SIDE], np.uint16)
+def cube_runs() -> dict[str, GateRun]:
+    """A cube of water with a cavity, in air that is left to GATE or is none of the patient's; GATE's steps are fine."""
+    labels_zyx = np.full(3 * [SIDE], 2, np.uint16)
     labels_zyx[3 * (WITHIN_CUBE,)] = 0
     middle = slice(SIDE // 2 - CAVITY_HALF, SIDE // 2 + CAVITY_HALF + 1)
     labels_zyx[middle, CAVITY, middle] = 1
     volume = VoxelVolume("cube", labels_zyx, (4.0, 4.0, 4.0), (-88.0, -38.0, -88.0))
     as_recorded = TransportConfig(electron_step_function=recorded_step_function(TransportConfig()))
-    return by_gate_and_replayed(volume, [water(0), air(1)], 3_000_000, as_recorded)
+    patient = [water(0), air(1), air(2)]
+    outside = [water(0), air(1), air(2).model_copy(update={"is_outside": True})]
+    along_steps = replayed_like(as_recorded)
+    ways = {
+        "by GATE": (as_recorded, patient),
+        "all air left": (along_steps, patient),
+        "air outside": (along_steps, outside),
+    }
+    return dict(zip(ways, transported_by(list(ways.values()), volume, 3_000_000), strict=True))
 
 
 # Rows along the beam, and which of the others by the larger of their distances from the axis, mm.
@@ -57,20 +68,40 @@ PLACES = {
 }
 
 
+TOO_LITTLE = pytest.mark.xfail(
+    strict=True, reason="6 % too little round the body, outside of the field: docs/explanation/electrons.md"
+)
+
+
 @pytest.mark.parametrize("place", PLACES)
-def test_air_gets_the_dose_of_gate_with_the_same_steps(cube_runs: tuple[GateRun, GateRun], place: str) -> None:
-    """Within 4 sigma: what comes into air is left to GATE, in the air round the cube too, which is no patient's."""
+def test_air_gets_the_dose_of_gate_with_the_same_steps(cube_runs: dict[str, GateRun], place: str) -> None:
+    """Within 4 sigma and 3 %: what comes into it is left to GATE."""
+    mean, sigma = air_apart(cube_runs, "all air left", place)
+    assert sigma < 1.7
+    assert abs(mean) < min(4 * sigma, 3.0)
+
+
+@pytest.mark.parametrize("place", [pytest.param(one, marks=[TOO_LITTLE] if "outside" in one else []) for one in PLACES])
+def test_air_round_the_body_is_near_it_where_recorded_steps_go_on(cube_runs: dict[str, GateRun], place: str) -> None:
+    """Within 4 sigma, or 2 %; no dose is asked for there."""
+    mean, sigma = air_apart(cube_runs, "air outside", place)
+    assert sigma < 1.7
+    assert abs(mean) < max(4 * sigma, 2.0)
+
+
+def air_apart(runs: dict[str, GateRun], way: str, place: str) -> tuple[float, float]:
+    """A place's dose over GATE's, less 1, and its sigma, per cent."""
     along, (nearest, farthest) = PLACES[place]
     across = np.abs(4.0 * (np.arange(SIDE) - SIDE // 2))
     from_axis = np.maximum(across[:, None], across[None, :])
     chosen = (from_axis > nearest - 1e-6) & (from_axis < farthest)
     by_gate, replayed = (
-        np.array([batch[:, along].sum(axis=1)[chosen].sum() for batch in run.scores[0].batches]) for run in cube_runs
+        np.array([batch[:, along].sum(axis=1)[chosen].sum() for batch in runs[one].scores[0].batches])
+        for one in ("by GATE", way)
     )
     mean, sigma = apart(by_gate, replayed)
-    logger.info("air %s: %+.2f +- %.2f %%", place, mean, sigma)
-    assert sigma < 1.7
-    assert abs(mean) < 4 * sigma
+    logger.info("%s, %s: %+.2f +- %.2f %%", place, way, mean, sigma)
+    return mean, sigma
 
 
 # Carbon, whose mean excitation energy is one for all densities, and energies below its density effect.
@@ -79,8 +110,16 @@ THIN = {"lung": 0.26, "gas": 0.0012}
 THICK_SLABS, THIN_SLABS, SLAB = 4, 5, 2.0  # mm: on each side; electrons reach 2 mm
 
 
-def fano_dose(*, density: float, settings: TransportConfig, electrons: int) -> npt.NDArray[np.float64]:
-    """Dose in thin carbon between slabs of 1 g/cm3, over that in these beside it less 1, (batches,)."""
+def fano_dose(
+    *, density: float, settings: TransportConfig, electrons: int, is_left: bool = False
+) -> npt.NDArray[np.float64]:
+    """Dose in thin carbon between slabs of 1 g/cm3, over that in these beside it less 1, (batches,).
+
+    Parameters
+    ----------
+    is_left : bool
+        A gas is left to GATE, as it is in a patient; otherwise recorded steps go on in it.
+    """
     describe_engine(settings)
     materials = [
         Material(label=0, name="thick", density=1.0, mass_fractions={"C": 1.0}),
@@ -89,10 +128,14 @@ def fano_dose(*, density: float, settings: TransportConfig, electrons: int) -> n
     labels = np.array([0] * THICK_SLABS + [1] * THIN_SLABS + [0] * THICK_SLABS, np.uint16)
     volume = VoxelVolume("slabs", labels[None, :, None], (4000.0, SLAB, 4000.0), (0.0, SLAB / 2, 0.0))
     source = evenly_per_mass(density, electrons)
-    if settings.replays_electrons:
-        steps = electron_steps(settings, materials)
-        sizes = [electrons // BATCHES] * BATCHES
-        run = replay_charged(source, [volume], materials, steps, seed=5, batches=sizes)
+    sizes = [electrons // BATCHES] * BATCHES
+    if settings.replays_electrons and not is_left:
+        run = replay_charged(source, [volume], materials, electron_steps(settings, materials), seed=5, batches=sizes)
+    elif settings.replays_electrons:
+        shape = volume.scoring_size[::-1]
+        nothing = LocalDeposits(np.zeros(shape), np.zeros(shape))
+        tracked = TrackedPhotons(source, ((nothing,),) * BATCHES, tuple(sizes), 0.0, 0.0, 0.0, 0.0)
+        run = follow_charged(FollowedPhotons(tracked, electrons, 0.0), [volume], materials, settings, seed=5)
     else:
         run = run_gate(
             volumes=[volume],
@@ -134,13 +177,15 @@ def evenly_per_mass(density: float, electrons: int) -> PhaseSpace:
 def fano(request: pytest.FixtureRequest) -> tuple[str, dict[str, tuple[float, float]]]:
     """Per cent missed and its sigma, by GATE with a patient's steps and along recorded ones."""
     # Few electrons go far through a gas, and these have most of the noise: as many as there is time for.
+    replayed = TransportConfig(electron_transport="replayed")
     ways = {
-        "gate": (TransportConfig(photon_transport="gate"), 1_000_000),
-        "replayed": (TransportConfig(electron_transport="replayed"), 4_000_000),
+        "gate": (TransportConfig(photon_transport="gate"), 1_000_000, False),
+        "replayed": (replayed, 4_000_000, False),
+        "left to GATE": (replayed, 1_000_000, True),
     }
     asked = [
-        {"density": THIN[request.param], "settings": settings, "electrons": electrons}
-        for settings, electrons in ways.values()
+        {"density": THIN[request.param], "settings": settings, "electrons": electrons, "is_left": is_left}
+        for settings, electrons, is_left in ways.values()
     ]
     found = {}
     for way, missed in zip(ways, run_in_processes(fano_dose, asked, processes=2), strict=True):
@@ -152,12 +197,14 @@ def fano(request: pytest.FixtureRequest) -> tuple[str, dict[str, tuple[float, fl
 def test_recorded_steps_keep_fanos_theorem_better_than_gate_with_a_patients(
     fano: tuple[str, dict[str, tuple[float, float]]],
 ) -> None:
-    """By 4 sigma in gas, where GATE misses most; in lung both are within 4 sigma of it, or 1 %."""
+    """By 4 sigma in gas, where GATE misses most, left to GATE or not; in lung all are within 4 sigma of it, or 1 %."""
     matter, found = fano
-    (by_gate, sigma_of_gate), (replayed, sigma) = found["gate"], found["replayed"]
-    assert sigma < 1.0
-    if matter == "gas":
-        assert abs(replayed) < abs(by_gate) - 4 * np.hypot(sigma, sigma_of_gate)
-    else:
-        assert abs(by_gate) < max(4 * sigma_of_gate, 1.0)
-        assert abs(replayed) < max(4 * sigma, 1.0)
+    by_gate, sigma_of_gate = found["gate"]
+    for way in ("replayed", "left to GATE"):
+        along_steps, sigma = found[way]
+        assert sigma < 1.0
+        if matter == "gas":
+            assert abs(along_steps) < abs(by_gate) - 4 * np.hypot(sigma, sigma_of_gate)
+        else:
+            assert abs(by_gate) < max(4 * sigma_of_gate, 1.0)
+            assert abs(along_steps) < max(4 * sigma, 1.0)

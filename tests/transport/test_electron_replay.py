@@ -155,6 +155,16 @@ def test_particles_that_come_into_a_gas_in_the_patient_are_left_as_they_are_ther
         assert replayed.run.scores[0].energy_zyx.sum() == pytest.approx(energy.sum(), rel=1e-9)
 
 
+def test_particles_that_come_from_the_air_outside_into_a_gas_are_left_at_its_face() -> None:
+    """One group of matter, whose steps would go on."""
+    materials = [*MATERIALS, air(3), air(4).model_copy(update={"is_outside": True})]
+    steps = straight_steps(materials, {})
+    volume, energy = slabs([4] * 10 + [3] * 5 + [0] * 65), np.full(20, 4.0)
+    replayed = replay_but_in_gas(charged(energy), [volume], materials, steps, seed=3, batches=[20])
+    assert replayed.left.position[:, 2] == pytest.approx(np.full(20, -30.0), abs=1e-5)
+    assert not replayed.run.scores[0].energy_zyx[10:].any()
+
+
 @pytest.mark.parametrize("pdg", [11, -11])
 def test_what_is_left_is_what_it_was_whatever_it_set_free_on_its_way(pdg: int) -> None:
     materials = [*MATERIALS, air(3)]
@@ -182,6 +192,7 @@ def test_what_is_left_to_gate_in_the_end_is_all_there_is() -> None:
     assert whole.scores[0].energy_zyx == pytest.approx(4 * one)
     assert [batch.sum() for batch in whole.scores[0].batches] == [16.0, 16.0]
     assert (whole.seconds_transport, whole.particles, whole.electron_steps_sha256) == (13.0, 40, "steps")
+    assert whole.left_to_gate == 1.0
 
 
 def test_steps_joined_leave_the_same_and_end_where_they_did() -> None:

@@ -16,7 +16,7 @@ from made_patient import write_patient
 from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.files import read_json
-from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks_here
+from gatecheck.transport.chunk import ChunkInputs, PatientMatter, simulate_chunk, simulate_chunks_here
 from gatecheck.transport.electron_replay import provide
 from gatecheck.transport.electron_replay.steps import RecordedTracks
 from gatecheck.transport.model import Chunk, ChunkResult
@@ -103,3 +103,7 @@ def test_result_says_how_electrons_went_and_energy_is_near_gates(
     assert replayed.seconds["start_up"] > 0.0
     assert replayed.particles == gate.particles
     assert replayed.energy["deposited"] == pytest.approx(gate.energy["deposited"], rel=0.05)
+    has_cavity = len(PatientMatter.read(inputs.patient_folder).patient.materials) > 2
+    assert (replayed.energy["left_to_gate"] > 0.01 * replayed.energy["deposited"]) == has_cavity
+    assert (replayed.energy["left_to_gate"] == 0.0) != has_cavity
+    assert "left_to_gate" not in gate.energy

@@ -16,6 +16,9 @@ import numba
 _UNCOUNTED: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
+# What items hold is held so many times: some 300 MB for a large structure's noise.
+_MOST_THREADS = 4
+
 ItemT = TypeVar("ItemT")
 FoundT = TypeVar("FoundT")
 
@@ -63,7 +66,7 @@ def blocks_of(count: int, longest: int) -> list[slice]:
 
 
 def run_blocks(of_block: Callable[[slice], None], blocks: Sequence[slice]) -> None:
-    """Call a kernel that lets other threads run for each block, as many at a time as there are processors.
+    """Call a kernel that lets other threads run for each block, a few at a time.
 
     Raises
     ------
@@ -79,12 +82,12 @@ def run_blocks(of_block: Callable[[slice], None], blocks: Sequence[slice]) -> No
 
 
 def in_threads(function: Callable[[ItemT], FoundT], items: Iterable[ItemT]) -> list[FoundT]:
-    """What a function that mostly lets other threads run gives for each item, in their order.
+    """What a function that mostly lets other threads run gives for each item, in their order; a few at a time.
 
     Raises
     ------
     Exception
         What the first item to fail raised.
     """
-    with ThreadPoolExecutor(processors()) as threads:
+    with ThreadPoolExecutor(min(processors(), _MOST_THREADS)) as threads:
         return list(threads.map(function, items))

@@ -41,7 +41,7 @@ checkpoint plan_chunks:
         f"{FOLDER}/benchmarks/plan_chunks.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, attempt: 5000 * attempt,
     params:
         depends_on=DEPENDS_ON["transport"],
         folder=subpath(output[0], ancestor=2),

@@ -355,7 +355,9 @@ class _ChunkTask:
 
     def replay(self) -> None:
         """All of it, where GATE has nothing to do."""
-        _, batches, _ = self.particles()
+        left, batches, _ = self.particles()
+        if len(left):
+            raise SimulationError("Electrons are left to GATE where there is no air. Please report this.")
         self.finish(no_dose(self._matter.volumes, len(batches)))
 
     def finish(self, run: GateRun) -> None:

@@ -82,6 +82,8 @@ class GateRun:
     ----------
     electron_steps_sha256 : str or None
         Of the recorded steps that electrons took; None where GATE followed them.
+    left_to_gate : float or None
+        Weighted MeV of the particles that came from recorded steps into a gas; None where GATE followed all.
     """
 
     scores: tuple[Score, ...]
@@ -90,6 +92,7 @@ class GateRun:
     seconds_transport: float
     peak_memory_mb: float
     electron_steps_sha256: str | None = None
+    left_to_gate: float | None = None
 
 
 def run_gate(

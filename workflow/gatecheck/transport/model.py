@@ -207,7 +207,8 @@ class ChunkResult(HandedOn):
     engine: Engine
     fates: dict[str, float]
     energy: dict[str, float] = Field(
-        description="MeV, weighted: entered (into the boxes' hull), deposited (per box and total)"
+        description="MeV, weighted: entered (into the boxes' hull), deposited (per box and total), left_to_gate (by "
+        "electrons along recorded steps that came into air)"
     )
     electron_steps_sha256: str | None = Field(None, description="of recorded steps; null: GATE followed electrons")
     seconds: dict[str, float] = Field(description="head, start_up (of head and transport), transport, writing")

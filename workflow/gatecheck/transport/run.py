@@ -156,6 +156,7 @@ class FollowedPhotons:
             scores=tuple(_sum_of(one, other) for one, other in zip(whole.scores, steps.scores, strict=True)),
             seconds_transport=whole.seconds_transport + steps.seconds_transport,
             electron_steps_sha256=steps.electron_steps_sha256,
+            left_to_gate=float(self.charged.weight @ self.charged.energy),
         )
 
 

@@ -30,7 +30,7 @@ _ENERGY_TOLERANCE = 1e-3
 def energy_balance(
     phase_space: PhaseSpace, aimed: PhaseSpace, run: GateRun, boxes: Sequence[VoxelBox], dose_to: DoseTo
 ) -> dict[str, float]:
-    """Weighted MeV below the head, towards the patient, and deposited in all and in each box.
+    """Weighted MeV below the head, towards the patient, deposited in all and in each box, and left to GATE in air.
 
     Raises
     ------
@@ -46,7 +46,8 @@ def energy_balance(
             f"{deposited:.6g} MeV deposited of {entered:.6g} MeV that entered: the engine's score cannot be right. "
             "Please report this with the configuration."
         )
-    return {"below_head": below_head, "entered": entered, "deposited": deposited, **per_box}
+    left = {} if run.left_to_gate is None else {"left_to_gate": run.left_to_gate}
+    return {"below_head": below_head, "entered": entered, "deposited": deposited, **per_box, **left}
 
 
 def doses_of(

@@ -34,8 +34,8 @@ from gatecheck.transport.materials import (
 # Scattering per energy lost in one group lies within so much of its logarithm; water is in the middle of its own.
 _WIDTH = 0.08
 # g/cm3 between groups of equal scattering, and what references of the thinner ones have: air and other gases, lung full
-# of air, lung. The rest has what its substances have.
-_DENSITY_STEPS = (0.02, 0.15, 0.6)
+# of air, lung. The rest has what its substances have. The first is where a bin of a patient's materials begins.
+_DENSITY_STEPS = (0.022, 0.15, 0.6)
 _THIN_DENSITIES = (0.0012, 0.08, 0.3)
 # Density and composition of what references are mixed from, by increasing scattering: polyethylene, water, cortical
 # bone (ICRU Report 44), titanium, iron. Water's density keeps it apart from Geant4's liquid water, whose density effect

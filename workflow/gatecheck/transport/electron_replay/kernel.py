@@ -301,7 +301,7 @@ def _walk(
         )
         if place.voxel < 0 and _is_beyond(boxes, place, 0.0 if was_inside else _AIR_ROUND):
             return place, 1.0 - left, _GONE
-        if matter.group[place.row] != started:
+        if matter.group[place.row] != started or (place.voxel >= 0 and matter.is_left[place.row]):
             return place, 1.0 - left, _CUT
 
 

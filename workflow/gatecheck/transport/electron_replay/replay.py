@@ -182,6 +182,9 @@ def replay_but_in_gas(
         left.append(np.concatenate(of_batch))
     _check(tally)
     logger.info("%d charged particles took %.0f recorded steps each", len(rows), tally[STEPS] / max(len(rows), 1))
+    number = sum(len(one) for one in left)
+    share = tally[LEFT] / max(tally[ENTERED], 1e-300)
+    logger.info("%d particles with %.3g of the energy came into a gas and are left to GATE", number, share)
     seconds = time.perf_counter() - started
     by_volume = _scores_of(parts, volumes, boxes.first)
     run = GateRun(by_volume, len(rows), 0.0, seconds, peak_memory_mb(), electrons.sha256)
