@@ -98,13 +98,13 @@ def compare(
         gamma = VolumeGammaAnalysis(**folders, patient_folder=layout.patient, settings=config.comparison)
         takers.append(gamma)
     _hand_out(leave_one_out_doses(layout.transport, layout.patient, merged), takers)
-    if gamma is not None:
-        gamma.finish(out_folder)
-        takers.clear()
-        gamma = None  # its doses are no longer needed
-        write_profiles(layout, dose_folder=dose_folder, out_folder=out_folder)
     with ThreadPoolExecutor(max_workers=1) as beside:  # most of both is in compiled code that lets others run
         at_interface_later = beside.submit(interface.finish, out_folder)
+        if gamma is not None:
+            gamma.finish(out_folder)
+            takers.clear()
+            gamma = None  # its doses are no longer needed
+            write_profiles(layout, dose_folder=dose_folder, out_folder=out_folder)
         setup.finish(out_folder)
         noisy = noise.finish()
         biology.finish(out_folder, noisy)

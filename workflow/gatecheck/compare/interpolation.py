@@ -46,7 +46,7 @@ class SplineFields:
         for axis in range(3):
             number = coefficients.shape[axis]
             if number > 1:
-                _to_coefficients(coefficients.reshape(-1, number, math.prod(coefficients.shape[axis + 1 :])))
+                _filter(coefficients.reshape(-1, number, math.prod(coefficients.shape[axis + 1 :])))
         return cls(coefficients)
 
     def at(self, place_zyx: Float32Array) -> Float32Array:
@@ -98,42 +98,55 @@ _POLE = math.sqrt(3) - 2
 """Of the filter that gives the coefficients of cubic B-splines (Unser et al., IIB)."""
 _REACH = 24
 """Voxels after which what the pole carries on is below the rounding of float32."""
+_FILTER_BLOCKS = 16
+"""Parts that threads take one after the other."""
 _BLOCK = 8_000
 """Points that a thread samples at a time."""
 _TOGETHER = 4096
 """Neighbours handled together: their lines fit into a core's own cache."""
 
 
+def _filter(values: Float32Array) -> None:
+    """In place along the middle axis."""
+    tiles = len(values) * math.ceil(values.shape[2] / _TOGETHER)
+
+    def filter_block(block: slice) -> None:
+        _to_coefficients(values, block.start, block.stop)
+
+    run_blocks(filter_block, blocks_of(tiles, max(1, math.ceil(tiles / _FILTER_BLOCKS))))
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _to_coefficients(values: Float32Array) -> None:
-    """In place along the middle axis: forwards and backwards through the filter's pole, mirrored at the ends."""
-    outer, number, inner = values.shape
+def _to_coefficients(values: Float32Array, first_tile: int, last_tile: int) -> None:
+    """Along the middle axis forwards and backwards through the filter's pole, mirrored at the ends."""
+    _, number, inner = values.shape
     pole = np.float32(_POLE)
     period = 2 * number - 2
     reach = min(period, _REACH)
     powers = _POLE ** np.arange(reach) * 6 / (1 - _POLE**period)
     at_end = np.float32(_POLE / (_POLE * _POLE - 1))
-    for block in range(outer):
-        for start in range(0, inner, _TOGETHER):
-            lines = values[block, :, start : min(start + _TOGETHER, inner)]
-            first = np.zeros(lines.shape[1], dtype=np.float32)
-            for step in range(reach):
-                source = lines[step if step < number else period - step]
-                power = np.float32(powers[step])
-                for k in range(len(first)):
-                    first[k] += power * source[k]
-            lines[0] = first
-            for at in range(1, number):
-                before, line = lines[at - 1], lines[at]
-                for k in range(len(line)):
-                    line[k] = np.float32(6) * line[k] + pole * before[k]
-            before, line = lines[number - 2], lines[number - 1]
+    in_a_block = -(-inner // _TOGETHER)
+    for tile in range(first_tile, last_tile):
+        block, start = tile // in_a_block, tile % in_a_block * _TOGETHER
+        lines = values[block, :, start : min(start + _TOGETHER, inner)]
+        first = np.zeros(lines.shape[1], dtype=np.float32)
+        for step in range(reach):
+            source = lines[step if step < number else period - step]
+            power = np.float32(powers[step])
+            for k in range(len(first)):
+                first[k] += power * source[k]
+        lines[0] = first
+        for at in range(1, number):
+            before, line = lines[at - 1], lines[at]
             for k in range(len(line)):
-                line[k] = at_end * (line[k] + pole * before[k])
-            for back in range(1, number):
-                after, line = lines[number - back], lines[number - 1 - back]
-                for k in range(len(line)):
-                    line[k] = pole * (after[k] - line[k])
+                line[k] = np.float32(6) * line[k] + pole * before[k]
+        before, line = lines[number - 2], lines[number - 1]
+        for k in range(len(line)):
+            line[k] = at_end * (line[k] + pole * before[k])
+        for back in range(1, number):
+            after, line = lines[number - back], lines[number - 1 - back]
+            for k in range(len(line)):
+                line[k] = pole * (after[k] - line[k])
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]

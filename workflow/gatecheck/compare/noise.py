@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.smoothing import smoothed, values_at_centres
+from gatecheck.compiled import blocks_of, in_threads
 from gatecheck.errors import ResultError
 
 FloatArray = npt.NDArray[np.float64]
@@ -178,14 +179,16 @@ class NoiseCollector:
         dose = values_at_centres(np.asarray(self._dose, dtype=np.float32)[..., None], self._spacing)
         smooth = smoothed(dose, self._spacing)
         fields[..., :_WITHOUT_NOISE] = np.concatenate([dose, smooth, smoothed(smooth, self._spacing)], axis=-1)
-        for first in range(0, number, _FIELDS_TOGETHER):
-            chosen = slice(first, min(first + _FIELDS_TOGETHER, number))
+
+        def put(chosen: slice) -> None:
             noise = values_at_centres(self._noise[..., chosen], self._spacing)
             at, smooth_at = (
                 slice(by + chosen.start, by + chosen.stop) for by in (_WITHOUT_NOISE, _WITHOUT_NOISE + number)
             )
             fields[..., at] = noise
             fields[..., smooth_at] = smoothed(noise, self._spacing)
+
+        in_threads(put, blocks_of(number, _FIELDS_TOGETHER))
         self._noise = np.empty(0, dtype=np.float32)
         return NoisyFields(SplineFields.in_place(fields))
 

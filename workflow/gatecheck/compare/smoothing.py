@@ -8,6 +8,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import blocks_of, run_blocks
+
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
@@ -68,13 +70,21 @@ def correlated(values: npt.NDArray[np.floating], weights: FloatArray, axis: int)
     ordered = np.ascontiguousarray(values, dtype=np.float32)
     after = math.prod(ordered.shape[axis + 1 :])
     found = np.empty_like(ordered)
-    shape = (-1, ordered.shape[axis], after)
-    _correlate(ordered.reshape(shape), weights.astype(np.float32), found.reshape(shape))
+    source, to = (part.reshape(-1, part.shape[axis], after) for part in (ordered, found))
+    factors = weights.astype(np.float32)
+    tiles = len(source) * math.ceil(after / _TOGETHER)
+
+    def correlate(block: slice) -> None:
+        _correlate(source, factors, to, block.start, block.stop)
+
+    run_blocks(correlate, blocks_of(tiles, max(1, math.ceil(tiles / _BLOCKS))))
     return found
 
 
 _TOGETHER = 4096
 """Neighbours handled together: their lines fit into a core's own cache."""
+_BLOCKS = 16
+"""Parts that threads take one after the other."""
 _FEW = 16
 """Fields that are too few for a loop over them alone to be quick."""
 
@@ -86,28 +96,29 @@ def _add(weight: np.float32, source: Float32Array, to: Float32Array) -> None:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _correlate(values: Float32Array, weights: Float32Array, found: Float32Array) -> None:
+def _correlate(values: Float32Array, weights: Float32Array, found: Float32Array, first: int, last: int) -> None:
     half = len(weights) // 2
-    outer, number, inner = values.shape
-    for block in range(outer):
-        for start in range(0, inner, _TOGETHER):
-            stop = min(start + _TOGETHER, inner)
-            for to in range(number):
-                found[block, to, start:stop] = 0.0
-            for step in range(len(weights)):
-                shift = step - half
-                inside, end = max(-shift, 0), number - max(shift, 0)
-                if inner <= _FEW and inside < end:  # one long line of all that have this neighbour
-                    source = values[block, inside + shift : end + shift].reshape(-1)
-                    _add(weights[step], source, found[block, inside:end].reshape(-1))
-                    for to in range(inside):
-                        _add(weights[step], values[block, 0], found[block, to])
-                    for to in range(end, number):
-                        _add(weights[step], values[block, number - 1], found[block, to])
-                else:
-                    for to in range(number):
-                        at = min(max(to + shift, 0), number - 1)
-                        _add(weights[step], values[block, at, start:stop], found[block, to, start:stop])
+    _, number, inner = values.shape
+    in_a_block = -(-inner // _TOGETHER)
+    for tile in range(first, last):
+        block, start = tile // in_a_block, tile % in_a_block * _TOGETHER
+        stop = min(start + _TOGETHER, inner)
+        for to in range(number):
+            found[block, to, start:stop] = 0.0
+        for step in range(len(weights)):
+            shift = step - half
+            inside, end = max(-shift, 0), number - max(shift, 0)
+            if inner <= _FEW and inside < end:  # one long line of all that have this neighbour
+                source = values[block, inside + shift : end + shift].reshape(-1)
+                _add(weights[step], source, found[block, inside:end].reshape(-1))
+                for to in range(inside):
+                    _add(weights[step], values[block, 0], found[block, to])
+                for to in range(end, number):
+                    _add(weights[step], values[block, number - 1], found[block, to])
+            else:
+                for to in range(number):
+                    at = min(max(to + shift, 0), number - 1)
+                    _add(weights[step], values[block, at, start:stop], found[block, to, start:stop])
 
 
 def _weights(spacing: float) -> tuple[FloatArray, FloatArray]:
