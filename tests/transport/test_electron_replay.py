@@ -15,7 +15,7 @@ from gatecheck.transport.electron_replay.grouping import _density_effect, _scatt
 from gatecheck.transport.electron_replay.kernel import _turned
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.provide import recorded_with
-from gatecheck.transport.electron_replay.replay import Replayed, replay_but_in_gas, replay_charged
+from gatecheck.transport.electron_replay.replay import Replayed, replay_charged
 from gatecheck.transport.electron_replay.steps import TURNED, joined
 from gatecheck.transport.gate import GateRun, Score
 from gatecheck.transport.materials import air, is_liquid_water, water
@@ -56,7 +56,7 @@ def slabs(labels: list[int]) -> VoxelVolume:
 
 def replayed(particles: PhaseSpace, volume: VoxelVolume | HomogeneousVolume, **keywords: object) -> GateRun:
     steps = straight_steps(MATERIALS, {})
-    return replay_charged(particles, [volume], MATERIALS, steps, seed=3, batches=[len(particles)], **keywords)  # type: ignore[arg-type]
+    return replay_charged(particles, [volume], MATERIALS, steps, seed=3, batches=[len(particles)], **keywords).run  # type: ignore[arg-type]
 
 
 def test_in_the_matter_that_was_recorded_a_straight_track_leaves_its_energy_evenly() -> None:
@@ -76,7 +76,7 @@ def test_thinner_matter_of_the_same_group_is_as_much_longer() -> None:
     steps = straight_steps(MATERIALS, {})
     ends = []
     for label in (0, 1):
-        run = replay_charged(charged(energy), [slabs([label] * 80)], MATERIALS, steps, seed=3, batches=[200])
+        run = replay_charged(charged(energy), [slabs([label] * 80)], MATERIALS, steps, seed=3, batches=[200]).run
         per_slab = run.scores[0].energy_zyx.sum(axis=(1, 2))
         ends.append((per_slab * (np.arange(80) + 0.5)).sum() / per_slab.sum())
     assert ends[1] / ends[0] == pytest.approx(1 / 0.9, rel=0.01)
@@ -86,7 +86,7 @@ def test_at_the_face_of_another_group_the_rest_goes_by_that_groups_steps() -> No
     energy = np.full(300, 4.0)
     steps = straight_steps(MATERIALS, {"bone": 0.1})  # bone loses half as much per unit of its density
     labels = [0] * 10 + [2] * 70
-    run = replay_charged(charged(energy), [slabs(labels)], MATERIALS, steps, seed=3, batches=[300])
+    run = replay_charged(charged(energy), [slabs(labels)], MATERIALS, steps, seed=3, batches=[300]).run
     per_slab = run.scores[0].energy_zyx.sum(axis=(1, 2)) / 300
     assert per_slab.sum() == pytest.approx(4.0, rel=1e-9)
     assert per_slab[:10].sum() == pytest.approx(10 * LOSS, rel=0.005)
@@ -107,7 +107,7 @@ def test_batches_are_scored_apart_and_the_same_seed_gives_the_same() -> None:
     steps = straight_steps(MATERIALS, {})
 
     def run(batches: list[int]) -> GateRun:
-        return replay_charged(charged(energy), [slabs([0] * 80)], MATERIALS, steps, seed=4, batches=batches)
+        return replay_charged(charged(energy), [slabs([0] * 80)], MATERIALS, steps, seed=4, batches=batches).run
 
     first, second = run([40, 50]), run([40, 50])
     score = first.scores[0]
@@ -139,7 +139,7 @@ def test_particles_that_come_into_a_gas_in_the_patient_are_left_as_they_are_ther
     materials = [*MATERIALS, lung.model_copy(update={"density": 0.25}), cavity, outside]
     steps = straight_steps(materials, {})
     volume = slabs([0] * 10 + [4] * 5 + [0] * 65)
-    replayed = replay_but_in_gas(charged(energy), [volume], materials, steps, seed=3, batches=[2, 1])
+    replayed = replay_charged(charged(energy), [volume], materials, steps, seed=3, batches=[2, 1])
     assert replayed.left_in_batches == (1, 1)
     assert replayed.left.position[:, 2] == pytest.approx([-30.0] * 2, abs=1e-5)
     assert replayed.left.direction == pytest.approx(np.tile([0.0, 0.0, 1.0], (2, 1)))
@@ -150,7 +150,7 @@ def test_particles_that_come_into_a_gas_in_the_patient_are_left_as_they_are_ther
     assert not deposited[10:].any()
     for label in (3, 5):  # lung, and air that is outside of the body
         volume = slabs([0] * 10 + [label] * 5 + [0] * 65)
-        replayed = replay_but_in_gas(charged(energy), [volume], materials, steps, seed=3, batches=[3])
+        replayed = replay_charged(charged(energy), [volume], materials, steps, seed=3, batches=[3])
         assert len(replayed.left) == 0
         assert replayed.run.scores[0].energy_zyx.sum() == pytest.approx(energy.sum(), rel=1e-9)
 
@@ -160,7 +160,7 @@ def test_particles_that_come_from_the_air_outside_into_a_gas_are_left_at_its_fac
     materials = [*MATERIALS, air(3), air(4).model_copy(update={"is_outside": True})]
     steps = straight_steps(materials, {})
     volume, energy = slabs([4] * 10 + [3] * 5 + [0] * 65), np.full(20, 4.0)
-    replayed = replay_but_in_gas(charged(energy), [volume], materials, steps, seed=3, batches=[20])
+    replayed = replay_charged(charged(energy), [volume], materials, steps, seed=3, batches=[20])
     assert replayed.left.position[:, 2] == pytest.approx(np.full(20, -30.0), abs=1e-5)
     assert not replayed.run.scores[0].energy_zyx[10:].any()
 
@@ -170,7 +170,7 @@ def test_what_is_left_is_what_it_was_whatever_it_set_free_on_its_way(pdg: int) -
     materials = [*MATERIALS, air(3)]
     steps = straight_steps(materials, {}, has_secondaries=True)
     volume, energy = slabs([0] * 10 + [3] * 70), np.full(50, 4.0)
-    left = replay_but_in_gas(charged(energy, pdg=pdg), [volume], materials, steps, seed=3, batches=[50]).left
+    left = replay_charged(charged(energy, pdg=pdg), [volume], materials, steps, seed=3, batches=[50]).left
     primary = left.energy > 1.0
     assert primary.sum() == 50
     assert (left.pdg_code[primary] == pdg).all()

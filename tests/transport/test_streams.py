@@ -57,7 +57,7 @@ def test_electrons_left_out_change_nothing_of_the_others() -> None:
     half = np.arange(len(charged)) % 2 == 0
 
     def left(particles: PhaseSpace) -> np.ndarray:
-        run = replay_charged(particles, [LARGE], [WATER], steps, seed=3, batches=[len(particles)])
+        run = replay_charged(particles, [LARGE], [WATER], steps, seed=3, batches=[len(particles)]).run
         return run.scores[0].energy_zyx
 
     whole = left(charged)

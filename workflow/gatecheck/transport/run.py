@@ -14,7 +14,7 @@ from gatecheck.errors import SimulationError
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay.grouping import is_gas
 from gatecheck.transport.electron_replay.provide import electron_steps, recorded_with
-from gatecheck.transport.electron_replay.replay import Replayed, replay_but_in_gas
+from gatecheck.transport.electron_replay.replay import Replayed, replay_charged
 from gatecheck.transport.gate import (
     MARGIN_FOR_HEAD,
     GateRun,
@@ -266,11 +266,11 @@ def follow_along_steps(
     Raises
     ------
     SimulationError
-        As `replay_but_in_gas`.
+        As `replay_charged`.
     """
     if dose_to != "medium":
         raise SimulationError("transport.electron_transport: replayed electrons give dose to medium only.")
-    replayed = replay_but_in_gas(
+    replayed = replay_charged(
         followed.charged,
         volumes,
         materials,

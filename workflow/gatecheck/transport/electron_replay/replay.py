@@ -77,6 +77,10 @@ class ElectronSteps:
     highest_energy: float
     sha256: str = ""
 
+    def in_gas_too(self) -> ElectronSteps:
+        """The same, with nothing left to GATE."""
+        return replace(self, groups=replace(self.groups, is_gas=np.zeros_like(self.groups.is_gas)))
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -106,10 +110,11 @@ def replay_charged(
     batches: Sequence[int],
     roulette: Roulette | None = None,
     progress: Progress | None = None,
-) -> GateRun:
-    """What `run_gate` gives for particles that photons set free.
+) -> Replayed:
+    """What `run_gate` does with particles that photons set free, up to where they come into voxels of a gas.
 
-    Photons that they radiate are followed as the patient's others are, and what these set free in turn, to the end.
+    Photons that they radiate are followed as the patient's others are, and what these set free in turn, to the end. Air
+    outside of the body is no gas here.
 
     Parameters
     ----------
@@ -120,31 +125,6 @@ def replay_charged(
     ------
     SimulationError
         For a particle above the recorded tracks' energy, or energy that is not accounted for.
-    """
-    nowhere = replace(electrons, groups=replace(electrons.groups, is_gas=np.zeros_like(electrons.groups.is_gas)))
-    replayed = replay_but_in_gas(
-        charged, volumes, materials, nowhere, seed=seed, batches=batches, roulette=roulette, progress=progress
-    )
-    return replayed.run
-
-
-def replay_but_in_gas(
-    charged: PhaseSpace,
-    volumes: Sequence[Volume],
-    materials: Sequence[Material],
-    electrons: ElectronSteps,
-    *,
-    seed: int,
-    batches: Sequence[int],
-    roulette: Roulette | None = None,
-    progress: Progress | None = None,
-) -> Replayed:
-    """As `replay_charged`, up to where particles come into voxels of a gas; air outside of the body is none.
-
-    Raises
-    ------
-    SimulationError
-        As `replay_charged`.
     """
     started = time.perf_counter()
     by_label = {material.label: row for row, material in enumerate(materials)}
