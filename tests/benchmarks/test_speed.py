@@ -10,9 +10,10 @@ from case_times import Wanted, configured
 from efficiency import Outcome, _place, irradiated
 from speed import SECTIONS, main
 from speed_page import _TABLES, markdown
+from unbiased import box_round
 
 from gatecheck.config import load_config
-from gatecheck.transport.volumes import HomogeneousVolume
+from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
 
 
 def outcome(sigma: float, core_seconds: float, *, batches: int = 400, seed: int = 1) -> Outcome:
@@ -48,6 +49,15 @@ def test_a_region_is_found_among_voxels_of_its_size_alone() -> None:
     assert _place(region, same) == (slice(4, 8), slice(2, 6), slice(2, 6))
     assert _place(region, HomogeneousVolume("coarse", 0, (-2.0, 0.0, 0.0), (8.0, 8.0, 8.0), (5, 4, 4))) is None
     assert _place(region, HomogeneousVolume("beside", 0, (1.0, 2.0, 4.0), (4.0, 6.0, 8.0), (3, 4, 4))) is None
+
+
+def test_the_box_round_voxels_holds_them_and_no_more() -> None:
+    chosen = np.zeros((3, 4, 5), bool)
+    chosen[1, 2, 3] = chosen[2, 2, 1] = True
+    box = box_round(chosen, VoxelVolume("fine", np.zeros((3, 4, 5), np.uint16), (2.0, 3.0, 4.0), (10.0, 20.0, 30.0)))
+    assert box.lower == (11.0, 24.5, 32.0)
+    assert box.upper == (17.0, 27.5, 40.0)
+    assert box.scoring_size == (3, 1, 2)
 
 
 @pytest.mark.parametrize("given", [True, False])

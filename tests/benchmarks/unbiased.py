@@ -31,7 +31,7 @@ from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.run import run_transport
-from gatecheck.transport.volumes import density_zyx, hull
+from gatecheck.transport.volumes import HomogeneousVolume, Volume, VoxelVolume, density_zyx, hull
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -115,6 +115,11 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
             PatientConfig(coarse_voxel_size=2 * VOXEL, fine_voxel_size=VOXEL, **patient),
         )
         matter = PatientMatter.read(Path(folder))
+    number = [box.role for box in matter.patient.boxes].index("fine")
+    fine = matter.volumes[number]
+    density = density_zyx(fine, matter.patient.materials)
+    found = _regions(case.case_folder, matter.patient.boxes[number], density)
+    regions = {name: chosen for name, chosen in found.items() if name in claim.regions}
     run = run_transport(
         volumes=matter.volumes,
         materials=matter.patient.materials,
@@ -122,15 +127,21 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
         settings=settings,
         seed=seed,
         batches=BATCHES,
-        of_interest=matter.fine,
+        of_interest=box_round(np.logical_or.reduce(list(regions.values())), fine),
     )
-    number = [box.role for box in matter.patient.boxes].index("fine")
-    density = density_zyx(matter.volumes[number], matter.patient.materials)
     return {
         name: np.array([(batch[chosen] / density[chosen]).mean() for batch in run.scores[number].batches])
-        for name, chosen in _regions(case.case_folder, matter.patient.boxes[number], density).items()
-        if name in claim.regions
+        for name, chosen in regions.items()
     }
+
+
+def box_round(chosen_zyx: npt.NDArray[np.bool_], volume: VoxelVolume) -> Volume:
+    """The smallest box of voxels that holds those chosen: electrons that cannot reach it need not all be followed."""
+    steps = np.array(volume.spacing)
+    places = np.argwhere(chosen_zyx)[:, ::-1]
+    first, past = places.min(axis=0), places.max(axis=0) + 1
+    lower, upper = (tuple(map(float, np.array(volume.lower) + steps * corner)) for corner in (first, past))
+    return HomogeneousVolume("chosen", 0, lower, upper, tuple(map(int, past - first)))
 
 
 def _regions(case_folder: Path, box: VoxelBox, density: FloatArray) -> dict[str, npt.NDArray[np.bool_]]:
