@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from gatecheck.compare.interpolation import SplineFields
-from gatecheck.compare.smoothing import correlated
+from gatecheck.compare.smoothing import smoothed, values_at_centres
 
 SHAPES = [(19, 23, 29, 17), (19, 23, 29, 1), (5, 3, 2, 4), (1, 4, 90, 60), (2, 2, 2, 1)]
 
@@ -16,13 +16,41 @@ def fields(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(5).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
+def correlated(values: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    return scipy.ndimage.correlate1d(values, weights, axis, mode="nearest")
+
+
+def parabola(values: np.ndarray, halves: tuple[int, int, int]) -> np.ndarray:
+    """Value in the middle of the parabola without mixed terms fitted by least squares, by one solution for each."""
+    offsets = [np.arange(-half, half + 1) for half in halves]
+    z, y, x = (one.ravel() for one in np.meshgrid(*offsets, indexing="ij"))
+    terms = np.stack([np.ones_like(z), z, y, x, z * z, y * y, x * x], axis=1).astype(np.float64)
+    kernel = np.linalg.pinv(terms)[0].reshape([len(one) for one in offsets])
+    return np.stack(
+        [scipy.ndimage.correlate(values[..., field], kernel, mode="nearest") for field in range(values.shape[-1])],
+        axis=-1,
+    )
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("weights", [[1.0, -2.0, 1.0], [0.3, -0.2, 0.5, 0.1, 0.7], [0.1] * 9])
-def test_correlation_is_scipys(shape: tuple[int, ...], axis: int, weights: list[float]) -> None:
+@pytest.mark.parametrize(("spacing", "halves"), [((1.0, 1.0, 1.0), (2, 2, 2)), ((3.0, 2.0, 0.8), (1, 1, 3))])
+def test_smoothing_is_a_fit_of_parabolas(
+    shape: tuple[int, ...], spacing: tuple[float, float, float], halves: tuple[int, int, int]
+) -> None:
     values = fields(shape)
-    expected = scipy.ndimage.correlate1d(values.astype(np.float64), weights, axis, mode="nearest")
-    np.testing.assert_allclose(correlated(values, np.array(weights), axis), expected, atol=3e-6)
+    expected = parabola(values.astype(np.float64), halves)
+    np.testing.assert_allclose(smoothed(values, spacing), expected, atol=3e-6)
+    centres = values - sum(correlated(expected, np.array([1.0, -2.0, 1.0]) / 24, axis) for axis in range(3))
+    np.testing.assert_allclose(values_at_centres(values, spacing), centres, atol=3e-6)
+
+
+def test_smoothing_takes_some_of_the_fields_of_a_larger_array() -> None:
+    values = fields(SHAPES[0])
+    spacing = (1.0, 2.0, 1.0)
+    np.testing.assert_array_equal(smoothed(values[..., 3:7], spacing), smoothed(values, spacing)[..., 3:7])
+    np.testing.assert_array_equal(
+        values_at_centres(values[..., 3:7], spacing), values_at_centres(values, spacing)[..., 3:7]
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,7 +11,7 @@ from tests.compare.interface_case import MC_GRID, PRESCRIPTION, TPS_GRID, Fault,
 from gatecheck.compare.dose_image import DoseImage
 from gatecheck.compare.gamma import GammaCriteria
 from gatecheck.compare.interface.doses import RegionDoses, averaged_over_voxels, cropped_grid, sampled, window_round
-from gatecheck.compare.interface.gamma_rates import GammaPoints, gamma_rates
+from gatecheck.compare.interface.gamma_rates import GammaPoints, Way, gamma_rates
 from gatecheck.compare.interface.geometry import fractions_around, surface_of
 from gatecheck.compare.interface.isodoses import compare_isodose
 from gatecheck.compare.interface.model import NoiseFreeEstimate
@@ -74,16 +74,15 @@ def _with_and_without_noise() -> tuple[dict[str, float], dict[str, list[NoiseFre
 
     def found(batches: np.ndarray) -> dict[str, NoiseFreeEstimate]:
         doses = RegionDoses(grid, batches, tps_zyx, tps_zyx)
+        rates = gamma_rates(
+            doses,
+            at,
+            [np.ones(300, dtype=np.bool_)],
+            ways=[Way(GammaCriteria(2.0, 1.0), reference) for reference in ("TPS", "MC")],
+            prescription_gy=PRESCRIPTION,
+        )
         values = {}
-        for name, reference in (("noise in evaluated", "TPS"), ("noise in reference", "MC")):
-            (rate,) = gamma_rates(
-                doses,
-                at,
-                [np.ones(300, dtype=np.bool_)],
-                criteria=GammaCriteria(2.0, 1.0),
-                reference=reference,  # type: ignore[arg-type,unused-ignore]
-                prescription_gy=PRESCRIPTION,
-            )
+        for name, (rate,) in zip(("noise in evaluated", "noise in reference"), rates, strict=True):
             assert rate is not None
             values[name] = rate.pass_percent
         table, _ = compare_isodose(rays, sampled(doses, rays.points_xyz), 80.0, PRESCRIPTION)

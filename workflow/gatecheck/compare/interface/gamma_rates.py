@@ -30,11 +30,12 @@ from gatecheck.compare.interface.doses import RegionDoses, places_in
 from gatecheck.compare.interface.estimates import free_estimate
 from gatecheck.compare.interface.model import GammaRate
 from gatecheck.compare.interface.shells import SHELL_EDGES, InterfacePoints
-from gatecheck.compare.interface.statistics import without_noise
+from gatecheck.compare.interface.statistics import WithoutNoise, without_noise
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Reference = Literal["TPS", "MC"]
+REFERENCES: tuple[Reference, ...] = ("TPS", "MC")
 
 _POINTS_PER_SHELL = 150
 _DRAWS = 2
@@ -67,60 +68,102 @@ def choose_points(points: InterfacePoints) -> GammaPoints:
     return GammaPoints(points.select(picked), np.concatenate(volumes)[np.argsort(index)])
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is asked of gamma, and which dose's points are looked for in the other."""
+
+    criteria: GammaCriteria
+    reference: Reference
+
+
 def gamma_rates(
     doses: RegionDoses,
     at: GammaPoints,
     parts: Sequence[BoolArray],
     *,
-    criteria: GammaCriteria,
-    reference: Reference,
+    ways: Sequence[Way],
     prescription_gy: float,
-) -> list[GammaRate | None]:
-    """Pass rates of each part of the points; None for a part with too few to speak of a rate."""
+) -> list[list[GammaRate | None]]:
+    """Pass rates by every way of each part of the points; None for a part with too few to speak of a rate."""
     if doses.tps_zyx is None:
-        return [None] * len(parts)
-    tps_zyx = doses.tps_zyx
-    place = places_in(doses.grid, at.points.points_xyz)
-    flat = doses.batches_zyx.reshape(len(doses.batches_zyx), -1)
-    tps_at = _linear(tps_zyx, place)
-    tps_image = DoseImage(tps_zyx, doses.grid)
-
-    # Whether a point passes needs no search beyond gamma 1; how far it fails is not asked.
-    short = dataclasses.replace(criteria, cap=_CAP)
-
-    def passed(weights: FloatArray, within: GammaCriteria = short) -> tuple[BoolArray, BoolArray]:
-        mc_zyx = (weights @ flat).reshape(tps_zyx.shape)
-        reference_dose = tps_at if reference == "TPS" else _linear(mc_zyx, place)
-        evaluated = DoseImage(mc_zyx, doses.grid) if reference == "TPS" else tps_image
-        found = gamma_at(at.points.points_xyz, reference_dose, evaluated, within, normalisation=prescription_gy)
-        return (found.gamma <= PASS_LIMIT) & found.is_reached, found.is_reached
-
+        return [[None] * len(parts) for _ in ways]
     used = [part if int(part.sum()) >= _LEAST_POINTS else None for part in parts]
+    gamma = _Gamma.of(doses, doses.tps_zyx, at.points.points_xyz, prescription_gy)
+    number = len(doses.batches_zyx)
+    # Whether a point passes needs no search beyond gamma 1; how far it fails is not asked.
+    short = [dataclasses.replace(way, criteria=dataclasses.replace(way.criteria, cap=_CAP)) for way in ways]
 
     def statistic(weights: FloatArray) -> FloatArray:
-        return _rates(passed(weights)[0], at.volumes, used)
+        # One dose for all ways: to add up the batches takes as long as to search one.
+        return np.concatenate([_rates(passed, at.volumes, used) for passed, _ in gamma.passed(weights, short)])
 
-    free = without_noise(statistic, len(flat), draws=_DRAWS)
-    is_reached = passed(np.full(len(flat), 1 / len(flat)), criteria)[1]
-    reached = _rates(is_reached, at.volumes, used)
-    name = f"{criteria.dose_percent:g} %/{criteria.distance:g} mm"
+    free = without_noise(statistic, number, draws=_DRAWS)
+    in_whole = gamma.passed(np.full(number, 1 / number), ways)
+    return [
+        _described(way, free, first=index * len(used), is_reached=is_reached, volumes=at.volumes, parts=used)
+        for index, (way, (_, is_reached)) in enumerate(zip(ways, in_whole, strict=True))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gamma:
+    """Both doses, to be compared at the same points with weights of the Monte Carlo's batches."""
+
+    points_xyz: FloatArray
+    place_zyx: FloatArray
+    flat_batches: FloatArray
+    tps: DoseImage
+    tps_at: FloatArray
+    prescription_gy: float
+
+    @classmethod
+    def of(cls, doses: RegionDoses, tps_zyx: FloatArray, points_xyz: FloatArray, prescription_gy: float) -> _Gamma:
+        place = places_in(doses.grid, points_xyz)
+        flat = doses.batches_zyx.reshape(len(doses.batches_zyx), -1)
+        return cls(points_xyz, place, flat, DoseImage(tps_zyx, doses.grid), _linear(tps_zyx, place), prescription_gy)
+
+    def passed(self, weights: FloatArray, ways: Sequence[Way]) -> list[tuple[BoolArray, BoolArray]]:
+        """Which points pass, and which are reached, by every way."""
+        mc_zyx = (weights @ self.flat_batches).reshape(self.tps.values_zyx.shape)
+        mc = DoseImage(mc_zyx, self.tps.grid)
+        mc_at = _linear(mc_zyx, self.place_zyx) if any(way.reference == "MC" for way in ways) else self.tps_at
+        found = []
+        for way in ways:
+            at, evaluated = (self.tps_at, mc) if way.reference == "TPS" else (mc_at, self.tps)
+            one = gamma_at(self.points_xyz, at, evaluated, way.criteria, normalisation=self.prescription_gy)
+            found.append(((one.gamma <= PASS_LIMIT) & one.is_reached, one.is_reached))
+        return found
+
+
+def _described(
+    way: Way,
+    free: WithoutNoise,
+    *,
+    first: int,
+    is_reached: BoolArray,
+    volumes: FloatArray,
+    parts: Sequence[BoolArray | None],
+) -> list[GammaRate | None]:
+    """Rates of one way, of which the first part's is at `first`."""
+    reached = _rates(is_reached, volumes, parts)
+    name = f"{way.criteria.dose_percent:g} %/{way.criteria.distance:g} mm"
     rates: list[GammaRate | None] = []
-    for index, part in enumerate(used):
+    for index, part in enumerate(parts):
         if part is None:
             rates.append(None)
             continue
         rates.append(
             GammaRate(
                 criteria=name,
-                reference=reference,
+                reference=way.reference,
                 points=int(part.sum()),
                 unreached=int((part & ~is_reached).sum()),
                 unreached_percent=float(100 - reached[index]),
                 pass_percent=free_estimate(
                     free,
-                    index,
+                    first + index,
                     limits=(0.0, 100.0),
-                    more_sigma=_sampling_sigma(float(free.value[index]), at.volumes[part]),
+                    more_sigma=_sampling_sigma(float(free.value[first + index]), volumes[part]),
                 ),
             )
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -112,17 +113,26 @@ class Passes:
 
 def passes(rays: Rays, dose: FloatArray, level: float) -> Passes:
     """Where a dose (n, m) along the rays passes a level, Gy."""
-    over = dose - level
-    here, ahead = over[:, :-1], over[:, 1:]
-    span = np.abs(ahead - here)
-    part = np.clip(np.maximum(here, ahead) / np.where(span > 0, span, 1.0), 0.0, 1.0)
-    above = np.where(np.minimum(here, ahead) >= 0, 1.0, np.where(np.maximum(here, ahead) <= 0, 0.0, part))
-    index = np.arange(len(rays.marks) - 1)
-    used = (index >= rays.first[:, None]) & (index < rays.last[:, None])
-    length = (above * used).sum(axis=1) * STEP
+    length = _lengths_above(np.ascontiguousarray(dose, dtype=np.float64), float(level), rays.first, rays.last) * STEP
     whole = (rays.last - rays.first) * STEP
     return Passes(
         distance=rays.marks[rays.first] + length,
         is_below=length <= 0,
         is_above=length >= whole,
     )
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+def _lengths_above(
+    dose: FloatArray, level: float, first: npt.NDArray[np.int_], last: npt.NDArray[np.int_]
+) -> FloatArray:
+    """In steps: along how much of each ray the dose, straight between marks, lies above a level."""
+    lengths = np.zeros(len(dose))
+    for ray in range(len(dose)):
+        for mark in range(first[ray], last[ray]):
+            here, ahead = dose[ray, mark] - level, dose[ray, mark + 1] - level
+            if here >= 0 and ahead >= 0:
+                lengths[ray] += 1.0
+            elif not (here <= 0 and ahead <= 0):
+                lengths[ray] += max(here, ahead) / abs(ahead - here)
+    return lengths

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gatecheck.compare.gamma import GammaCriteria
 from gatecheck.compare.interface.doses import RegionDoses, SampledDoses, at_places, places_in, sampled
 from gatecheck.compare.interface.estimates import mean_estimate
-from gatecheck.compare.interface.gamma_rates import GammaPoints, gamma_rates
+from gatecheck.compare.interface.gamma_rates import REFERENCES, GammaPoints, Way, gamma_rates
 from gatecheck.compare.interface.model import (
     Estimate,
     GammaRate,
@@ -137,14 +137,8 @@ def compare_gamma(
     edges = list(itertools.pairwise(GRADIENT_EDGES))
     classes = [near & (steep >= low) & (steep < high) for low, high in edges]
     parts = [*shells, *classes]
-    found: list[list[GammaRate | None]] = []
-    if has_tps:
-        for one in criteria:
-            for reference in ("TPS", "MC"):
-                rates_of = gamma_rates(
-                    doses, at, parts, criteria=one, reference=reference, prescription_gy=prescription_gy
-                )
-                found.append(rates_of)
+    ways = [Way(one, reference) for one in criteria for reference in REFERENCES] if has_tps else []
+    found = gamma_rates(doses, at, parts, ways=ways, prescription_gy=prescription_gy)
     rows = []
     for index, (low, high) in enumerate(edges):
         rates = [one[len(shells) + index] for one in found]
