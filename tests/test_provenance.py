@@ -11,7 +11,8 @@ import pytest
 from gatecheck import front_door
 from gatecheck.config import Config, project_folder
 from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
-from gatecheck.layout import locate_case, locked
+from gatecheck.layout import locate_case
+from gatecheck.locking import locked
 from gatecheck.provenance import ROOMS, code_files, hashes_of, inputs_of, read_hashes, write_inputs
 
 

@@ -36,7 +36,8 @@ from gatecheck.cli.verify import VerifyOptions, run_verification
 from gatecheck.config import load_config, project_folder
 from gatecheck.errors import GatecheckError, InputError
 from gatecheck.files import write_atomically, write_json
-from gatecheck.layout import CaseLayout, locked
+from gatecheck.layout import CaseLayout
+from gatecheck.locking import locked
 from gatecheck.phantoms.faults import Fault
 
 FAULT_FREE_CONFIG = Path(__file__).with_name("fault_free.yaml")

@@ -31,7 +31,7 @@ from gatecheck.dose.batches import leave_one_out_doses
 from gatecheck.dose.chunks import check_belong_together, read_chunks
 from gatecheck.dose.merge import course_factor, merge, per_fraction
 from gatecheck.dose.model import MergeResult
-from gatecheck.errors import ResultError, WriteError
+from gatecheck.errors import RemovedResultError, ResultError, WriteError
 from gatecheck.files import array_zyx, read_image, read_json
 from gatecheck.transport.model import CalibrationResult
 
@@ -176,11 +176,32 @@ def test_a_truncated_chunk_is_named_and_removed_so_that_it_alone_is_simulated_an
     write_case(tmp_path)
     image = tmp_path / "transport" / "chunk-0003-fine.mha"
     image.write_bytes(image.read_bytes()[:-20])
-    with pytest.raises(ResultError, match=r"chunk-0003-fine.mha: cut short or changed .* chunk-0003 cannot be used"):
+    message = r"chunk-0003-fine.mha: cut short or changed .* chunk-0003 cannot be used and was removed\. "
+    with pytest.raises(RemovedResultError, match=message):
         _merge(tmp_path)
     assert not list((tmp_path / "transport").glob("chunk-0003*"))
     assert len(list((tmp_path / "transport").glob("chunk-000?.json"))) == 4
     assert not (tmp_path / "dose" / "merge.json").exists()
+
+
+def test_all_damaged_chunks_are_removed_at_once(tmp_path: Path) -> None:
+    write_case(tmp_path)
+    transport = tmp_path / "transport"
+    (transport / "chunk-0002-fine.mha").write_bytes(b"")
+    (transport / "chunk-0004-fine.mha").unlink()
+    with pytest.raises(RemovedResultError, match=r"chunk-0002-fine.mha: .* and 1 more chunks \(chunk-0004\)"):
+        _merge(tmp_path)
+    assert sorted(path.name for path in transport.glob("chunk-*.json")) == [f"chunk-000{n}.json" for n in (1, 3, 5)]
+
+
+def test_a_chunk_whose_json_is_damaged_is_removed(tmp_path: Path) -> None:
+    write_case(tmp_path)
+    result = tmp_path / "transport" / "chunk-0002.json"
+    result.write_bytes(result.read_bytes()[:40])
+    with pytest.raises(RemovedResultError, match=r"chunk-0002.json: not a valid ChunkResult"):
+        _merge(tmp_path)
+    assert not list((tmp_path / "transport").glob("chunk-0002*"))
+    assert len(list((tmp_path / "transport").glob("chunk-000?.json"))) == 4
 
 
 def test_a_full_disk_while_merging_leaves_nothing_and_the_next_run_succeeds(

@@ -77,13 +77,10 @@ def test_after_a_power_cut_finished_chunks_are_kept_and_no_rest_is_left(
 def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, verified: str, water_plan: Path) -> None:
     process = bench.start(water_plan, "no_snakemake")
     _wait_for(lambda: len(_chunks(bench, "no_snakemake")) >= 1, process)
-    snakemake = next(
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "snakemake" in " ".join(child.cmdline()) and "--snakefile" in child.cmdline()
-    )
-    snakemake.kill()
+    family = psutil.Process(process.pid).children(recursive=True)
+    next(child for child in family if _is_snakemake(child)).kill()
     _, stderr = process.communicate(timeout=600)
+    assert not psutil.wait_procs(family, timeout=60)[1], "a step worked on"
     assert process.returncode != 0
     assert len([line for line in stderr.splitlines() if line.startswith("gatecheck: ")]) == 1, stderr
     finished = _chunks(bench, "no_snakemake")
@@ -91,6 +88,29 @@ def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, ve
     assert result.returncode == 0, result.stderr
     assert finished.items() <= _chunks(bench, "no_snakemake").items()
     assert _doses(bench, "no_snakemake") == _doses(bench, verified)
+
+
+def _is_snakemake(process: psutil.Process) -> bool:
+    words = process.cmdline()
+    return "snakemake" in " ".join(words) and "--snakefile" in words
+
+
+def test_a_step_that_outlives_its_run_is_waited_for_and_its_chunks_are_used(
+    bench: Bench, verified: str, water_plan: Path
+) -> None:
+    process = bench.start(water_plan, "outlived")
+    _wait_for(lambda: len(_chunks(bench, "outlived")) >= 1, process)
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        if one.pid == process.pid or _is_snakemake(one):
+            one.kill()
+    process.communicate(timeout=60)
+    result = bench.verify(water_plan, "outlived")
+    assert result.returncode == 0, result.stderr
+    assert "still works on this case: waiting for it" in result.stderr
+    log = (bench.layout("outlived").logs / "simulate-0001.log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1].startswith("0 chunks: "), log
+    assert _doses(bench, "outlived") == _doses(bench, verified)
+    assert not _left_over(bench, "outlived")
 
 
 @pytest.fixture

@@ -106,7 +106,9 @@ def test_a_killed_chunk_leaves_nothing_and_the_next_run_gives_the_same_dose(
         assert sha256_of_file(layout.dose / name) == sha256_of_file(bench.layout(verified).dose / name)
 
 
-def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, verified: str, water_plan: Path) -> None:
+def test_damaged_chunks_are_named_and_they_alone_are_simulated_again(
+    bench: Bench, verified: str, water_plan: Path
+) -> None:
     layout = bench.layout(verified)
     undisturbed = sha256_of_file(layout.dose / "mc_dose.mha")
     image = next(layout.transport.glob("chunk-0002-*.mha"))
@@ -116,15 +118,21 @@ def test_a_damaged_chunk_is_refused_by_name_and_simulated_again(bench: Bench, ve
         turned = bytes(255 - byte for byte in file.read())
         file.seek(-20, os.SEEK_END)
         file.write(turned)
+    cut = next(layout.transport.glob("chunk-0003-*.mha"))
+    cut.write_bytes(cut.read_bytes()[:-20])
     for made_from_it in (
         layout.dose / "merge.json",
         layout.compare / "comparison.json",
         layout.report / "summary.json",
     ):
         made_from_it.unlink()
-    assert "chunk-0002" in _one_line_refusal(bench.verify(water_plan, verified))
+    whole = [layout.chunk(number) for number in (1, 4)]
+    before = [path.stat().st_mtime_ns for path in whole]
     result = bench.verify(water_plan, verified)
     assert result.returncode == 0, result.stderr
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: chunk-0002")]
+    assert "chunk-0002 cannot be used and was removed, and 1 more chunks (chunk-0003)" in warning
+    assert [path.stat().st_mtime_ns for path in whole] == before, "a whole chunk was simulated again"
     assert sha256_of_file(layout.dose / "mc_dose.mha") == undisturbed
 
 

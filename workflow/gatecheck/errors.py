@@ -4,7 +4,10 @@ ERROR_FILE_VARIABLE = "GATECHECK_ERROR_FILE"
 """Environment variable with the file in which a step leaves its message for `gatecheck verify`."""
 
 PREPARED_VARIABLE = "GATECHECK_CASE_PREPARED"
-"""Environment variable that tells the workflow's processes that one of them has prepared and locked the case."""
+"""Environment variable that tells the workflow's processes that one of them has prepared and locked the case.
+
+It holds that run's token; see `gatecheck.locking`.
+"""
 
 
 class GatecheckError(Exception):
@@ -27,6 +30,10 @@ class UnsupportedPlanError(InputError):
 
 class ResultError(GatecheckError):
     """A file that an earlier step wrote is missing, damaged or belongs to other inputs."""
+
+
+class RemovedResultError(ResultError):
+    """A damaged or missing result is gone for good: the same command makes it anew, and `verify` does so by itself."""
 
 
 class SimulationError(GatecheckError):

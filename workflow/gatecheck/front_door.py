@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from gatecheck.config import Config
 from gatecheck.errors import PREPARED_VARIABLE
-from gatecheck.layout import CaseLayout, locate_case, lock_case, prepare_case, signature_of
+from gatecheck.layout import CaseLayout, locate_case, prepare_case, signature_of
+from gatecheck.locking import lock_case, token_of_run, wait_until_left_alone
 from gatecheck.provenance import hashes_of, inputs_of, read_hashes, write_inputs
 
 # Words with which Snakemake only looks, and must change nothing.
@@ -59,6 +61,7 @@ def enter(config: Config, arguments: Sequence[str]) -> tuple[CaseLayout, dict[st
     if _ONLY_LOOKS & set(arguments) and layout.config.exists():
         return layout, hashes_of(inputs_of(config, signature_of(config)))
     lock_case(layout)  # until this process ends
+    wait_until_left_alone(layout, lambda sentence: sys.stderr.write(f"{sentence}\n"))
     hashes = write_inputs(layout.inputs, config, prepare_case(config).source_signature)
-    os.environ[PREPARED_VARIABLE] = "1"
+    os.environ[PREPARED_VARIABLE] = token_of_run(layout)
     return layout, hashes

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from gatecheck.config import Config
-from gatecheck.errors import GatecheckError, InputError
+from gatecheck.errors import InputError
 from gatecheck.files import sha256_of_file, sha256_of_json, write_atomically
 
 DIGITS_OF_PSEUDONYM = 8
@@ -41,8 +39,13 @@ class CaseLayout:
 
     @property
     def lock(self) -> Path:
-        """Held by the one run that works on the case; holds its process number."""
+        """Held by the one run that works on the case; holds its process number and its token."""
         return self.folder / ".lock"
+
+    @property
+    def working(self) -> Path:
+        """Held by every step while it works on the case."""
+        return self.folder / ".working"
 
     @property
     def dicom(self) -> Path:
@@ -171,44 +174,8 @@ def _name_of(config: Config) -> str:
     )
 
 
-def lock_case(layout: CaseLayout) -> int:
-    """Take the case for this process until the descriptor is closed; a process that inherits it keeps it too.
-
-    Raises
-    ------
-    GatecheckError
-        When another process has it, which is named.
-    """
-    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 20).decode("ascii", errors="replace").strip()
-        os.close(descriptor)
-        raise GatecheckError(
-            f"{layout.folder.name}: another gatecheck works on this case"
-            f"{f' (process {holder})' if holder else ''}. Wait for it to end, or stop it first."
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
-    return descriptor
-
-
-@contextlib.contextmanager
-def locked(layout: CaseLayout) -> Iterator[int]:
-    """`lock_case` for the length of a block."""
-    descriptor = lock_case(layout)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def remove_interrupted(layout: CaseLayout) -> None:
-    """Remove what a killed run was about to write; for the holder of the lock, before it begins.
-
-    A cluster's job that outlived its run loses its own with it, and fails: its chunks are simulated again.
-    """
+    """Remove what a killed run was about to write; for the holder of the lock, before it begins, left alone."""
     changed = [path for path in layout.recalculations.glob("*") if path.is_dir()]
     for room in (*layout.rooms, *changed):
         for path in room.glob(".*partial-*"):

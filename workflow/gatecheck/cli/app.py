@@ -57,6 +57,20 @@ def case_of(case_folder: Path) -> tuple[CaseLayout, Config]:
     return layout, load_config(layout.config, check_inputs=False)
 
 
+def case_to_work_on(case_folder: Path) -> tuple[CaseLayout, Config]:
+    """As `case_of`, for a step that writes into the case, and is seen to until this process ends.
+
+    Raises
+    ------
+    GatecheckError
+        When this is a step of a run that has ended, and another one has begun since.
+    """
+    from gatecheck.locking import work_on
+
+    work_on(CaseLayout(case_folder))
+    return case_of(case_folder)
+
+
 def linac_of(layout: CaseLayout, config: Config) -> LinacModel:
     from gatecheck.case.ingest import read_case
     from gatecheck.linac.load import choose_linac_model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gatecheck.cli import start, steps, tools
 from gatecheck.cli.app import app
-from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError
+from gatecheck.errors import ERROR_FILE_VARIABLE, GatecheckError, RemovedResultError
 
 __all__ = ["app", "main", "start", "steps", "tools"]
 
@@ -20,18 +20,19 @@ def main() -> None:
     try:
         app()
     except GatecheckError as error:
-        _record(str(error))
+        _record(error)
         sys.stderr.write(f"gatecheck: {error}\n")
         sys.exit(error.exit_code)
 
 
-def _record(message: str) -> None:
+def _record(error: GatecheckError) -> None:
     """Leave the message where `verify` looks for it, since a rule's stderr goes to its log."""
     target = os.environ.get(ERROR_FILE_VARIABLE)
     if target:
         # On a full disk the message stays on stderr alone, and so in the step's log if that has room.
         with contextlib.suppress(OSError):
-            Path(target).write_text(json.dumps({"message": message}), encoding="utf-8")
+            content = {"message": str(error), "is_removed": isinstance(error, RemovedResultError)}
+            Path(target).write_text(json.dumps(content), encoding="utf-8")
 
 
 if __name__ == "__main__":

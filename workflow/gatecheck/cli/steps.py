@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gatecheck.cli.app import CaseFolder, app, case_of, linac_of, source_of
+from gatecheck.cli.app import CaseFolder, app, case_to_work_on, linac_of, source_of
 from gatecheck.config import Config, resolve_models_folder
 from gatecheck.config_recalculation import CHANGES
 from gatecheck.errors import GatecheckError, InputError
@@ -44,7 +44,7 @@ def deliver(case_folder: CaseFolder) -> None:
     from gatecheck.delivery.storage import write_delivery
     from gatecheck.delivery.timeline import deliver as deliver_case
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     linac = linac_of(layout, config)
     delivery = deliver_case(read_case(layout.case))
     write_delivery(delivery, layout.delivery)
@@ -56,7 +56,7 @@ def deliver_logged(case_folder: CaseFolder) -> None:
     """delivery: what the machine did, by the case's trajectory logs."""
     from gatecheck.cli.recalculate import run_deliver_logged
 
-    run_deliver_logged(*case_of(case_folder))
+    run_deliver_logged(*case_to_work_on(case_folder))
 
 
 @app.command()
@@ -64,7 +64,7 @@ def voxelise(case_folder: CaseFolder) -> None:
     """patient: materials and densities, on fine and coarse voxels."""
     from gatecheck.patient.voxelise import voxelise as voxelise_case
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     patient = voxelise_case(layout.case, layout.patient, config.patient)
     for warning in patient.warnings:
         typer.echo(f"warning: {warning}")
@@ -79,7 +79,7 @@ def calibrate(case_folder: CaseFolder) -> None:
     from gatecheck.transport.calibrate import calibrate as calibrate_linac
     from gatecheck.transport.progress import remove_calibration_progress, write_calibration_progress
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     check_comparison(layout, config)  # a misspelt structure must not be found out after hours
     try:
         result = calibrate_linac(
@@ -108,7 +108,7 @@ def plan_chunks(case_folder: CaseFolder) -> None:
     from gatecheck.transport.chunk import starts_once
     from gatecheck.transport.plan import plan_chunks as plan
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     check_comparison(layout, config)
     result = plan(
         delivery_path=layout.delivery,
@@ -141,7 +141,7 @@ def simulate(
     from gatecheck.transport.chunk import simulate_chunks_here
     from gatecheck.transport.jobs import chunks_of_job, longest_seconds, missing_chunks, write_job
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     plan, inputs = planned(layout, config)
     if chunk is not None:
         wanted = [share for share in plan.chunks if share.index == chunk]
@@ -204,7 +204,7 @@ def top_up(
     from gatecheck.transport.calibrate import check_calibration
     from gatecheck.transport.model import CalibrationResult
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     _, inputs = planned(layout, config)
     calibration = read_json(layout.calibration, CalibrationResult)
     check_calibration(
@@ -242,7 +242,7 @@ def merge(case_folder: CaseFolder) -> None:
     from gatecheck.transport.plan import check_plan
     from gatecheck.transport.rounds import read_plan
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     linac = linac_of(layout, config)
     calibration = read_json(layout.calibration, CalibrationResult)
     source = source_of(layout, config)
@@ -277,7 +277,7 @@ def check_comparison(case_folder: CaseFolder) -> None:
     """compare: find what the configuration names in the case, before anything is simulated."""
     from gatecheck.compare.check import write_checked
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     result = write_checked(layout, config)
     typer.echo(f"{len(result.tumours)} tumours, {'a' if result.cord else 'no'} cord.")
 
@@ -287,7 +287,7 @@ def compare(case_folder: CaseFolder) -> None:
     """compare: dose-volume histograms, the interface of tumour and cord, EQD2, setup errors; and the TPS dose."""
     from gatecheck.compare.compare import compare as compare_doses
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     result = compare_doses(layout, config)
     typer.echo(f"{len(result.structures)} structures.")
 
@@ -303,7 +303,7 @@ def recalculate(
 
     if change not in CHANGES:
         raise InputError(f"{change} found, expected one of {', '.join(CHANGES)}.")
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     _, inputs = planned(layout, config)
     run_recalculate(layout, inputs.linac, config, change, cores=cores)
 
@@ -313,7 +313,7 @@ def error_budget(case_folder: CaseFolder) -> None:
     """compare: what the doses of tumour and cord are uncertain by, and from what."""
     from gatecheck.compare.error_budget import error_budget as gather
 
-    budget = gather(*case_of(case_folder))
+    budget = gather(*case_to_work_on(case_folder))
     for one in budget.metrics:
         unknown = f", without {' and '.join(one.unknown)}" if one.unknown else ""
         typer.echo(f"{one.structure} {one.metric}: {one.value_gy:.2f} +- {one.total_gy:.2f} Gy (k = 1{unknown})")
@@ -325,7 +325,7 @@ def report(case_folder: CaseFolder) -> None:
     from gatecheck.linac.acceptance import read_acceptance
     from gatecheck.report.html import write_report
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     linac = linac_of(layout, config)
     acceptance = read_acceptance(resolve_models_folder(config) / linac.name, config.machine.beam)
     write_report(layout.folder, layout.calibration, config.report, linac=linac, acceptance=acceptance, config=config)
@@ -344,7 +344,7 @@ def export(
     from gatecheck.cli.export import run_export
     from gatecheck.config import ReportConfig
 
-    layout, config = case_of(case_folder)
+    layout, config = case_to_work_on(case_folder)
     kinds = config.report.dicom_doses
     if what:
         try:

@@ -17,15 +17,22 @@ from typing import Any
 
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
-from gatecheck.errors import ERROR_FILE_VARIABLE, PREPARED_VARIABLE, GatecheckError, InputError, SimulationError
+from gatecheck.errors import (
+    ERROR_FILE_VARIABLE,
+    PREPARED_VARIABLE,
+    GatecheckError,
+    InputError,
+    RemovedResultError,
+    SimulationError,
+)
 from gatecheck.layout import (
     CaseLayout,
     bring_back_from_the_future,
     locate_case,
-    locked,
     prepare_case,
     remove_interrupted,
 )
+from gatecheck.locking import locked, token_of_run, wait_until_left_alone
 from gatecheck.provenance import write_inputs
 
 _POLL_SECONDS = 0.5
@@ -64,6 +71,7 @@ def run_verification(options: VerifyOptions) -> Path:
     layout = locate_case(config)
     with locked(layout) as lock:
         # Only now: a refused second run must not change the configuration that the first one works with.
+        wait_until_left_alone(layout, lambda sentence: sys.stderr.write(f"{sentence}\n"))
         remove_interrupted(layout)
         if dated := bring_back_from_the_future(layout):
             sys.stderr.write(
@@ -138,9 +146,14 @@ def _with_absolute_paths(config: Config, results_folder: Path | None) -> Config:
 def _run_to_the_end(layout: CaseLayout, where: Sequence[str], lock: int) -> None:
     """Run Snakemake, and ask it afterwards what it would still do: a code of 0 alone does not prove a current report.
 
-    It has been seen to run one job, leave those behind it, and end with 0.
+    It has been seen to run one job, leave those behind it, and end with 0. What a step found damaged, and removed, is
+    made anew once: a disk that damages it again has to be looked at.
     """
-    _run_snakemake(layout, where, lock)
+    try:
+        _run_snakemake(layout, where, lock)
+    except RemovedResultError as error:
+        sys.stderr.write(f"warning: {error} This is done now.\n")
+        _run_snakemake(layout, where, lock)
     if not _work_is_left(layout, where):
         return
     _run_snakemake(layout, where, lock)
@@ -157,7 +170,7 @@ def _work_is_left(layout: CaseLayout, where: Sequence[str]) -> bool:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        env=_environment(layout.logs / "error.json"),
+        env=_environment(layout),
         cwd=layout.folder,
         text=True,
         check=False,
@@ -169,9 +182,12 @@ def _snakemake_log(layout: CaseLayout) -> Path:
     return layout.logs / "snakemake.log"
 
 
+def _error_file(layout: CaseLayout) -> Path:
+    return layout.logs / "error.json"
+
+
 def _run_snakemake(layout: CaseLayout, where: Sequence[str], lock: int) -> None:
-    error_file = layout.logs / "error.json"
-    error_file.unlink(missing_ok=True)
+    _error_file(layout).unlink(missing_ok=True)
     log_file = _snakemake_log(layout)
     with log_file.open("wb") as log:
         process = subprocess.Popen(
@@ -179,14 +195,17 @@ def _run_snakemake(layout: CaseLayout, where: Sequence[str], lock: int) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=_environment(error_file),
+            env=_environment(layout),
             cwd=layout.folder,  # Snakemake logs where it was started, and that is the site's business
             pass_fds=(lock,),
             start_new_session=True,
         )
         code = _wait(process, layout, log_file)
+    if code < 0:  # killed, its steps were not
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
     if code != 0:
-        raise _explained(error_file, log_file)
+        raise _explained(_error_file(layout), log_file)
 
 
 def _snakemake_command(layout: CaseLayout, where: Sequence[str]) -> list[str]:
@@ -199,10 +218,10 @@ def _snakemake_command(layout: CaseLayout, where: Sequence[str]) -> list[str]:
     ]
 
 
-def _environment(error_file: Path) -> dict[str, str]:
+def _environment(layout: CaseLayout) -> dict[str, str]:
     environment = dict(os.environ)
-    environment[ERROR_FILE_VARIABLE] = str(error_file.resolve())
-    environment[PREPARED_VARIABLE] = "1"
+    environment[ERROR_FILE_VARIABLE] = str(_error_file(layout).resolve())
+    environment[PREPARED_VARIABLE] = token_of_run(layout)
     # The rules call `gatecheck` by name: find the one beside this Python.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     return environment
@@ -238,18 +257,20 @@ def _signals_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _left_message(error_file: Path) -> str:
-    """What a step said before it ended; empty when it said nothing, or the disk was too full for it."""
+def _left_error(error_file: Path) -> GatecheckError | None:
+    """What a step said before it ended; None when it said nothing, or the disk was too full for it."""
     try:
-        return str(json.loads(error_file.read_text(encoding="utf-8"))["message"])
+        content = json.loads(error_file.read_text(encoding="utf-8"))
+        kind = RemovedResultError if content["is_removed"] else GatecheckError
+        return kind(str(content["message"]))
     except (OSError, ValueError, KeyError):
-        return ""
+        return None
 
 
 def _explained(error_file: Path, log_file: Path) -> GatecheckError:
-    message = _left_message(error_file)
-    if message:
-        return GatecheckError(message)
+    error = _left_error(error_file)
+    if error is not None:
+        return error
     log = log_file.read_text(encoding="utf-8", errors="replace")
     refused = re.search(r"^WorkflowError in .*\n(.+)$", log, re.MULTILINE)
     failed = re.search(r"^Error in (?:rule|checkpoint) (\w+):", log, re.MULTILINE)

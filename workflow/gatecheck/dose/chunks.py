@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.errors import ResultError
+from gatecheck.errors import RemovedResultError, ResultError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
 from gatecheck.patient.model import VoxelBox
 from gatecheck.transport.chunk import chunk_name, remove_chunk
-from gatecheck.transport.model import ChunkPlan, ChunkResult
+from gatecheck.transport.model import ChunkPlan, ChunkResult, ScoredBox
 from gatecheck.transport.rounds import read_plan
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,16 +40,25 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
     if missing:
         for index in missing:
             remove_chunk(transport_folder, index)  # so that its job is not taken for done
-        raise ResultError(
+        raise RemovedResultError(
             f"{len(missing)} of {len(plan.chunks)} chunks are not there, the first is {chunk_name(missing[0])}. "
-            "Run the same command again; the chunks that are there are kept."
+            "The same command simulates them again; the chunks that are there are kept."
         )
-    results = tuple(
-        read_json(transport_folder / f"{chunk_name(chunk.index)}.json", ChunkResult) for chunk in plan.chunks
-    )
+    results = tuple(_read_result(transport_folder, chunk.index) for chunk in plan.chunks)
     _check_inputs(plan, results)
     check_belong_together(results)
     return results
+
+
+def _read_result(transport_folder: Path, index: int) -> ChunkResult:
+    path = transport_folder / f"{chunk_name(index)}.json"
+    try:
+        return read_json(path, ChunkResult)
+    except ResultError as error:
+        _remove_damaged(transport_folder)
+        raise RemovedResultError(
+            f"{error} {chunk_name(index)} was removed; the same command simulates it again."
+        ) from error
 
 
 def _check_inputs(plan: ChunkPlan, results: tuple[ChunkResult, ...]) -> None:
@@ -104,25 +113,47 @@ def check_belong_together(results: tuple[ChunkResult, ...]) -> None:
 def read_score(transport_folder: Path, result: ChunkResult, box: VoxelBox) -> BoxScore:
     """Read one chunk's score in one box.
 
-    A damaged chunk is removed, so that the next run simulates it again.
+    A damaged chunk is removed, with all others that are, so that the next run simulates them again.
 
     Raises
     ------
-    ResultError
+    RemovedResultError
         When the image is missing, cut short or changed.
+    ResultError
+        When it is not of this box.
     """
     scored = next((part for part in result.boxes if part.name == box.name), None)
     if scored is None:
         raise ResultError(f"{chunk_name(result.index)}: no score for box {box.name}. Delete the chunks and run again.")
     path = transport_folder / scored.file
-    if not path.exists() or sha256_of_file(path) != scored.sha256:
+    if not _is_whole(path, scored):
         found = "missing" if not path.exists() else f"cut short or changed ({path.stat().st_size} bytes)"
         remove_chunk(transport_folder, result.index)
-        raise ResultError(
-            f"{scored.file}: {found}, so {chunk_name(result.index)} cannot be used and was removed. Run the same "
-            "command again; that chunk alone is simulated anew."
+        others = _remove_damaged(transport_folder)
+        more = f", and {len(others)} more chunks ({', '.join(others)})" if others else ""
+        raise RemovedResultError(
+            f"{scored.file}: {found}, so {chunk_name(result.index)} cannot be used and was removed{more}. The same "
+            "command simulates what was removed again, and nothing else."
         )
     both = array_zyx(read_image(path)).astype(np.float64)
     if both.shape != (*box.size[::-1], 2):
         raise ResultError(f"{scored.file}: its grid differs from box {box.name}. Delete the chunks and run again.")
     return BoxScore(both[..., 0], both[..., 1])
+
+
+def _is_whole(path: Path, scored: ScoredBox) -> bool:
+    return path.exists() and sha256_of_file(path) == scored.sha256
+
+
+def _remove_damaged(transport_folder: Path) -> list[str]:
+    """All chunks that cannot be used, so that one more run is enough; their names."""
+    removed = []
+    for path in sorted(transport_folder.glob("chunk-*.json")):
+        try:
+            is_whole = all(_is_whole(transport_folder / one.file, one) for one in read_json(path, ChunkResult).boxes)
+        except ResultError:
+            is_whole = False
+        if not is_whole:
+            removed.append(path.stem)
+            remove_chunk(transport_folder, int(path.stem.removeprefix("chunk-")))
+    return removed
