@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -182,6 +183,15 @@ def test_a_truncated_chunk_is_named_and_removed_so_that_it_alone_is_simulated_an
     assert not list((tmp_path / "transport").glob("chunk-0003*"))
     assert len(list((tmp_path / "transport").glob("chunk-000?.json"))) == 4
     assert not (tmp_path / "dose" / "merge.json").exists()
+
+
+def test_all_versions_that_chunks_were_made_with_are_said(tmp_path: Path) -> None:
+    write_case(tmp_path)
+    for number, version in ((2, "2.1.0"), (4, "2.0.9")):
+        path = tmp_path / "transport" / f"chunk-000{number}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(content | {"made_with": {"numpy": version}}), encoding="utf-8")
+    assert _merge(tmp_path).made_with == {"numpy": "2.0.9 and 2.1.0"}
 
 
 def test_all_damaged_chunks_are_removed_at_once(tmp_path: Path) -> None:

@@ -122,6 +122,14 @@ def test_numbers_are_those_of_the_runs_own_files(inputs: ReportInputs) -> None:
     assert "80 \N{MULTIPLICATION SIGN} 60 \N{MULTIPLICATION SIGN} 36 voxels" in words(found["Scored quantities"])
 
 
+def test_what_the_chunks_were_made_with_is_said_with_all_versions(inputs: ReportInputs) -> None:
+    made_with = {"Python": "3.11.7", "numba": "0.61.0 and 0.62.1", "code_sha256": "a" * 64}
+    run = replace(inputs, merge=inputs.merge.model_copy(update={"made_with": made_with}))
+    said = words(by_name(records_of(run))["Code and version"])
+    assert "Made with: Python 3.11.7, numba 0.61.0 and 0.62.1, code of SHA-256 aaaaaaaa" in said
+    assert "a" * 20 not in said
+
+
 def test_another_run_says_other_things(inputs: ReportInputs) -> None:
     """No statement is written by hand: each changes with the file that it is read from."""
     changed_engine = inputs.merge.engine.model_copy(

@@ -51,7 +51,7 @@ _OF_CALIBRATION = (
     "far_photon_survival",
     "seed",
 )
-_TOP_LEVEL = ("files.py", "layout.py", "errors.py")
+_TOP_LEVEL = ("files.py", "layout.py", "errors.py", "compiled.py")
 
 
 def write_inputs(folder: Path, config: Config, source_signature: str) -> dict[str, str]:

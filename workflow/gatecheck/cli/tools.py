@@ -31,15 +31,17 @@ def reproduce(
     plan, inputs = planned(layout, config)
     found = simulate_again(inputs, plan, chunk)
     if not found.is_same:
-        raise GatecheckError(
-            f"chunk {chunk}: {len(found.different)} of {found.images} images are not the same bit for bit: "
-            f"{', '.join(found.different)}. "
-            + (
-                "The machine or its libraries differ from those that simulated it, or the images were changed."
-                if found.same_electron_steps
-                else "Electrons took other recorded steps: those in gatecheck's cache were recorded again since, or on "
+        why = "The machine differs from the one that simulated it, or the images were changed."
+        if found.made_otherwise:
+            why = f"It was made otherwise: {'; '.join(found.made_otherwise)}."
+        if not found.same_electron_steps:
+            why = (
+                "Electrons took other recorded steps: those in gatecheck's cache were recorded again since, or on "
                 "another machine."
             )
+        raise GatecheckError(
+            f"chunk {chunk}: {len(found.different)} of {found.images} images are not the same bit for bit: "
+            f"{', '.join(found.different)}. {why}"
         )
     typer.echo(f"chunk {chunk}: {found.histories / 1e6:.2f} million photons again, {found.images} images the same.")
 

@@ -186,11 +186,21 @@ def _describe(
         maximum_sigma_gy=float(joined.sigma[body_zyx][np.argmax(in_body)]),
         maximum_gy_per_fraction=float(per_fraction(np.array(maximum), delivery.fractions)),
         engine=first.engine,
+        made_with=_made_with(results),
         seconds_of_chunks=float(sum(sum(result.seconds.values()) for result in results)),
         simulated_at=max((result.ended_at for result in results if result.ended_at is not None), default=None),
         peak_memory_mb=max(result.peak_memory_mb for result in results),
         warnings=tuple(_warnings(results, by_batch, by_history, (fine.relative_sigma, target))),
     )
+
+
+def _made_with(results: tuple[ChunkResult, ...]) -> dict[str, str]:
+    """What the chunks were made with; where they differ, all of it."""
+    names = dict.fromkeys(name for result in results for name in result.made_with)
+    return {
+        name: " and ".join(sorted({result.made_with[name] for result in results if name in result.made_with}))
+        for name in names
+    }
 
 
 def fine_boxes(patient: PatientModel) -> tuple[VoxelBox, ...]:

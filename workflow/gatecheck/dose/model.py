@@ -62,6 +62,9 @@ class MergeResult(HandedOn):
     maximum_sigma_gy: float = Field(0.0, description="sigma (k = 1) of the voxel with the maximum")
     maximum_gy_per_fraction: float = 0.0
     engine: Engine
+    made_with: dict[str, str] = Field(
+        {}, description="versions of Python and libraries, and code_sha256, of all chunks; empty: of an earlier version"
+    )
     seconds_of_chunks: float
     simulated_at: datetime.datetime | None = Field(
         None, description="when the last chunk ended, UTC; null: of an earlier version"

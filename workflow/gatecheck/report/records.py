@@ -8,7 +8,7 @@ something, the item says that it is not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatecheck.compare.setup_errors.model import SetupRobustness
@@ -110,10 +110,17 @@ def _code(run: Run) -> RecordsItem:
     engine = run.inputs.merge.engine
     done = (
         f"gatecheck {engine.gatecheck}, opengate {engine.opengate}, Geant4 {engine.geant4}",
+        f"Made with: {_made_with(run.inputs.merge.made_with)}",
         f"Photons in the patient: {engine.settings.get('photon_transport', NOT_RECORDED)}",
         f"Release dates: {NOT_RECORDED}",
     )
     return _item("Code and version", done, _MERGE)
+
+
+def _made_with(made_with: Mapping[str, str]) -> str:
+    libraries = [f"{name} {version}" for name, version in made_with.items() if name != "code_sha256"]
+    hashes = [one[:_DIGITS_OF_HASH] for one in made_with.get("code_sha256", "").split(" and ") if one]
+    return ", ".join([*libraries, *(f"code of SHA-256 {one}…" for one in hashes)]) or NOT_RECORDED
 
 
 def _validation(run: Run) -> RecordsItem:

@@ -28,7 +28,7 @@ from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.displaced import displaced
 from gatecheck.transport.electron_replay.provide import electron_steps, recorded_with
-from gatecheck.transport.engine import describe_engine
+from gatecheck.transport.engine import describe_engine, made_with
 from gatecheck.transport.gate import GateRun, Progress, no_dose
 from gatecheck.transport.gate_children import run_gate_for_each
 from gatecheck.transport.head import sample_head
@@ -470,6 +470,7 @@ class _Begun:
             particles=run.particles,
             boxes=tuple(boxes),
             engine=self.engine,
+            made_with=made_with(),
             fates=self.aimed.fates,
             energy=energy,
             electron_steps_sha256=run.electron_steps_sha256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import warnings
 from importlib import metadata
@@ -129,14 +130,28 @@ def _geant4_version() -> str:
     return ".".join(str(int(part)) for part in found.groups() if part is not None)
 
 
+# A dose depends on them to the last bit; that it does to more than this would be a fault of theirs.
+_LIBRARIES = ("opengate", "numpy", "numba", "llvmlite", "scipy", "SimpleITK", "xraylib")
+
+
+def made_with() -> dict[str, str]:
+    """Versions of Python and the libraries that a dose is made with, and the hash of the code that makes it.
+
+    They are stated, and no part of any hash: doses made with other versions may be added up.
+    """
+    libraries = {name: metadata.version(name) for name in _LIBRARIES}
+    return {"Python": platform.python_version(), **libraries, "code_sha256": code_sha256()}
+
+
 def code_sha256() -> str:
     """Hash over the source of the rooms that decide a chunk's dose."""
     root = Path(gatecheck.__file__).parent
-    files = sorted(
+    of_rooms = sorted(
         path
         for room in _ROOMS_OF_TRANSPORT
         for path in (root / room).rglob("*.py")
         if not set(_NOT_OF_TRANSPORT) & set(path.relative_to(root).parts)
         or path.relative_to(root).as_posix() in _OF_TRANSPORT_ALL_THE_SAME
     )
+    files = [root / "compiled.py", *of_rooms]
     return sha256_of_json({str(path.relative_to(root).as_posix()): sha256_of_file(path) for path in files})

@@ -205,6 +205,9 @@ class ChunkResult(HandedOn):
     particles: int = Field(description="phase-space particles aimed at the patient")
     boxes: tuple[ScoredBox, ...]
     engine: Engine
+    made_with: dict[str, str] = Field(
+        {}, description="versions of Python and libraries, and code_sha256; empty: of an earlier version"
+    )
     fates: dict[str, float]
     energy: dict[str, float] = Field(
         description="MeV, weighted: entered (into the boxes' hull), deposited (per box and total), left_to_gate (by "

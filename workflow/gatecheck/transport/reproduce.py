@@ -12,6 +12,8 @@ from gatecheck.transport.chunk import ChunkInputs, chunk_name, simulate_chunk
 from gatecheck.transport.model import ChunkPlan, ChunkResult
 from gatecheck.transport.process import run_in_process
 
+_DIGITS = 12  # of a hash; versions are shorter
+
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
@@ -27,6 +29,8 @@ class Reproduction:
         Files that are not what they were when the chunk was simulated first, or now.
     same_electron_steps : bool
         Whether electrons took the same recorded steps, where they took any.
+    made_otherwise : tuple of str
+        What was made with another version: a library and both versions, or the code.
     """
 
     chunk: int
@@ -34,6 +38,7 @@ class Reproduction:
     images: int
     different: tuple[str, ...]
     same_electron_steps: bool = True
+    made_otherwise: tuple[str, ...] = ()
 
     @property
     def is_same(self) -> bool:
@@ -71,7 +76,12 @@ def reproduce(inputs: ChunkInputs, plan: ChunkPlan, index: int) -> Reproduction:
     held = {name: _sha256(inputs.out_folder / name) for name in before}
     different = sorted(name for name in before | now if not before.get(name) == now.get(name) == held.get(name))
     same_steps = there.electron_steps_sha256 == again.electron_steps_sha256
-    return Reproduction(index, chunks[0].histories, len(before), tuple(different), same_steps)
+    otherwise = tuple(
+        f"{name} {version[:_DIGITS]} then, {again.made_with[name][:_DIGITS]} now"
+        for name, version in there.made_with.items()
+        if again.made_with.get(name, version) != version
+    )
+    return Reproduction(index, chunks[0].histories, len(before), tuple(different), same_steps, otherwise)
 
 
 def _sha256(path: Path) -> str | None:
