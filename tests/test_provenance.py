@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+import gatecheck
 from gatecheck import front_door
 from gatecheck.config import Config, project_folder
 from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
 from gatecheck.layout import locate_case
 from gatecheck.locking import locked
-from gatecheck.provenance import ROOMS, code_files, hashes_of, inputs_of, read_hashes, write_inputs
+from gatecheck.provenance import ROOMS, code_files, code_sha256, hashes_of, inputs_of, read_hashes, write_inputs
+from gatecheck.transport import engine
 
 
 def _config(tmp_path: Path, **sections: dict[str, Any]) -> Config:
@@ -102,6 +104,29 @@ def test_a_dry_run_of_a_case_that_is_there_writes_nothing(tmp_path: Path, monkey
         _, hashes = front_door.enter(_config(tmp_path, report={"title": "other"}), ["snakemake", "-n"])
     assert hashes != read_hashes(locate_case(config).inputs)
     assert locate_case(config).config.read_text(encoding="utf-8") == "as it was"
+
+
+def test_a_line_of_code_changes_the_rooms_that_run_it_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy of the library; a room's hash is a chunk's, and a stale chunk is simulated again."""
+    library = Path(gatecheck.__file__).parent
+    shutil.copytree(library, tmp_path / "gatecheck", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(gatecheck, "__file__", str(tmp_path / "gatecheck" / "__init__.py"))
+
+    def hashes() -> dict[str, str]:
+        code_sha256.cache_clear()
+        return {room: code_sha256(room) for room in ROOMS} | {"a chunk": engine.code_sha256()}
+
+    try:
+        before = hashes()
+        with (tmp_path / "gatecheck" / "transport" / "run.py").open("a", encoding="utf-8") as file:
+            file.write("# changed\n")
+        after = hashes()
+    finally:
+        code_sha256.cache_clear()
+    changed = {room for room, value in after.items() if value != before[room]}
+    assert changed == {"calibration", "transport", "recalculated", "a chunk"}
 
 
 def test_what_is_compiled_on_the_first_run_is_no_change_of_the_code(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gatecheck.dose.chunks import read_chunks
 from gatecheck.dose.model import MergeResult
 from gatecheck.files import read_json
 from gatecheck.layout import CaseLayout
+from gatecheck.transport.geant4_data.folders import cache_folder
 
 _HERE = Path(__file__).parent
 
@@ -50,6 +51,7 @@ def case_times(wanted: Sequence[Wanted], cores: int) -> list[dict[str, Any]]:
 
 def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
     config = configured(wanted, folder)
+    recorded = _recordings()
     started = time.perf_counter()
     run_verification(
         VerifyOptions(
@@ -67,6 +69,7 @@ def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
     return {
         "case": wanted.name,
         "minutes": minutes,
+        "recordings_made": _recordings() - recorded,
         **_what_it_took(CaseLayout(folder / "results" / wanted.name), cores),
     }
 
@@ -91,16 +94,29 @@ def _what_it_took(layout: CaseLayout, cores: int) -> dict[str, Any]:
     seconds = {path.stem: _seconds(path) for path in (layout.folder / "benchmarks").glob("*.tsv")}
     at_work = sum(sum(chunk.seconds.values()) - chunk.seconds["start_up"] for chunk in chunks)
     given = cores * sum(taken for step, taken in seconds.items() if step.startswith("simulate"))
+    of_transport = {
+        part: sum(chunk.seconds_of_transport[part] for chunk in chunks) / at_work
+        for part in ("photons", "along_steps", "gate")
+    }
     return {
         "calibration_minutes": seconds["calibrate"] / 60,
+        "pilot_minutes": seconds["plan_chunks"] / 60,
+        "core_seconds_of_chunks": at_work,
         "source_photons": merged.histories,
         "relative_sigma": merged.fine_relative_sigma,
         "chunks": len(chunks),
         "head_share": sum(chunk.seconds["head"] for chunk in chunks) / at_work,
+        **{f"{part}_share": share for part, share in of_transport.items()},
+        "start_up_seconds": max(chunk.seconds["start_up"] for chunk in chunks),
         "not_at_work_share": 1 - at_work / given,
-        "peak_memory_mb": max(chunk.peak_memory_mb for chunk in chunks),
+        "peak_memory_gib": max(chunk.peak_memory_mb for chunk in chunks) * 1e6 / 2**30,
         "compare_and_report_seconds": seconds["compare"] + seconds["report"],
     }
+
+
+def _recordings() -> int:
+    """Recordings of electron steps in the cache."""
+    return len(list((cache_folder() / "electron-steps").glob("*")))
 
 
 def _seconds(path: Path) -> float:

@@ -192,6 +192,7 @@ def test_what_is_left_to_gate_in_the_end_is_all_there_is() -> None:
     assert whole.scores[0].energy_zyx == pytest.approx(4 * one)
     assert [batch.sum() for batch in whole.scores[0].batches] == [16.0, 16.0]
     assert (whole.seconds_transport, whole.particles, whole.electron_steps_sha256) == (13.0, 40, "steps")
+    assert (whole.seconds_photons, whole.seconds_along_steps) == (4.0, 7.0)
     assert whole.left_to_gate == 1.0
 
 

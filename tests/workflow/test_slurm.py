@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -101,6 +102,24 @@ def on_cluster(bench: Bench, cluster: Slurm, profile: Path, water_plan: Path) ->
     return OnCluster(bench, cluster, profile, water_plan)
 
 
+def _finished(bench: Bench, name: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in bench.layout(name).transport.glob("chunk-*.json")}
+
+
+def test_jobs_that_outlive_the_command_are_waited_for(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
+    """The command and its Snakemake are killed; the job at work goes on, and the next command uses what it finishes."""
+    process = on_cluster.start("submitter_killed")
+    on_cluster.job_at_work("submitter_killed", process)
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        one.kill()
+    process.communicate(timeout=60)
+    again = on_cluster.start("submitter_killed")
+    _, stderr = again.communicate(timeout=900)
+    assert again.returncode == 0, f"{stderr}\n{on_cluster.log('submitter_killed')}"
+    assert "still works on this case: waiting for it" in stderr
+    assert _same_dose(bench, "submitter_killed", verified)
+
+
 def _same_dose(bench: Bench, one: str, other: str) -> bool:
     names = ("mc_dose.mha", "mc_sigma.mha")
     return all(
@@ -121,21 +140,28 @@ def test_a_plan_is_a_handful_of_jobs_and_its_dose_is_that_of_one_machine(
 
 def test_a_cancelled_job_is_run_again(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
     process = on_cluster.start("cancelled")
-    on_cluster.cluster.command("scancel", on_cluster.job_at_work("cancelled", process))
+    job = on_cluster.job_at_work("cancelled", process)
+    finished = _finished(bench, "cancelled")
+    on_cluster.cluster.command("scancel", job)
     _, stderr = process.communicate(timeout=900)
-    assert process.returncode == 0, f"{stderr}\n{on_cluster.log('cancelled')}"
+    log = on_cluster.log("cancelled")
+    assert process.returncode == 0, f"{stderr}\n{log}"
+    assert re.search(r"Error in rule simulate|failed|CANCELLED", log), log
+    assert finished.items() <= _finished(bench, "cancelled").items(), "a finished chunk was simulated again"
     assert _same_dose(bench, "cancelled", verified)
 
 
 def test_a_node_that_goes_down_costs_its_jobs_alone(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
     process = on_cluster.start("node_down")
     on_cluster.job_at_work("node_down", process)
+    finished = _finished(bench, "node_down")
     on_cluster.cluster.kill("slurmd")
     on_cluster.cluster.wait_for("down")
     on_cluster.cluster.start("slurmd")
     on_cluster.cluster.wait_for("idle")
     process.communicate(timeout=900)
     on_cluster.verify("node_down")
+    assert finished.items() <= _finished(bench, "node_down").items(), "a finished chunk was simulated again"
     assert _same_dose(bench, "node_down", verified)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -84,6 +85,10 @@ def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, ve
     assert process.returncode != 0
     assert len([line for line in stderr.splitlines() if line.startswith("gatecheck: ")]) == 1, stderr
     finished = _chunks(bench, "no_snakemake")
+    # And the clock jumped while the run lasted: what was made first is dated a year after what was made last.
+    layout, moment = bench.layout("no_snakemake"), time.time() + 400 * 86400
+    for path in (*layout.case.glob("*"), layout.delivery, *layout.patient.glob("*")):
+        os.utime(path, (moment, moment))
     result = bench.verify(water_plan, "no_snakemake")
     assert result.returncode == 0, result.stderr
     assert finished.items() <= _chunks(bench, "no_snakemake").items()
@@ -113,16 +118,24 @@ def test_a_step_that_outlives_its_run_is_waited_for_and_its_chunks_are_used(
     assert not _left_over(bench, "outlived")
 
 
+@contextlib.contextmanager
+def _small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of so many bytes in place of a folder."""
+    folder.mkdir(parents=True)
+    mount = shutil.which("mount")
+    if mount is None or _run(mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
+        pytest.skip("this user may not mount a file system")
+    try:
+        yield folder
+    finally:
+        _run("umount", "-l", str(folder))
+
+
 @pytest.fixture
 def small_disk(bench: Bench) -> Iterator[Path]:
     """A file system of 100 kB in place of a case's transport folder."""
-    folder = bench.layout("small_disk").transport
-    folder.mkdir(parents=True)
-    mount = shutil.which("mount")
-    if mount is None or _run(mount, "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)):
-        pytest.skip("this user may not mount a file system")
-    yield folder
-    _run("umount", "-l", str(folder))
+    with _small_disk(bench.layout("small_disk").transport, "100k") as folder:
+        yield folder
 
 
 def _run(*words: str) -> int:
@@ -142,6 +155,45 @@ def test_a_disk_that_fills_up_during_a_chunk_is_said_and_the_next_run_goes_on(
     assert result.returncode == 0, result.stderr
     assert finished.items() <= _chunks(bench, "small_disk").items()
     assert _doses(bench, "small_disk") == _doses(bench, verified)
+
+
+def test_a_disk_that_fills_up_while_merging_is_said_and_costs_no_chunk(
+    bench: Bench, verified: str, water_plan: Path
+) -> None:
+    name = "full_at_merge"
+    layout = bench.layout(name)
+    made = shutil.ignore_patterns("dose", "compare", "report", ".snakemake", ".lock", ".working")
+    shutil.copytree(bench.layout(verified).folder, layout.folder, symlinks=True, ignore=made)
+    chunks = _chunks(bench, name)
+    with _small_disk(layout.dose, "8k") as folder:
+        result = bench.verify(water_plan, name)
+        assert result.returncode == 2, result.stderr
+        assert "no space left" in result.stderr
+        assert not list(folder.iterdir())
+        assert _run("mount", "-o", "remount,size=200m", str(folder)) == 0
+        result = bench.verify(water_plan, name)
+        assert result.returncode == 0, result.stderr
+        assert _chunks(bench, name) == chunks, "a chunk was simulated again"
+        assert _doses(bench, name) == _doses(bench, verified)
+
+
+def test_chunks_of_another_configuration_are_replaced_and_never_mixed_in(
+    bench: Bench, verified: str, water_plan: Path, tmp_path: Path
+) -> None:
+    """Half of a run with more photons, and then the configuration as it was."""
+    name = "stale"
+    shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
+    before = _chunks(bench, name)
+    other = yaml.safe_load(yaml.safe_dump(SETTINGS))
+    other["transport"]["source_photons"] += 4_000
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(other), encoding="utf-8")
+    process = bench.start(water_plan, name, "--config", str(config))
+    _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
+    _end_all(process)
+    result = bench.verify(water_plan, name)
+    assert result.returncode == 0, result.stderr
+    assert _doses(bench, name) == _doses(bench, verified)
 
 
 @pytest.mark.parametrize("days", [-400, 400])

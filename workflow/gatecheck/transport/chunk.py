@@ -480,6 +480,11 @@ class _Begun:
                 "transport": run.seconds_transport,
                 "writing": time.perf_counter() - writing,
             },
+            seconds_of_transport={
+                "photons": run.seconds_photons,
+                "along_steps": run.seconds_along_steps,
+                "gate": run.seconds_transport - run.seconds_photons - run.seconds_along_steps,
+            },
             ended_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
             peak_memory_mb=run.peak_memory_mb,
         )

@@ -84,6 +84,8 @@ class GateRun:
         Of the recorded steps that electrons took; None where GATE followed them.
     left_to_gate : float or None
         Weighted MeV of the particles that came from recorded steps into a gas; None where GATE followed all.
+    seconds_photons, seconds_along_steps : float
+        Of seconds_transport, what gatecheck took to follow photons, and electrons along recorded steps.
     """
 
     scores: tuple[Score, ...]
@@ -93,6 +95,8 @@ class GateRun:
     peak_memory_mb: float
     electron_steps_sha256: str | None = None
     left_to_gate: float | None = None
+    seconds_photons: float = 0.0
+    seconds_along_steps: float = 0.0
 
 
 def run_gate(

@@ -215,6 +215,9 @@ class ChunkResult(HandedOn):
     )
     electron_steps_sha256: str | None = Field(None, description="of recorded steps; null: GATE followed electrons")
     seconds: dict[str, float] = Field(description="head, start_up (of head and transport), transport, writing")
+    seconds_of_transport: dict[str, float] = Field(
+        {}, description="photons, along_steps (electrons along recorded steps), gate; empty: of an earlier version"
+    )
     ended_at: datetime.datetime | None = Field(None, description="UTC; null: of an earlier version")
     peak_memory_mb: float
 

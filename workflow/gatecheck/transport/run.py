@@ -147,6 +147,7 @@ class FollowedPhotons:
             scores=_with_deposits(run.scores, self.tracked),
             particles=self.particles,
             seconds_transport=run.seconds_transport + self.seconds,
+            seconds_photons=self.seconds,
         )
         if self.replayed is None:
             return whole
@@ -155,6 +156,7 @@ class FollowedPhotons:
             whole,
             scores=tuple(_sum_of(one, other) for one, other in zip(whole.scores, steps.scores, strict=True)),
             seconds_transport=whole.seconds_transport + steps.seconds_transport,
+            seconds_along_steps=steps.seconds_transport,
             electron_steps_sha256=steps.electron_steps_sha256,
             left_to_gate=float(self.charged.weight @ self.charged.energy),
         )
