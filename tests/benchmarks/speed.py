@@ -50,10 +50,10 @@ Section = Callable[[argparse.Namespace, Case], Any]
 
 SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
-    "unbiased": lambda options, case: _mean_doses(RECORDED_STEPS, case, int(options.scale * 4e8)),
-    "unbiased_around": lambda options, case: _mean_doses(RECORDED_STEPS_AROUND, case, int(options.scale * 1.2e8)),
-    "unbiased_air": lambda options, case: _mean_doses(RECORDED_STEPS_IN_AIR, case, int(options.scale * 8e7)),
-    "analog": lambda options, case: _mean_doses(TRACKED_PHOTONS, case, int(options.scale * 4e8)),
+    "unbiased": lambda options, _: _mean_doses(RECORDED_STEPS, options, 4e8),
+    "unbiased_around": lambda options, _: _mean_doses(RECORDED_STEPS_AROUND, options, 1.2e8),
+    "unbiased_air": lambda options, _: _mean_doses(RECORDED_STEPS_IN_AIR, options, 8e7),
+    "analog": lambda options, _: _mean_doses(TRACKED_PHOTONS, options, 4e8),
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(
         case, [int(options.scale * number) for number in (1e6, 2e6, 4e6, 8e6)]
@@ -69,6 +69,8 @@ SECTIONS: dict[str, Section] = {
     "cases": lambda options, case: case_times([Wanted(OTHER_CASE), Wanted(CASE)], options.cores),
     "plan": lambda options, case: case_times([Wanted("plan", options.plan)], options.cores),
 }
+# Sections that take one case alone.
+_BY_CASE = ("unbiased", "unbiased_around", "unbiased_air", "analog")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         needs = {"gamma": options.oracle, "plan": options.plan}
         for name in options.only or [one for one in SECTIONS if needs.get(one, True)]:
             started = time.perf_counter()
-            found[name] = {**_where(options.scale), "rows": SECTIONS[name](options, case)}
+            rows = SECTIONS[name](options, case)
+            if options.case and name in _BY_CASE:
+                of_others = [row for row in found.get(name, {}).get("rows", []) if row["case"] != options.case]
+                rows = sorted([*of_others, *rows], key=lambda row: str(row["case"]))
+            found[name] = {**_where(options.scale), "rows": rows}
             _write(options.docs, found)
             sys.stdout.write(f"{name}: measured in {time.perf_counter() - started:.0f} s\n")
             sys.stdout.flush()
@@ -108,9 +114,11 @@ def made_case(folder: Path, name: str = CASE) -> Case:
     )
 
 
-def _mean_doses(claim: Claim, case: Case, histories: int) -> list[dict[str, Any]]:
+def _mean_doses(claim: Claim, options: argparse.Namespace, histories: float) -> list[dict[str, Any]]:
+    names = [options.case] if options.case else [OTHER_CASE, CASE]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        return mean_doses(claim, {OTHER_CASE: made_case(Path(folder), OTHER_CASE), CASE: case}, histories)
+        cases = {name: made_case(Path(folder) / name, name) for name in names}
+        return mean_doses(claim, cases, int(options.scale * histories))
 
 
 def _write(docs: Path, found: dict[str, Any]) -> None:
@@ -131,6 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections; all without it")
     parser.add_argument("--scale", type=float, default=1.0, help="of all numbers of photons: 0.1 for a quick look")
+    parser.add_argument(
+        "--case", choices=[OTHER_CASE, CASE], help="of mean doses this case alone, beside the rows of the other"
+    )
     parser.add_argument("--oracle", type=Path, help="Python of the environment with pymedphys, for gamma")
     parser.add_argument("--plan", type=Path, help="DICOM folder of a plan to verify besides")
     parser.add_argument("--cores", type=int, default=2)
