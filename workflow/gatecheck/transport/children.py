@@ -126,12 +126,12 @@ def _fork(number: int, parent: int, of_others: Sequence[int]) -> ChildOf | tuple
         return process, reading
     for descriptor in (reading, *of_others):
         os.close(descriptor)
-    _die_with(parent)
+    die_with(parent)
     return ChildOf(number, writing, time.perf_counter())
 
 
-def _die_with(parent: int) -> None:
-    """Be killed when the parent ends: nobody would wait for this child any more."""
+def die_with(parent: int) -> None:
+    """Be killed when this process's parent ends: nobody would wait for this child any more."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before

@@ -244,7 +244,7 @@ def simulate_chunks_here(
     Parameters
     ----------
     longest_seconds : float
-        A child that runs longer is killed; processes that start anew are not.
+        A child that runs longer is killed.
 
     Raises
     ------
@@ -252,11 +252,11 @@ def simulate_chunks_here(
         As `simulate_chunk`, of the first to fail; the others that had begun are finished and kept.
     """
     if not starts_once(inputs.settings, inputs.head):
-        if len(chunks) == 1:
+        if len(chunks) == 1 and math.isinf(longest_seconds):
             simulate_chunk(inputs, chunks[0])
             return
         requests = [{"inputs": inputs, "chunk": chunk} for chunk in chunks]
-        run_in_processes(simulate_chunk, requests, processes=at_a_time)
+        run_in_processes(simulate_chunk, requests, processes=at_a_time, longest_seconds=longest_seconds)
         return
     matter = inputs.matter()
     engine = describe_engine(inputs.settings, inputs.head)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import math
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from gatecheck.errors import SimulationError
+from gatecheck.transport.children import die_with
 
 ResultT = TypeVar("ResultT")
 
@@ -21,20 +25,23 @@ def run_in_processes(
     *,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    longest_seconds: float = math.inf,
 ) -> list[ResultT]:
     """Call a function once per set of keyword arguments, each call in a fresh process.
 
     Function, arguments and results must be picklable. At most `processes` run at a time. `progress` is called at
-    the start and after each call, with the number of finished calls and of all.
+    the start and after each call, with the number of finished calls and of all. A process that runs longer than
+    `longest_seconds` ends itself, by a clock that nobody sets, and all end with this one.
 
     Raises
     ------
     SimulationError
-        When a process dies (killed, out of memory, a fatal exception of Geant4).
+        When a process dies (killed, out of memory, out of time, a fatal exception of Geant4).
     """
+    limit = "" if math.isinf(longest_seconds) else f" within {longest_seconds / 60:.3g} minutes"
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=processes, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = [pool.submit(_called, function, keywords) for keywords in arguments]
+        futures = [pool.submit(_called, function, keywords, os.getpid(), longest_seconds) for keywords in arguments]
         try:
             if progress is not None:
                 progress(0, len(futures))
@@ -43,12 +50,17 @@ def run_in_processes(
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise SimulationError(
-                "A simulation process ended without a result: it was killed, ran out of memory or Geant4 stopped it. "
+                f"A simulation process ended without a result{limit}: it was killed, ran out of memory "
+                f"{'or of time (execution.longest_chunk_minutes) ' if limit else ''}or Geant4 stopped it. "
                 "Its messages are above; run the same command again."
             ) from error
 
 
-def _called(function: Callable[..., ResultT], keywords: dict[str, Any]) -> ResultT:
+def _called(function: Callable[..., ResultT], keywords: dict[str, Any], parent: int, longest_seconds: float) -> ResultT:
+    die_with(parent)
+    if not math.isinf(longest_seconds):
+        # From a thread of its own, which what is compiled cannot hold up; it says where the process stood.
+        faulthandler.dump_traceback_later(longest_seconds, exit=True)
     return function(**keywords)
 
 
