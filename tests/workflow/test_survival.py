@@ -96,7 +96,10 @@ def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, ve
 
 
 def _is_snakemake(process: psutil.Process) -> bool:
-    words = process.cmdline()
+    try:
+        words = process.cmdline()
+    except psutil.Error:  # ended meanwhile
+        return False
     return "snakemake" in " ".join(words) and "--snakefile" in words
 
 
