@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import tempfile
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from gatecheck.cli.verify import VerifyOptions, run_verification
@@ -19,6 +21,7 @@ from gatecheck.dose.model import MergeResult
 from gatecheck.files import read_json
 from gatecheck.layout import CaseLayout
 from gatecheck.transport.geant4_data.folders import cache_folder
+from gatecheck.transport.process import called_every_second
 
 _HERE = Path(__file__).parent
 
@@ -53,25 +56,47 @@ def _timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, Any]:
     config = configured(wanted, folder)
     recorded = _recordings()
     started = time.perf_counter()
+    memory = _Memory()
+    with called_every_second(memory.look):
+        _verify(config, folder, wanted.name, cores)
+    minutes = (time.perf_counter() - started) / 60
+    return {
+        "case": wanted.name,
+        "minutes": minutes,
+        "recordings_made": _recordings() - recorded,
+        "peak_memory_gib_a_core": memory.most_bytes / 2**30 / cores,
+        **_what_it_took(CaseLayout(folder / "results" / wanted.name), cores),
+    }
+
+
+class _Memory:
+    """The most that all processes below this one take together; what several of them share counts once."""
+
+    def __init__(self) -> None:
+        self.most_bytes = 0
+
+    def look(self) -> None:
+        """See what they take now."""
+        taken = 0
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                taken += process.memory_full_info().pss
+        self.most_bytes = max(self.most_bytes, taken)
+
+
+def _verify(config: Path, folder: Path, name: str, cores: int) -> None:
     run_verification(
         VerifyOptions(
             dicom_folder=None,
             config_file=config,
             results_folder=folder / "results",
-            name=wanted.name,
+            name=name,
             cores=cores,
             target_relative_sigma=None,
             fine_voxel_size=None,
             coarse_voxel_size=None,
         )
     )
-    minutes = (time.perf_counter() - started) / 60
-    return {
-        "case": wanted.name,
-        "minutes": minutes,
-        "recordings_made": _recordings() - recorded,
-        **_what_it_took(CaseLayout(folder / "results" / wanted.name), cores),
-    }
 
 
 def configured(wanted: Wanted, folder: Path) -> Path:

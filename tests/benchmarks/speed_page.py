@@ -53,7 +53,8 @@ _WHOLE_RUNS: Columns = (
     ("gate_share", "electrons in GATE", ".1%"),
     ("start_up_seconds", "start of a chunk at most, s", ".1f"),
     ("not_at_work_share", "cores' time not in chunks", ".1%"),
-    ("peak_memory_gib", "peak memory of a chunk, GiB", ".2f"),
+    ("peak_memory_gib_a_core", "peak memory of all processes, GiB a core", ".2f"),
+    ("peak_memory_gib", "of a chunk, with what it shares, GiB", ".2f"),
     ("compare_and_report_seconds", "compare and report, s", ".0f"),
 )
 
