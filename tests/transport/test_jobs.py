@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gatecheck.errors import InputError
+from gatecheck.files import write_json
 from gatecheck.transport.chunk import remove_chunk
-from gatecheck.transport.jobs import chunks_of_job, forget_jobs, job_file, jobs_of, write_job
+from gatecheck.transport.jobs import chunks_of_job, forget_jobs, job_file, jobs_of, memory_mb, write_job
 from gatecheck.transport.model import Chunk, ChunkPlan
 
 
@@ -47,3 +48,13 @@ def test_a_job_is_not_done_any_more_when_a_chunk_of_it_goes(tmp_path: Path) -> N
     job_file(tmp_path, 3).write_text("{", encoding="utf-8")
     forget_jobs(tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_chunks_of_a_job_share_counts_once(tmp_path: Path) -> None:
+    guess = memory_mb(tmp_path, 1)
+    assert memory_mb(tmp_path, 16) == 16 * guess > 0
+    write_json(
+        tmp_path / "chunks.json", _plan(4).model_copy(update={"peak_memory_mb": 3100.0, "shared_memory_mb": 2000.0})
+    )
+    assert memory_mb(tmp_path, 1) == pytest.approx(3100.0)
+    assert memory_mb(tmp_path, 16) == pytest.approx(2000.0 + 16 * 1100.0)

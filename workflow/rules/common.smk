@@ -59,8 +59,8 @@ def plans_of_job(wildcards):
 
 def memory_of_job(wildcards, threads, attempt):
     """MB for a job's chunks that run at a time, by the pilot's, with room; more at each attempt."""
-    of_one = memory_mb(CASE.transport)
-    return round((500 + 1.2 * of_one * threads) * 1.5 ** (attempt - 1))
+    of_chunks = memory_mb(CASE.transport, threads)
+    return round((500 + 1.2 * of_chunks) * 1.5 ** (attempt - 1))
 
 
 def minutes_of_job(wildcards, threads, attempt):

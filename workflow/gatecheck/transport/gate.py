@@ -86,6 +86,8 @@ class GateRun:
         Weighted MeV of the particles that came from recorded steps into a gas; None where GATE followed all.
     seconds_photons, seconds_along_steps : float
         Of seconds_transport, what gatecheck took to follow photons, and electrons along recorded steps.
+    shared_memory_mb : float
+        Of peak_memory_mb, recorded steps, which processes that fork from one share.
     """
 
     scores: tuple[Score, ...]
@@ -97,6 +99,7 @@ class GateRun:
     left_to_gate: float | None = None
     seconds_photons: float = 0.0
     seconds_along_steps: float = 0.0
+    shared_memory_mb: float = 0.0
 
 
 def run_gate(

@@ -106,10 +106,13 @@ def _chunks_in(path: Path) -> tuple[int, ...]:
         return ()
 
 
-def memory_mb(transport_folder: Path) -> float:
-    """What one chunk's process holds, by the pilot of a plan; a guess before there is one."""
-    measured = read_plan(transport_folder).peak_memory_mb if chunk_plan_file(transport_folder).exists() else 0.0
-    return measured or _MEMORY_MB
+def memory_mb(transport_folder: Path, at_a_time: int) -> float:
+    """What so many chunks of a job hold at a time, by the pilot of a plan; a guess before there is one."""
+    if not chunk_plan_file(transport_folder).exists():
+        return at_a_time * _MEMORY_MB
+    plan = read_plan(transport_folder)
+    shared = plan.shared_memory_mb
+    return shared + at_a_time * ((plan.peak_memory_mb or _MEMORY_MB) - shared)
 
 
 def core_seconds(transport_folder: Path, chunks_per_job: int, number: int) -> float:

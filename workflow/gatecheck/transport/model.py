@@ -146,6 +146,7 @@ class ChunkPlan(HandedOn):
     seconds_start_up: float = Field(0.0, description="that every chunk takes before and beside its photons")
     pilot_histories: int
     peak_memory_mb: float = Field(0.0, description="of the pilot's process")
+    shared_memory_mb: float = Field(0.0, description="of it, what the chunks of a job share")
     phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
     chunks_of_rounds: tuple[int, ...] = Field(
         (), description="how many of the chunks the pilot and each round after it asked for; empty: all by the pilot"
@@ -220,6 +221,7 @@ class ChunkResult(HandedOn):
     )
     ended_at: datetime.datetime | None = Field(None, description="UTC; null: of an earlier version")
     peak_memory_mb: float
+    shared_memory_mb: float = Field(0.0, description="of it, recorded steps, which processes that fork from one share")
 
 
 class CalibrationResult(HandedOn):

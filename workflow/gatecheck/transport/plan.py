@@ -197,7 +197,8 @@ def plan_chunks(
         for index in range(1, number_of_chunks(settings, estimate, head) + 1)
     ]
     plan = make_plan(inputs, seeds, settings, estimate, result.histories)
-    plan = plan.model_copy(update={"peak_memory_mb": result.peak_memory_mb})
+    shared = result.shared_memory_mb if starts_once(settings, head) else 0.0
+    plan = plan.model_copy(update={"peak_memory_mb": result.peak_memory_mb, "shared_memory_mb": shared})
     if source is not None:
         last = plan.chunks[-1]
         used = source.run_of_chunk(last.index, last.histories).end

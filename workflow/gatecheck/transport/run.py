@@ -157,6 +157,7 @@ class FollowedPhotons:
             scores=tuple(_sum_of(one, other) for one, other in zip(whole.scores, steps.scores, strict=True)),
             seconds_transport=whole.seconds_transport + steps.seconds_transport,
             seconds_along_steps=steps.seconds_transport,
+            shared_memory_mb=steps.shared_memory_mb,
             electron_steps_sha256=steps.electron_steps_sha256,
             left_to_gate=float(self.charged.weight @ self.charged.energy),
         )

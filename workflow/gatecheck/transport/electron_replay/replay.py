@@ -167,7 +167,15 @@ def replay_charged(
     logger.info("%d particles with %.3g of the energy came into a gas and are left to GATE", number, share)
     seconds = time.perf_counter() - started
     by_volume = _scores_of(parts, volumes, boxes.first)
-    run = GateRun(by_volume, len(rows), 0.0, seconds, peak_memory_mb(), electrons.sha256)
+    run = GateRun(
+        by_volume,
+        len(rows),
+        0.0,
+        seconds,
+        peak_memory_mb(),
+        electrons.sha256,
+        shared_memory_mb=electrons.steps.megabytes,
+    )
     return Replayed(run, as_phase_space(np.concatenate(left), charged), tuple(len(one) for one in left))
 
 

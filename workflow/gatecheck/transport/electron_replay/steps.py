@@ -108,6 +108,11 @@ class Steps(NamedTuple):
     bins: IntArray
     per_bin: float
 
+    @property
+    def megabytes(self) -> float:
+        """What all of it takes."""
+        return sum(one.nbytes for one in self if isinstance(one, np.ndarray)) / 1e6
+
 
 def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
     """Steps of groups 0, 1, ...: electrons in each, and then positrons in each.
