@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -116,7 +117,9 @@ def test_a_step_that_outlives_its_run_is_waited_for_and_its_chunks_are_used(
     assert result.returncode == 0, result.stderr
     assert "still works on this case: waiting for it" in result.stderr
     log = (bench.layout("outlived").logs / "simulate-0001.log").read_text(encoding="utf-8")
-    assert log.splitlines()[-1].startswith("0 chunks: "), log
+    # That of the step that outlived, which did all of it, or of one that found nothing left to do.
+    simulated = sorted(re.findall(r"chunk (\d+): \d+ source photons", log))
+    assert simulated == ["1", "2", "3", "4"] or (not simulated and "0 chunks: " in log), log
     assert _doses(bench, "outlived") == _doses(bench, verified)
     assert not _left_over(bench, "outlived")
 
