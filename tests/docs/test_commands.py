@@ -59,7 +59,7 @@ NOT_RUN = {
     ),
     "gatecheck verify export --config site.yaml --profile workflow/profiles/slurm": _CLUSTER,
     "gatecheck batch plans --config site.yaml --results results --profile workflow/profiles/slurm": _CLUSTER,
-    'sbatch --cpus-per-task=2 --mem=4G --wrap "gatecheck verify plans/$plan --config site.yaml --cores 2"': _CLUSTER,
+    'sbatch --cpus-per-task=2 --mem=8G --wrap "gatecheck verify plans/$plan --config site.yaml --cores 2"': _CLUSTER,
     "python tests/benchmarks/cluster_model.py": "minutes; tests/benchmarks runs its parts",
     'pip install "gatecheck[slurm]"': "installs packages",
     "apptainer build gatecheck.sif workflow/apptainer/gatecheck.def": "needs Apptainer, and installs packages",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,11 @@ def test_a_failed_segment_of_the_full_head_reaches_the_command_line_in_one_line(
     def fail(*_: Any, **__: Any) -> PhaseSpace:
         raise SimulationError(FAILURE)
 
+    def here(function: Callable[..., Any], requests: list[dict[str, Any]], **_: Any) -> list[Any]:
+        """In this process, where the head can be made to fail."""
+        return [function(**request) for request in requests]
+
+    monkeypatch.setattr("gatecheck.transport.chunk.run_in_processes", here)
     monkeypatch.setattr("gatecheck.transport.head.run_full_head", fail)
     monkeypatch.setattr("gatecheck.transport.plan.check_plan", lambda *_, **__: None)
     monkeypatch.setattr(steps, "linac_of", lambda *_: STX)
@@ -210,5 +216,8 @@ def test_a_failed_segment_of_the_full_head_reaches_the_command_line_in_one_line(
         main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"gatecheck: {FAILURE}\n"
-    assert json.loads((tmp_path / "error.json").read_text(encoding="utf-8")) == {"message": FAILURE}
+    assert json.loads((tmp_path / "error.json").read_text(encoding="utf-8")) == {
+        "message": FAILURE,
+        "is_removed": False,
+    }
     assert [path.name for path in layout.transport.iterdir()] == ["chunks.json"]

@@ -85,7 +85,7 @@ def gamma_rates(
     prescription_gy: float,
 ) -> list[list[GammaRate | None]]:
     """Pass rates by every way of each part of the points; None for a part with too few to speak of a rate."""
-    if doses.tps_zyx is None:
+    if doses.tps_zyx is None or not ways:
         return [[None] * len(parts) for _ in ways]
     used = [part if int(part.sum()) >= _LEAST_POINTS else None for part in parts]
     gamma = _Gamma.of(doses, doses.tps_zyx, at.points.points_xyz, prescription_gy)
