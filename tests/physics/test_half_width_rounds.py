@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 WANTED = 1.5  # per cent of the prescription
 SETTINGS: dict[str, Any] = {
     "case": {"phantom": "clinical_case_2", "name": "half_widths"},
-    "patient": {"fine_voxel_size": 2, "coarse_voxel_size": 5, "fine_region_margin": 8},
+    "patient": {"fine_voxel_size": 2, "coarse_voxel_size": 6, "fine_region_margin": 8},
     "transport": {
         "target_relative_sigma": 0.06,
         "target_half_widths": [{"metric": "tumour_d95", "percent": WANTED}],
