@@ -22,11 +22,11 @@ from gatecheck.delivery.storage import read_delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.patient.voxelise import voxelise
 from gatecheck.transport.aim import aimed_at
-from gatecheck.transport.chunk import PatientMatter
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.fast_head import sample_phase_space
 from gatecheck.transport.full_head import run_full_head
 from gatecheck.transport.gate import GateRun
+from gatecheck.transport.patient_files import PatientMatter
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.run import follow_along_steps, follow_photons, run_transport
 from gatecheck.transport.volumes import Volume, density_zyx, hull

@@ -26,9 +26,9 @@ from gatecheck.linac.load import load_linac_model
 from gatecheck.patient.model import VoxelBox
 from gatecheck.patient.voxelise import voxelise
 from gatecheck.transport.aim import aimed_at
-from gatecheck.transport.chunk import PatientMatter
 from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.fast_head import sample_phase_space
+from gatecheck.transport.patient_files import PatientMatter
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import HomogeneousVolume, Volume, VoxelVolume, density_zyx, hull

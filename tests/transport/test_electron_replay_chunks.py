@@ -16,10 +16,11 @@ from made_patient import write_patient
 from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.files import read_json
-from gatecheck.transport.chunk import ChunkInputs, PatientMatter, simulate_chunk, simulate_chunks_here
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks_here
 from gatecheck.transport.electron_replay import provide
 from gatecheck.transport.electron_replay.steps import RecordedTracks
 from gatecheck.transport.model import Chunk, ChunkResult
+from gatecheck.transport.patient_files import PatientMatter
 from gatecheck.transport.process import run_in_process
 
 pytestmark = pytest.mark.gate

@@ -8,7 +8,7 @@ import pytest
 
 from gatecheck.errors import InputError
 from gatecheck.files import write_json
-from gatecheck.transport.chunk import remove_chunk
+from gatecheck.transport.chunk_files import remove_chunk
 from gatecheck.transport.jobs import chunks_of_job, forget_jobs, job_file, jobs_of, memory_mb, write_job
 from gatecheck.transport.model import Chunk, ChunkPlan
 

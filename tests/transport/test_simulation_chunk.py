@@ -16,10 +16,11 @@ from made_patient import BONE, parallel_beam, write_patient
 from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
 from gatecheck.files import array_zyx, read_image, read_json
-from gatecheck.transport.chunk import PatientMatter, simulate_phase_space
+from gatecheck.transport.chunk import simulate_phase_space
 from gatecheck.transport.gate import run_gate
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import Chunk, ChunkResult
+from gatecheck.transport.patient_files import PatientMatter
 from gatecheck.transport.process import run_in_process, run_in_processes
 from gatecheck.transport.run import run_transport
 from gatecheck.transport.scored_dose import MEV_PER_GRAM_IN_GRAY, dose_from_energy

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gatecheck.errors import RemovedResultError, ResultError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
 from gatecheck.patient.model import VoxelBox
-from gatecheck.transport.chunk import chunk_name, remove_chunk
+from gatecheck.transport.chunk_files import chunk_name, remove_chunk
 from gatecheck.transport.model import ChunkPlan, ChunkResult, ScoredBox
 from gatecheck.transport.rounds import read_plan
 

@@ -11,7 +11,7 @@ from gatecheck.dose.joining import Float32Array, empty, put
 from gatecheck.errors import ResultError
 from gatecheck.files import read_json
 from gatecheck.patient.model import PatientModel
-from gatecheck.transport.chunk import chunk_name
+from gatecheck.transport.chunk_files import chunk_name
 from gatecheck.transport.model import Chunk, ChunkResult
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,24 +18,21 @@ from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.coordinates import RigidTransform
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
-from gatecheck.files import write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.patient.model import Material, PatientModel
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
+from gatecheck.transport.chunk_files import BegunChunk, chunk_name, remove_chunk
 from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.displaced import displaced
 from gatecheck.transport.electron_replay.provide import electron_steps, recorded_with
-from gatecheck.transport.engine import describe_engine, made_with
+from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.gate import GateRun, Progress, no_dose
 from gatecheck.transport.gate_children import run_gate_for_each
 from gatecheck.transport.head import sample_head
-from gatecheck.transport.jobs import forget_jobs
 from gatecheck.transport.model import Chunk, ChunkResult, Engine, PhaseSpace
-from gatecheck.transport.patient_files import read_box, read_patient
+from gatecheck.transport.patient_files import PatientMatter
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.process import called_every_second, run_in_process, run_in_processes
-from gatecheck.transport.progress import progress_file, write_progress
 from gatecheck.transport.run import (
     FollowedPhotons,
     follow_along_steps,
@@ -45,48 +40,12 @@ from gatecheck.transport.run import (
     leaves_electrons_to_gate,
     run_transport,
 )
-from gatecheck.transport.scored_dose import DoseTo, doses_of, energy_balance, write_box
-from gatecheck.transport.volumes import Volume, hull
+from gatecheck.transport.scored_dose import DoseTo
+from gatecheck.transport.volumes import hull
 
 logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def chunk_name(index: int) -> str:
-    """chunk-0001, the stem of a chunk's files."""
-    return f"chunk-{index:04d}"
-
-
-@dataclass(frozen=True, slots=True)
-class PatientMatter:
-    """What lies in the beam, read once.
-
-    Attributes
-    ----------
-    patient : PatientModel
-    volumes : list of Volume
-        One for each of its boxes.
-    flights_of : tuple of Material, optional
-        As `gatecheck.transport.photon_tracker.track_photons`.
-    """
-
-    patient: PatientModel
-    volumes: list[Volume]
-    flights_of: tuple[Material, ...] | None = None
-
-    @classmethod
-    def read(cls, patient_folder: Path) -> PatientMatter:
-        """From patient.json and its images."""
-        patient = read_patient(patient_folder)
-        return cls(patient, [read_box(patient_folder, box) for box in patient.boxes])
-
-    @property
-    def fine(self) -> Volume | None:
-        """The volume of fine voxels, where there is one."""
-        boxes = zip(self.patient.boxes, self.volumes, strict=True)
-        fine = [volume for box, volume in boxes if box.role == "fine"]
-        return fine[0] if len(fine) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +261,7 @@ class _ChunkTask:
     def __init__(self, inputs: ChunkInputs, chunk: Chunk, matter: PatientMatter, engine: Engine) -> None:
         self._inputs, self._chunk, self._matter, self._engine = inputs, chunk, matter, engine
         self.seed = chunk.seed
-        self._begun: tuple[_Begun, FollowedPhotons] | None = None
+        self._begun: tuple[BegunChunk, FollowedPhotons] | None = None
         self._seconds_to_get_ready = 0.0
 
     def particles(self) -> tuple[PhaseSpace, Sequence[int], Progress | None]:
@@ -310,7 +269,7 @@ class _ChunkTask:
         inputs, chunk = self._inputs, self._chunk
         started = time.perf_counter()
         phase_space = inputs.phase_space_of(chunk)
-        begun = _Begun(
+        begun = BegunChunk(
             matter=self._matter,
             engine=self._engine,
             phase_space=phase_space,
@@ -393,7 +352,7 @@ def simulate_phase_space(
     """
     out_folder.mkdir(parents=True, exist_ok=True)
     remove_chunk(out_folder, chunk.index)
-    begun = _Begun(
+    begun = BegunChunk(
         matter=matter,
         engine=describe_engine(settings, head),
         phase_space=phase_space,
@@ -419,89 +378,3 @@ def simulate_phase_space(
             flights_of=matter.flights_of,
         )
     return begun.finish(run)
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """A chunk behind its head, up to its result."""
-
-    matter: PatientMatter
-    engine: Engine
-    phase_space: PhaseSpace
-    aimed: PhaseSpace
-    chunk: Chunk
-    dose_to: DoseTo
-    out_folder: Path
-    inputs_sha256: str
-    linac_sha256: str
-    seconds_head: float
-
-    def say(self, particles: int) -> None:
-        """Tell those who wait how far it is."""
-        write_progress(self.out_folder, self.chunk.index, self.chunk.histories * particles // max(len(self.aimed), 1))
-
-    def finish(self, run: GateRun) -> ChunkResult:
-        """Write the images and, last, the JSON.
-
-        Raises
-        ------
-        SimulationError
-            When the dose cannot be right.
-        WriteError
-        """
-        patient, chunk, name = self.matter.patient, self.chunk, chunk_name(self.chunk.index)
-        energy = energy_balance(self.phase_space, self.aimed, run, patient.boxes, self.dose_to)
-        doses = doses_of(run, self.matter.volumes, patient.materials, self.dose_to)
-        writing = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix=f".partial-{name}-", dir=self.out_folder) as partial:
-            boxes = [
-                write_box(Path(partial), self.out_folder, f"{name}-{box.name}.mha", box, dose)
-                for box, dose in zip(patient.boxes, doses, strict=True)
-            ]
-        start_up_of_head = min(self.phase_space.seconds_start_up, self.seconds_head)
-        result = ChunkResult(
-            inputs_sha256=self.inputs_sha256,
-            index=chunk.index,
-            seed=chunk.seed,
-            histories=chunk.histories,
-            nominal_photons=self.phase_space.nominal_photons,
-            dose_to=self.dose_to,
-            linac_sha256=self.linac_sha256,
-            particles=run.particles,
-            boxes=tuple(boxes),
-            engine=self.engine,
-            made_with=made_with(),
-            fates=self.aimed.fates,
-            energy=energy,
-            electron_steps_sha256=run.electron_steps_sha256,
-            seconds={
-                "head": self.seconds_head - start_up_of_head,
-                "start_up": run.seconds_start_up + start_up_of_head,
-                "transport": run.seconds_transport,
-                "writing": time.perf_counter() - writing,
-            },
-            seconds_of_transport={
-                "photons": run.seconds_photons,
-                "along_steps": run.seconds_along_steps,
-                "gate": run.seconds_transport - run.seconds_photons - run.seconds_along_steps,
-            },
-            ended_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
-            peak_memory_mb=run.peak_memory_mb,
-            shared_memory_mb=run.shared_memory_mb,
-        )
-        write_json(self.out_folder / f"{name}.json", result)
-        progress_file(self.out_folder, chunk.index).unlink(missing_ok=True)
-        seconds = sum(result.seconds.values())
-        logger.info("chunk %d: %d source photons in %.0f s", chunk.index, chunk.histories, seconds)
-        return result
-
-
-def remove_chunk(folder: Path, index: int) -> None:
-    """Remove every trace of a chunk, done or interrupted; its JSON first, so that it never claims missing images."""
-    name = chunk_name(index)
-    forget_jobs(folder, index)
-    (folder / f"{name}.json").unlink(missing_ok=True)
-    for path in (*folder.glob(f"{name}-*.mha"), *folder.glob(f".{name}*")):
-        path.unlink(missing_ok=True)
-    for path in folder.glob(f".partial-{name}-*"):
-        shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy.typing as npt
 
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
-from gatecheck.patient.model import Grid, PatientModel, VoxelBox
-from gatecheck.transport.volumes import VoxelVolume
+from gatecheck.patient.model import Grid, Material, PatientModel, VoxelBox
+from gatecheck.transport.volumes import Volume, VoxelVolume
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,3 +69,34 @@ def placement(box: VoxelBox, grid: Grid) -> tuple[tuple[int, int, int], tuple[in
         ratio.append(whole[0])
         start.append(whole[1])
     return (ratio[0], ratio[1], ratio[2]), (start[0], start[1], start[2])
+
+
+@dataclass(frozen=True, slots=True)
+class PatientMatter:
+    """What lies in the beam, read once.
+
+    Attributes
+    ----------
+    patient : PatientModel
+    volumes : list of Volume
+        One for each of its boxes.
+    flights_of : tuple of Material, optional
+        As `gatecheck.transport.photon_tracker.track_photons`.
+    """
+
+    patient: PatientModel
+    volumes: list[Volume]
+    flights_of: tuple[Material, ...] | None = None
+
+    @classmethod
+    def read(cls, patient_folder: Path) -> PatientMatter:
+        """From patient.json and its images."""
+        patient = read_patient(patient_folder)
+        return cls(patient, [read_box(patient_folder, box) for box in patient.boxes])
+
+    @property
+    def fine(self) -> Volume | None:
+        """The volume of fine voxels, where there is one."""
+        boxes = zip(self.patient.boxes, self.volumes, strict=True)
+        fine = [volume for box, volume in boxes if box.role == "fine"]
+        return fine[0] if len(fine) == 1 else None

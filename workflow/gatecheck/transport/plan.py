@@ -19,7 +19,8 @@ from gatecheck.errors import ResultError, SimulationError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.patient.model import Grid, VoxelBox
-from gatecheck.transport.chunk import ChunkInputs, remove_chunk, simulate_chunk, starts_once
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, starts_once
+from gatecheck.transport.chunk_files import remove_chunk
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
 from gatecheck.transport.jobs import forget_jobs

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gatecheck.errors import InputError
 from gatecheck.files import read_json, sha256_of_file
-from gatecheck.transport.chunk import ChunkInputs, chunk_name, simulate_chunk
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunk
+from gatecheck.transport.chunk_files import chunk_name
 from gatecheck.transport.model import ChunkPlan, ChunkResult
 from gatecheck.transport.process import run_in_process
 

@@ -28,7 +28,8 @@ from gatecheck.errors import InputError, ResultError
 from gatecheck.files import image_from_zyx, read_json, sha256_of_file, write_image, write_json
 from gatecheck.layout import CaseLayout
 from gatecheck.linac.model import LinacModel
-from gatecheck.transport.chunk import ChunkInputs, chunk_name, simulate_chunks
+from gatecheck.transport.chunk import ChunkInputs, simulate_chunks
+from gatecheck.transport.chunk_files import chunk_name
 from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.model import Chunk, ChunkResult
 from gatecheck.transport.patient_files import read_body, read_patient
