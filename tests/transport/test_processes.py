@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gatecheck.errors import SimulationError
-from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.process import run_in_process, run_in_processes
 
 _PARENT = """
 from pathlib import Path
@@ -28,6 +28,17 @@ def sleep_and_write(path: Path, seconds: float) -> None:
     path.with_suffix(".begun").write_text("")
     time.sleep(seconds)
     path.write_text("")
+
+
+def say(words: str) -> str:
+    sys.stdout.write(words)  # into a buffer, without a line's end
+    return words.upper()
+
+
+def test_what_a_process_says_last_is_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    """It leaves at once when its result is there, and takes nothing down; its output is not lost."""
+    assert run_in_process(say, words="farewell") == "FAREWELL"
+    assert capfd.readouterr().out == "farewell"
 
 
 def test_a_process_that_runs_for_too_long_is_ended_and_said(tmp_path: Path) -> None:

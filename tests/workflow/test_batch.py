@@ -1,4 +1,4 @@
-"""`gatecheck batch` on twenty small plans, fourteen of them bad in ways of their own, stopped once and gone on with."""
+"""`gatecheck batch` on twenty small plans, sixteen of them bad in ways of their own, stopped once and gone on with."""
 
 from __future__ import annotations
 
@@ -95,6 +95,17 @@ def _without_isocentre(plan: Dataset) -> None:
     del plan.BeamSequence[0].ControlPointSequence[0].IsocenterPosition
 
 
+def _with_a_wedge(plan: Dataset) -> None:
+    wedge = Dataset()
+    wedge.WedgeNumber, wedge.WedgeType = 1, "STANDARD"
+    plan.BeamSequence[0].NumberOfWedges, plan.BeamSequence[0].WedgeSequence = 1, [wedge]
+
+
+def _with_a_tilted_couch(plan: Dataset) -> None:
+    for point in plan.BeamSequence[0].ControlPointSequence:
+        point.TableTopPitchAngle = 2.0
+
+
 def _with_two_plans(folder: Path) -> None:
     plan = dcmread(folder / "RTPLAN.dcm")
     plan.SOPInstanceUID = plan.file_meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -105,10 +116,12 @@ BAD: dict[int, tuple[Callable[[Path], None], str]] = {
     2: (_without("RTPLAN*"), "RTPLAN"),
     3: (_of_another_patient, "patient"),
     5: (_without("CT*"), "CT"),
+    6: (_edited(_with_a_wedge), "a physical wedge"),
     7: (_cut_short, "RTPLAN"),
     8: (_only_words, "DICOM"),
     9: (_with_half_a_slice, "truncated"),
     11: (_emptied, "DICOM"),
+    12: (_edited(_with_a_tilted_couch), "Table Top Pitch Angle"),
     13: (_without("RTSTRUCT*"), "RTSTRUCT"),
     14: (_edited(_without_meterset), "Meterset"),
     15: (_with_two_plans, "RTPLAN"),

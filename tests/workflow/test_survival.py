@@ -60,6 +60,7 @@ def _end_all(process: subprocess.Popen[str]) -> None:
 def test_after_a_power_cut_finished_chunks_are_kept_and_no_rest_is_left(
     bench: Bench, verified: str, water_plan: Path
 ) -> None:
+    bench.planned_as(verified, "power_cut")
     process = bench.start(water_plan, "power_cut")
     transport = bench.layout("power_cut").transport
     _wait_for(lambda: len(_chunks(bench, "power_cut")) >= 1, process)
@@ -90,8 +91,7 @@ def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, ve
     layout, moment = bench.layout("no_snakemake"), time.time() + 400 * 86400
     for path in (*layout.case.glob("*"), layout.delivery, *layout.patient.glob("*")):
         os.utime(path, (moment, moment))
-    result = bench.verify(water_plan, "no_snakemake")
-    assert result.returncode == 0, result.stderr
+    bench.dose_of(water_plan, "no_snakemake")
     assert finished.items() <= _chunks(bench, "no_snakemake").items()
     assert _doses(bench, "no_snakemake") == _doses(bench, verified)
 
@@ -107,15 +107,14 @@ def _is_snakemake(process: psutil.Process) -> bool:
 def test_a_step_that_outlives_its_run_is_waited_for_and_its_chunks_are_used(
     bench: Bench, verified: str, water_plan: Path
 ) -> None:
+    bench.planned_as(verified, "outlived")
     process = bench.start(water_plan, "outlived")
     _wait_for(lambda: len(_chunks(bench, "outlived")) >= 1, process)
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         if one.pid == process.pid or _is_snakemake(one):
             one.kill()
     process.communicate(timeout=60)
-    result = bench.verify(water_plan, "outlived")
-    assert result.returncode == 0, result.stderr
-    assert "still works on this case: waiting for it" in result.stderr
+    assert "still works on this case: waiting for it" in bench.dose_of(water_plan, "outlived")
     log = (bench.layout("outlived").logs / "simulate-0001.log").read_text(encoding="utf-8")
     # That of the step that outlived, which did all of it, or of one that found nothing left to do.
     simulated = sorted(re.findall(r"chunk (\d+): \d+ source photons", log))
@@ -138,9 +137,14 @@ def _small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 @pytest.fixture
-def small_disk(bench: Bench) -> Iterator[Path]:
+def small_disk(bench: Bench, verified: str) -> Iterator[Path]:
     """A file system of 100 kB in place of a case's transport folder."""
-    with _small_disk(bench.layout("small_disk").transport, "100k") as folder:
+    bench.planned_as(verified, "small_disk")
+    transport = bench.layout("small_disk").transport
+    aside = transport.rename(transport.with_name("aside"))
+    with _small_disk(transport, "100k") as folder:
+        shutil.copytree(aside, folder, dirs_exist_ok=True)
+        shutil.rmtree(aside)
         yield folder
 
 
@@ -157,8 +161,7 @@ def test_a_disk_that_fills_up_during_a_chunk_is_said_and_the_next_run_goes_on(
     assert not (small_disk / "chunk-0004.json").exists()
     finished = _chunks(bench, "small_disk")
     assert _run("mount", "-o", "remount,size=200m", str(small_disk)) == 0
-    result = bench.verify(water_plan, "small_disk")
-    assert result.returncode == 0, result.stderr
+    bench.dose_of(water_plan, "small_disk")
     assert finished.items() <= _chunks(bench, "small_disk").items()
     assert _doses(bench, "small_disk") == _doses(bench, verified)
 
@@ -177,8 +180,7 @@ def test_a_disk_that_fills_up_while_merging_is_said_and_costs_no_chunk(
         assert "no space left" in result.stderr
         assert not list(folder.iterdir())
         assert _run("mount", "-o", "remount,size=200m", str(folder)) == 0
-        result = bench.verify(water_plan, name)
-        assert result.returncode == 0, result.stderr
+        bench.dose_of(water_plan, name)
         assert _chunks(bench, name) == chunks, "a chunk was simulated again"
         assert _doses(bench, name) == _doses(bench, verified)
 
@@ -197,8 +199,7 @@ def test_chunks_of_another_configuration_are_replaced_and_never_mixed_in(
     process = bench.start(water_plan, name, "--config", str(config))
     _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
     _end_all(process)
-    result = bench.verify(water_plan, name)
-    assert result.returncode == 0, result.stderr
+    bench.dose_of(water_plan, name)
     assert _doses(bench, name) == _doses(bench, verified)
 
 
@@ -226,6 +227,7 @@ def test_a_chunk_that_never_ends_is_stopped_and_said(
 ) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump(SETTINGS | {"execution": {"longest_chunk_minutes": 0.2}}), encoding="utf-8")
+    bench.planned_as(verified, "endless")
     process = bench.start(water_plan, "endless", "--config", str(config))
     chunk = wait_for_chunk(process)
     chunk.send_signal(signal.SIGSTOP)
@@ -233,6 +235,5 @@ def test_a_chunk_that_never_ends_is_stopped_and_said(
     assert process.returncode == 2, stderr
     assert "did not end within 0.2 minutes" in stderr
     assert not chunk.is_running()
-    result = bench.verify(water_plan, "endless")
-    assert result.returncode == 0, result.stderr
+    bench.dose_of(water_plan, "endless")
     assert _doses(bench, "endless") == _doses(bench, verified)

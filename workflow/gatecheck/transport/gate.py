@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
@@ -346,11 +347,9 @@ def labels_in(volume: Volume) -> list[int]:
 
 
 def _label_image(volume: VoxelVolume, path: Path) -> Path:
-    import itk  # type: ignore[import-untyped] # noqa: PLC0415
-
-    image = itk.image_from_array(np.ascontiguousarray(volume.labels_zyx))
+    image = sitk.GetImageFromArray(volume.labels_zyx)
     image.SetSpacing(volume.spacing)
-    itk.imwrite(image, str(path))
+    sitk.WriteImage(image, str(path))
     return path
 
 
@@ -430,7 +429,7 @@ class ParticleFeed:
 
 
 def _score(actor: Any, volume: Volume, snapshots: Sequence[FloatArray | None]) -> Score:
-    import itk  # noqa: PLC0415
+    import itk  # type: ignore[import-untyped] # noqa: PLC0415
 
     energy, squared = (_array(itk.array_from_image(part.image)) for part in (actor.edep, actor.edep_squared))
     if energy.shape != volume.scoring_size[::-1] or not (np.isfinite(energy).all() and np.isfinite(squared).all()):

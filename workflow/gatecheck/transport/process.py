@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
 import math
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 from gatecheck.errors import SimulationError
@@ -58,10 +61,19 @@ def run_in_processes(
 
 def _called(function: Callable[..., ResultT], keywords: dict[str, Any], parent: int, longest_seconds: float) -> ResultT:
     die_with(parent)
+    # Once the result is sent, which is before this: taking Geant4 and Python down piece by piece takes seconds.
+    Finalize(None, _leave, exitpriority=-1000)
     if not math.isinf(longest_seconds):
         # From a thread of its own, which what is compiled cannot hold up; it says where the process stood.
         faulthandler.dump_traceback_later(longest_seconds, exit=True)
     return function(**keywords)
+
+
+def _leave() -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def run_in_process(function: Callable[..., ResultT], **keywords: Any) -> ResultT:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import uproot
 
 from gatecheck.files import write_atomically
 from gatecheck.transport.model import PhaseSpace
@@ -24,6 +23,8 @@ def write_phase_space_root(phase_space: PhaseSpace, path: Path) -> None:
     WriteError
         When the file cannot be written; nothing half-written is left.
     """
+    import uproot  # noqa: PLC0415 - half a second, for GATE alone
+
     branches = {"KineticEnergy": phase_space.energy.astype(np.float32), "Weight": phase_space.weight.astype(np.float32)}
     for axis, name in enumerate("XYZ"):
         branches[f"PrePosition_{name}"] = phase_space.position[:, axis].astype(np.float32)

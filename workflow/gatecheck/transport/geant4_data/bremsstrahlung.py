@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 import xraylib
 from numpy.polynomial.legendre import leggauss
-from scipy.interpolate import PchipInterpolator
 
 from gatecheck.errors import GatecheckError
 
@@ -391,6 +390,8 @@ def scaled_cross_section(atomic_number: int, metals: tuple[int, ...] = NIST_META
     logs = np.concatenate(
         [ratio_model(metals).log_ratio(atomic_number), np.log(high_energy_ratio(atomic_number, motion)[high])]
     )
+    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 - half a second, and the set is built once
+
     ratio = np.exp(PchipInterpolator(np.log(ENERGIES[known]), logs, axis=0)(np.log(ENERGIES)))
     total: Array = nuclear_theory(atomic_number, motion) * ratio + electron_part(atomic_number, motion)
     return total
