@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from photon_beam import SIX_MEGAVOLT, photon_beam
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.patient.model import Material
@@ -45,7 +46,7 @@ LUNG = Material(
 MATERIALS = [water(0), BONE, LUNG, air(3)]
 # Shares in number of a 6 MV beam's photons, and of one that is mostly absorbed and scattered coherently.
 SPECTRA = {
-    "6 MV": ((0.05, 0.05), (0.3, 0.14), (0.6, 0.20), (1.0, 0.20), (1.5, 0.15), (2.0, 0.10), (3.0, 0.10), (5.5, 0.06)),
+    "6 MV": SIX_MEGAVOLT,
     "low": ((0.03, 0.2), (0.06, 0.4), (0.12, 0.4)),
 }
 
@@ -75,23 +76,7 @@ def _volumes() -> list[HomogeneousVolume]:
 
 
 def _beam(spectrum: str) -> PhaseSpace:
-    photons = PHOTONS[spectrum]
-    random = np.random.default_rng(31)
-    energies, shares = np.array(SPECTRA[spectrum]).T
-    position = np.full((photons, 3), -50.0)
-    for axis in (0, 2):
-        position[:, axis] = random.uniform(-16.0, 16.0, photons)
-    direction = np.stack([random.normal(0, 0.02, photons), np.ones(photons), random.normal(0, 0.02, photons)], axis=1)
-    return PhaseSpace(
-        pdg_code=np.full(photons, 22, np.int32),
-        energy=random.choice(energies, photons, p=shares / shares.sum()),
-        position=position,
-        direction=direction / np.linalg.norm(direction, axis=1)[:, None],
-        weight=np.ones(photons),
-        beam_number=np.ones(photons, np.int32),
-        histories=photons,
-        nominal_photons=float(photons),
-    )
+    return photon_beam(SPECTRA[spectrum], PHOTONS[spectrum], 31, spread=0.02)
 
 
 def _run(

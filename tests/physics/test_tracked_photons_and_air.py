@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from photon_beam import SIX_MEGAVOLT, photon_beam
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.materials import air, water
-from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.process import run_in_processes
 from gatecheck.transport.run import run_transport
 from gatecheck.transport.volumes import HomogeneousVolume
@@ -32,13 +32,8 @@ logger = logging.getLogger(__name__)
 
 PHOTONS = 10_000_000  # of one run
 BATCHES = 20
-# A 6 MV beam's photons: MeV, and shares in number.
-ENERGIES = (0.05, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 5.5)
-SHARES = (0.05, 0.14, 0.20, 0.20, 0.15, 0.10, 0.10, 0.06)
-
 # mm; the beam goes along y.
 SIDE, CAVITY_SIDE, WATER, CAVITY = 32.0, 24.0, 16.0, 16.0
-BEAM = 16.0  # half of its side
 VOXEL = 4.0
 
 Corner = tuple[float, float, float]
@@ -76,25 +71,6 @@ REGIONS: dict[str, tuple[str, tuple[slice, slice, slice]]] = {
 }
 
 
-def beam(photons: int, seed: int) -> PhaseSpace:
-    random = np.random.default_rng(seed)
-    shares = np.array(SHARES)
-    position = np.full((photons, 3), -50.0)
-    for axis in (0, 2):
-        position[:, axis] = random.uniform(-BEAM, BEAM, photons)
-    direction = np.stack([random.normal(0, 0.01, photons), np.ones(photons), random.normal(0, 0.01, photons)], axis=1)
-    return PhaseSpace(
-        pdg_code=np.full(photons, 22, np.int32),
-        energy=random.choice(np.array(ENERGIES), photons, p=shares / shares.sum()),
-        position=position,
-        direction=direction / np.linalg.norm(direction, axis=1)[:, None],
-        weight=np.ones(photons),
-        beam_number=np.ones(photons, np.int32),
-        histories=photons,
-        nominal_photons=float(photons),
-    )
-
-
 def energies(*, transport: dict[str, Any], seed: int, photons: int = PHOTONS) -> dict[str, FloatArray]:
     """Energy of each batch in each region, in a process of its own. Electrons go by GATE, with long steps, both ways.
 
@@ -109,7 +85,7 @@ def energies(*, transport: dict[str, Any], seed: int, photons: int = PHOTONS) ->
     run = run_transport(
         volumes=boxes,
         materials=[water(0), air(1)],
-        phase_space=beam(photons, seed),
+        phase_space=photon_beam(SIX_MEGAVOLT, photons, seed, spread=0.01),
         settings=settings,
         seed=seed,
         batches=BATCHES,
