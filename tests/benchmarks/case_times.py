@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from gatecheck.dose.model import MergeResult
 from gatecheck.files import read_json
 from gatecheck.layout import CaseLayout
 from gatecheck.transport.geant4_data.folders import cache_folder
+from gatecheck.transport.model import ChunkResult
 from gatecheck.transport.process import called_every_second
+from gatecheck.transport.rounds import read_plan
 
 _HERE = Path(__file__).parent
 
@@ -136,7 +139,15 @@ def _what_it_took(layout: CaseLayout, cores: int) -> dict[str, Any]:
         "not_at_work_share": 1 - at_work / given,
         "peak_memory_gib": max(chunk.peak_memory_mb for chunk in chunks) * 1e6 / 2**30,
         "compare_and_report_seconds": seconds["compare"] + seconds["report"],
+        "seconds_of_steps": seconds,
+        "chunk_seconds_of_rounds": _of_rounds(layout, chunks),
     }
+
+
+def _of_rounds(layout: CaseLayout, chunks: Sequence[ChunkResult]) -> list[list[float]]:
+    """Core-seconds of every chunk without its start, by the round that asked for it."""
+    left = iter([sum(chunk.seconds.values()) - chunk.seconds["start_up"] for chunk in chunks])
+    return [list(itertools.islice(left, number)) for number in read_plan(layout.transport).chunks_of_rounds]
 
 
 def _recordings() -> int:

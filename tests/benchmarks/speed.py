@@ -26,6 +26,7 @@ from typing import Any
 import gamma_benchmark
 import growth
 from case_times import Wanted, case_times
+from cluster_model import batch_on_paper, measured_work
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
 from speed_page import markdown
 from unbiased import (
@@ -67,6 +68,9 @@ SECTIONS: dict[str, Section] = {
     "chunks": lambda options, case: growth.with_chunks([10, 50, 500], 215),
     "gamma": lambda options, case: gamma_benchmark.measured(options.oracle, ["10", "20:10"]),
     "cases": lambda options, case: case_times([Wanted(OTHER_CASE), Wanted(CASE)], options.cores),
+    "cluster": lambda options, case: batch_on_paper(
+        measured_work(options.docs / "benchmarks.json", OTHER_CASE), plans=1000, cores=2000
+    ),
     "plan": lambda options, case: case_times([Wanted("plan", options.plan)], options.cores),
 }
 # Sections that take one case alone.

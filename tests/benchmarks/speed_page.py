@@ -129,6 +129,24 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
         "With voxels of 3 mm; sigma is that within 15 mm round the target. " + _WHAT_WHOLE_RUNS_ARE,
         _WHOLE_RUNS,
     ),
+    "cluster": (
+        "A batch of plans on a cluster, on paper",
+        "A thousand plans like clinical case 1 above on 2,000 cores, simulated event by event with the seconds of its "
+        "steps and of each of its chunks. A free core takes five seconds to the next job, a job's own Snakemake five "
+        "to start, and a workflow looks at its jobs every twenty; chunks of a job: fifty.",
+        (
+            ("way", "way", "s"),
+            ("photons", "times the photons", "d"),
+            ("cores_of_a_job", "cores a job", "d"),
+            ("core_seconds_of_chunks", "core-seconds of a plan's chunks", ".0f"),
+            ("seconds_of_one_core", "of one core alone, s", ".0f"),
+            ("minutes", "minutes", ".1f"),
+            ("core_hours", "core-hours held", ".0f"),
+            ("used_share", "of these used", ".0%"),
+            ("jobs", "jobs", "d"),
+            ("workflows", "workflow processes", "d"),
+        ),
+    ),
     "photons": (
         "Growth with photons",
         "The patient's transport, voxels of 1 and 4 mm.",
