@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,27 @@ CASE, OTHER_CASE = "clinical_case_2", "clinical_case_1"
 FINE_MARGIN = 12.0
 Section = Callable[[argparse.Namespace, Case], Any]
 
+# Sections of mean doses, with the source photons of a whole run; they take one case alone where asked to.
+CLAIMS: dict[str, tuple[Claim, float]] = {
+    "unbiased": (RECORDED_STEPS, 4e8),
+    "unbiased_around": (RECORDED_STEPS_AROUND, 1.2e8),
+    "unbiased_air": (RECORDED_STEPS_IN_AIR, 8e7),
+    "analog": (TRACKED_PHOTONS, 4e8),
+}
+
+
+def _mean_doses(section: str, options: argparse.Namespace, _: Case) -> list[dict[str, Any]]:
+    claim, histories = CLAIMS[section]
+    before = _read(options.docs).get(section, {}).get("rows", []) if options.more else []
+    names = [options.case] if options.case else [OTHER_CASE, CASE]
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        cases = {name: made_case(Path(folder) / name, name) for name in names}
+        return mean_doses(claim, cases, int(options.scale * histories), before=before)
+
+
 SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
-    "unbiased": lambda options, _: _mean_doses(RECORDED_STEPS, options, 4e8),
-    "unbiased_around": lambda options, _: _mean_doses(RECORDED_STEPS_AROUND, options, 1.2e8),
-    "unbiased_air": lambda options, _: _mean_doses(RECORDED_STEPS_IN_AIR, options, 8e7),
-    "analog": lambda options, _: _mean_doses(TRACKED_PHOTONS, options, 4e8),
+    **{name: partial(_mean_doses, name) for name in CLAIMS},
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(
         case, [int(options.scale * number) for number in (1e6, 2e6, 4e6, 8e6)]
@@ -73,8 +89,6 @@ SECTIONS: dict[str, Section] = {
     ),
     "plan": lambda options, case: case_times([Wanted("plan", options.plan)], options.cores),
 }
-# Sections that take one case alone.
-_BY_CASE = ("unbiased", "unbiased_around", "unbiased_air", "analog")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,17 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "plan" in (options.only or []) and options.plan is None:
         parser.error("--only plan: --plan says which")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    found: dict[str, Any] = {}
-    path = options.docs / "benchmarks.json"
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+    found = _read(options.docs)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         case = made_case(Path(folder))
         needs = {"gamma": options.oracle, "plan": options.plan}
         for name in options.only or [one for one in SECTIONS if needs.get(one, True)]:
             started = time.perf_counter()
             rows = SECTIONS[name](options, case)
-            if options.case and name in _BY_CASE:
+            if options.case and name in CLAIMS:
                 of_others = [row for row in found.get(name, {}).get("rows", []) if row["case"] != options.case]
                 rows = sorted([*of_others, *rows], key=lambda row: str(row["case"]))
             found[name] = {**_where(options.scale), "rows": rows}
@@ -118,11 +129,9 @@ def made_case(folder: Path, name: str = CASE) -> Case:
     )
 
 
-def _mean_doses(claim: Claim, options: argparse.Namespace, histories: float) -> list[dict[str, Any]]:
-    names = [options.case] if options.case else [OTHER_CASE, CASE]
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        cases = {name: made_case(Path(folder) / name, name) for name in names}
-        return mean_doses(claim, cases, int(options.scale * histories))
+def _read(docs: Path) -> dict[str, Any]:
+    path = docs / "benchmarks.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def _write(docs: Path, found: dict[str, Any]) -> None:
@@ -145,6 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=float, default=1.0, help="of all numbers of photons: 0.1 for a quick look")
     parser.add_argument(
         "--case", choices=[OTHER_CASE, CASE], help="of mean doses this case alone, beside the rows of the other"
+    )
+    parser.add_argument(
+        "--more", action="store_true", help="of mean doses: go on with the rows that there are, with other photons"
     )
     parser.add_argument("--oracle", type=Path, help="Python of the environment with pymedphys, for gamma")
     parser.add_argument("--plan", type=Path, help="DICOM folder of a plan to verify besides")

@@ -10,7 +10,7 @@ from case_times import Wanted, configured
 from efficiency import Outcome, _place, irradiated
 from speed import SECTIONS, main
 from speed_page import _TABLES, markdown
-from unbiased import box_round
+from unbiased import box_round, together
 
 from gatecheck.config import load_config
 from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
@@ -58,6 +58,14 @@ def test_the_box_round_voxels_holds_them_and_no_more() -> None:
     assert box.lower == (11.0, 24.5, 32.0)
     assert box.upper == (17.0, 27.5, 40.0)
     assert box.scoring_size == (3, 1, 2)
+
+
+def test_runs_of_other_photons_count_by_their_photons() -> None:
+    one = {"case": "a", "region": "cord", "source_photons": 300, "difference": 0.01, "sigma": 0.02}
+    found = together(one, {**one, "source_photons": 100, "difference": -0.03, "sigma": 0.03})
+    assert found["source_photons"] == 400
+    assert found["difference"] == pytest.approx(0.0)
+    assert found["sigma"] == pytest.approx(np.hypot(0.75 * 0.02, 0.25 * 0.03))
 
 
 @pytest.mark.parametrize("given", [True, False])

@@ -71,16 +71,48 @@ TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "cord", "bone", "air")
 """Tracked, split and with roulette far away, as gatecheck does by itself, against nothing of it."""
 
 
-def mean_doses(claim: Claim, cases: dict[str, Case], histories: int, *, processes: int = 2) -> list[dict[str, Any]]:
-    """Rows: one for each case and region."""
+Rows = list[dict[str, Any]]
+
+
+def mean_doses(
+    claim: Claim, cases: dict[str, Case], histories: int, *, before: Rows | None = None, processes: int = 2
+) -> Rows:
+    """Rows: one for each case and region.
+
+    Parameters
+    ----------
+    claim, cases, histories
+        What is simulated now.
+    before : list of dict, optional
+        Rows of other runs, which these go on with: other photons, and the mean of both.
+    processes : int, optional
+    """
     runs = max(1, round(histories / _AT_A_TIME))
-    return [row for name, case in cases.items() for row in _rows(claim, name, case, runs, processes)]
+    rows = []
+    for name, case in cases.items():
+        of_case = {row["region"]: row for row in before or [] if row["case"] == name}
+        done = max((round(row["source_photons"] / _AT_A_TIME) for row in of_case.values()), default=0)
+        now = _rows(claim, name, case, range(1 + done, 1 + done + runs), processes)
+        rows += [together(of_case[row["region"]], row) if row["region"] in of_case else row for row in now]
+    return rows
 
 
-def _rows(claim: Claim, name: str, case: Case, runs: int, processes: int) -> list[dict[str, Any]]:
+def together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """A row of the photons of both, which are not the same ones."""
+    photons = [row["source_photons"] for row in (one, other)]
+    shares = np.array(photons) / sum(photons)
+    return {
+        **other,
+        "source_photons": sum(photons),
+        "difference": float(shares @ [row["difference"] for row in (one, other)]),
+        "sigma": float(np.hypot(*(shares * [row["sigma"] for row in (one, other)]))),
+    }
+
+
+def _rows(claim: Claim, name: str, case: Case, seeds: range, processes: int) -> Rows:
     asked = [
         {"case": case, "claim": claim, "transport": transport, "seed": seed}
-        for seed in range(1, 1 + runs)
+        for seed in seeds
         for transport in (claim.slower, claim.faster)
     ]
     found = run_in_processes(_of_regions, asked, processes=processes)
@@ -92,7 +124,7 @@ def _rows(claim: Claim, name: str, case: Case, runs: int, processes: int) -> lis
             {
                 "case": name,
                 "region": region,
-                "source_photons": runs * _AT_A_TIME,
+                "source_photons": len(seeds) * _AT_A_TIME,
                 "difference": float(apart.mean()),
                 "sigma": float(apart.std(ddof=1) / np.sqrt(len(apart))),
             }
