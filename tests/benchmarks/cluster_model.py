@@ -287,11 +287,11 @@ def measured_work(benchmarks: Path, case: str) -> PlanWork:
     """
     found = json.loads(benchmarks.read_text(encoding="utf-8")) if benchmarks.exists() else {}
     rows = [row for row in found.get("cases", {}).get("rows", []) if row["case"] == case]
-    if not rows or "chunk_seconds_of_rounds" not in rows[0]:
+    if not rows or "chunk_seconds_of_rounds" not in rows[-1]:
         raise ValueError(
             f"{benchmarks.name}: there are no times of {case} with its chunks'; speed.py --only cases measures them"
         )
-    return of_measured(rows[0])
+    return of_measured(rows[-1])  # steps were recorded before it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

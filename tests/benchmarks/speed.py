@@ -50,7 +50,7 @@ CASE, OTHER_CASE = "clinical_case_2", "clinical_case_1"
 FINE_MARGIN = 12.0
 Section = Callable[[argparse.Namespace, Case], Any]
 
-# Sections of mean doses, with the source photons of a whole run; they take one case alone where asked to.
+# Sections of mean doses, with the source photons of a whole run.
 CLAIMS: dict[str, tuple[Claim, float]] = {
     "unbiased": (RECORDED_STEPS, 4e8),
     "unbiased_around": (RECORDED_STEPS_AROUND, 1.2e8),
@@ -62,10 +62,14 @@ CLAIMS: dict[str, tuple[Claim, float]] = {
 def _mean_doses(section: str, options: argparse.Namespace, _: Case) -> list[dict[str, Any]]:
     claim, histories = CLAIMS[section]
     before = _read(options.docs).get(section, {}).get("rows", []) if options.more else []
-    names = [options.case] if options.case else [OTHER_CASE, CASE]
+    names = _cases(options)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         cases = {name: made_case(Path(folder) / name, name) for name in names}
         return mean_doses(claim, cases, int(options.scale * histories), before=before)
+
+
+def _cases(options: argparse.Namespace) -> list[str]:
+    return [options.case] if options.case else [OTHER_CASE, CASE]
 
 
 SECTIONS: dict[str, Section] = {
@@ -83,7 +87,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "chunks": lambda options, case: growth.with_chunks([10, 50, 500], 215),
     "gamma": lambda options, case: gamma_benchmark.measured(options.oracle, ["10", "20:10"]),
-    "cases": lambda options, case: case_times([Wanted(OTHER_CASE), Wanted(CASE)], options.cores),
+    "cases": lambda options, case: case_times([Wanted(name) for name in _cases(options)], options.cores),
     "cluster": lambda options, case: batch_on_paper(
         measured_work(options.docs / "benchmarks.json", OTHER_CASE), plans=1000, cores=2000
     ),
@@ -105,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or [one for one in SECTIONS if needs.get(one, True)]:
             started = time.perf_counter()
             rows = SECTIONS[name](options, case)
-            if options.case and name in CLAIMS:
+            if options.case and name in (*CLAIMS, "cases"):
                 of_others = [row for row in found.get(name, {}).get("rows", []) if row["case"] != options.case]
                 rows = sorted([*of_others, *rows], key=lambda row: str(row["case"]))
             found[name] = {**_where(options.scale), "rows": rows}
@@ -153,7 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections; all without it")
     parser.add_argument("--scale", type=float, default=1.0, help="of all numbers of photons: 0.1 for a quick look")
     parser.add_argument(
-        "--case", choices=[OTHER_CASE, CASE], help="of mean doses this case alone, beside the rows of the other"
+        "--case",
+        choices=[OTHER_CASE, CASE],
+        help="of mean doses and cases this alone, beside the rows of the other",
     )
     parser.add_argument(
         "--more", action="store_true", help="of mean doses: go on with the rows that there are, with other photons"

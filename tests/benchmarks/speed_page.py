@@ -34,8 +34,9 @@ def _mean_doses(difference: str) -> Columns:
 
 
 _WHAT_WHOLE_RUNS_ARE = (
-    "From DICOM to report, with the calibration and the recording of electron steps where they were not in the cache; "
-    "sigma (k = 1) above half the prescription. Not in chunks: starts of the jobs, and cores without work at the end."
+    "From DICOM to report, with the calibration and the recording of electron steps where they were not in the cache: "
+    "both are done once, for all plans. Sigma (k = 1) above half the prescription. Not in chunks: starts of the jobs, "
+    "and cores without work at the end."
 )
 _WHOLE_RUNS: Columns = (
     ("case", "case", "s"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from case_times import Wanted, configured
+from case_times import Wanted, case_times, configured
 from efficiency import Outcome, _place, irradiated
 from speed import SECTIONS, main
 from speed_page import _TABLES, markdown
@@ -78,6 +78,18 @@ def test_whole_verifications_are_configured_as_gatecheck_reads_it(tmp_path: Path
     assert config.case.name == wanted.name
     assert config.patient.fine_voxel_size == (3.0 if given else 1.0)
     assert given or config.case.phantom == "clinical_case_2"
+
+
+def test_a_case_is_verified_again_where_steps_had_to_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = {"recordings": 0}
+
+    def timed(wanted: Wanted, folder: Path, cores: int) -> dict[str, object]:
+        made, cached["recordings"] = 7 - cached["recordings"], 7
+        return {"case": wanted.name, "recordings_made": made}
+
+    monkeypatch.setattr("case_times._timed", timed)
+    rows = case_times([Wanted("one"), Wanted("other")], 2)
+    assert [(row["case"], row["recordings_made"]) for row in rows] == [("one", 7), ("one", 0), ("other", 0)]
 
 
 def test_a_plan_that_is_not_given_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
