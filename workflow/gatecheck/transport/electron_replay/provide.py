@@ -17,7 +17,7 @@ from gatecheck.transport.electron_replay.grouping import group_materials
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.record import Recording, record_tracks
 from gatecheck.transport.electron_replay.replay import ElectronSteps
-from gatecheck.transport.electron_replay.steps import Extent, RecordedTracks, joined
+from gatecheck.transport.electron_replay.steps import Extent, RecordedTracks, joined, one_after_the_other
 from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
@@ -124,11 +124,14 @@ def _recording(particle: str, material: Material, key: str) -> Recording:
 def record_and_keep(recording: Recording, material: Material, path: Path, settings: TransportConfig) -> None:
     """Record tracks in a material and write them where they are kept; takes this process."""
     describe_engine(settings)
-    (tracks,) = record_tracks([material.model_copy(update={"label": 0})], recording, settings)
     longest = 10.0 * _LONGEST_STEP / material.density
     if recording.longest_step is not None:
         longest = _JOINED_IN_GAS
-    merged(tracks, longest, share=_SHARE_OF_RANGE, density=material.density).save(path)
+    parts = [
+        merged(tracks, longest, share=_SHARE_OF_RANGE, density=material.density)
+        for tracks in record_tracks(material.model_copy(update={"label": 0}), recording, settings)
+    ]
+    one_after_the_other(parts).save(path)
 
 
 def _physics(settings: TransportConfig) -> dict[str, object]:

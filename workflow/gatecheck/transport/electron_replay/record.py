@@ -1,13 +1,13 @@
-"""Tracks of electrons and positrons in boxes of one material each, step by step, as Geant4 makes them.
+"""Tracks of electrons and positrons in a box of one material, step by step, as Geant4 makes them.
 
-A box holds every electron that starts in its middle; what bremsstrahlung's and annihilation's photons do there is not
+The box holds every electron that starts in its middle; what bremsstrahlung's and annihilation's photons do there is not
 kept.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,12 @@ FloatArray = npt.NDArray[np.float64]
 
 # Half a box, g/cm2: an electron of 10 MeV ends within 5.
 _HALF_BOX = 12.0
-_BETWEEN = 20.0  # mm, and as much round all
-_MOST_MISSING = 1e-4  # of an event's energy
+_ROUND = 20.0  # mm of air
+_MOST_MISSING = 1e-4  # of the highest energy
+# Rows of GATE's file that are looked at together, each of some 15 columns and as many numbers made of them: of all of a
+# recording's at a time they were 7 GB.
+_AT_A_TIME = 1_000_000
+_STEPS_FILE = "steps.root"
 
 _ATTRIBUTES = [
     "EventID",
@@ -55,7 +59,7 @@ class Recording:
     ----------
     particle : "e-" or "e+"
     starts : tuple of (float, int)
-        Energies that tracks start with, MeV, and how many do, in each material.
+        Energies that tracks start with, MeV, and how many do.
     seed : int
     longest_step : float or None
         mm; None: as long as Geant4 finds them exact.
@@ -67,15 +71,8 @@ class Recording:
     longest_step: float | None = None
 
 
-def record_tracks(
-    materials: Sequence[Material], recording: Recording, settings: TransportConfig
-) -> list[RecordedTracks]:
-    """Tracks in each of several materials; one simulation, which takes this process.
-
-    Parameters
-    ----------
-    materials : sequence of Material
-        With labels of their own.
+def record_tracks(material: Material, recording: Recording, settings: TransportConfig) -> Iterator[RecordedTracks]:
+    """Tracks in one material, so many steps at a time as memory has room for; a simulation, which takes this process.
 
     Raises
     ------
@@ -83,65 +80,84 @@ def record_tracks(
         When GATE fails, or a step's energy is not accounted for.
     """
     with tempfile.TemporaryDirectory(prefix="electron-steps-") as folder:
-        _simulate(materials, recording, settings, Path(folder))
-        return [
-            tracks_of(Path(folder) / f"steps_{index}.root", material.name) for index, material in enumerate(materials)
-        ]
+        _simulate(material, recording, settings, Path(folder))
+        highest = max(energy for energy, _ in recording.starts)
+        yield from _tracks_in(Path(folder) / _STEPS_FILE, highest, material.name)
 
 
-def _simulate(materials: Sequence[Material], recording: Recording, settings: TransportConfig, folder: Path) -> None:
+def _simulate(material: Material, recording: Recording, settings: TransportConfig, folder: Path) -> None:
     take_process()
     activate(resolve(settings.geant4_data))
     simulation = new_simulation(settings, seed=recording.seed, folder=folder)
-    halves = [10.0 * _HALF_BOX / material.density for material in materials]
-    length = sum(2 * half + _BETWEEN for half in halves)
-    simulation.world.size = [length + 2 * _BETWEEN, *2 * [2 * max(halves) + 2 * _BETWEEN]]
+    half = 10.0 * _HALF_BOX / material.density
+    simulation.world.size = [2 * half + 2 * _ROUND] * 3
     simulation.world.material = "G4_AIR"
-    names = add_materials(simulation, materials)
+    names = add_materials(simulation, [material])
     simulation.physics_manager.user_limits_particles = ["electron", "positron"]
-    place = -length / 2
-    for index, (material, half) in enumerate(zip(materials, halves, strict=True)):
-        box = simulation.add_volume("Box", f"box_{index}")
-        box.mother = "world"
-        box.size = [2 * half] * 3
-        box.material = names[material.label]
-        box.translation = [place + half, 0.0, 0.0]
-        if recording.longest_step is not None:
-            simulation.physics_manager.set_max_step_size(box.name, recording.longest_step)
-        for number, (energy, tracks) in enumerate(recording.starts):
-            source = simulation.add_source("GenericSource", f"source_{index}_{number}")
-            source.attached_to = f"box_{index}"
-            source.particle = recording.particle
-            source.n = tracks
-            source.energy.type = "mono"
-            source.energy.mono = energy
-            source.position.type = "point"
-            source.direction.type = "momentum"
-            source.direction.momentum = [0, 0, 1]
-        hits = simulation.add_actor("DigitizerHitsCollectionActor", f"hits_{index}")
-        hits.attached_to = f"box_{index}"
-        hits.output_filename = f"steps_{index}.root"
-        hits.keep_zero_edep = True
-        hits.attributes = _ATTRIBUTES
-        place += 2 * half + _BETWEEN
+    box = simulation.add_volume("Box", "box")
+    box.mother = "world"
+    box.size = [2 * half] * 3
+    box.material = names[material.label]
+    if recording.longest_step is not None:
+        simulation.physics_manager.set_max_step_size(box.name, recording.longest_step)
+    for number, (energy, tracks) in enumerate(recording.starts):
+        source = simulation.add_source("GenericSource", f"source_{number}")
+        source.attached_to = "box"
+        source.particle = recording.particle
+        source.n = tracks
+        source.energy.type = "mono"
+        source.energy.mono = energy
+        source.position.type = "point"
+        source.direction.type = "momentum"
+        source.direction.momentum = [0, 0, 1]
+    hits = simulation.add_actor("DigitizerHitsCollectionActor", "hits")
+    hits.attached_to = "box"
+    hits.output_filename = _STEPS_FILE
+    hits.keep_zero_edep = True
+    hits.attributes = _ATTRIBUTES
     run_simulation(simulation)
 
 
-def tracks_of(path: Path, name: str) -> RecordedTracks:
-    """What GATE wrote of one box, as tracks of its primaries and what these set free.
+def _tracks_in(path: Path, highest_energy: float, name: str) -> Iterator[RecordedTracks]:
+    with uproot.open(path) as file:
+        tree = file[file.keys()[0]]
+        keys = tree.keys()
+        for rows in whole_events(tree["EventID"].array(library="np"), _AT_A_TIME):
+            columns = tree.arrays(keys, entry_start=rows.start, entry_stop=rows.stop, library="np")
+            yield tracks_of(columns, highest_energy, name)
+
+
+def whole_events(events: npt.NDArray[Any], at_a_time: int) -> Iterator[slice]:
+    """Rows of whole events, no more than so many but where one event has more.
+
+    Raises
+    ------
+    SimulationError
+        When events are not one after the other.
+    """
+    apart = np.diff(events)
+    if (apart < 0).any():
+        raise SimulationError("GATE wrote electron steps of events that do not follow one after the other.")
+    ends = np.append(np.flatnonzero(apart) + 1, len(events))
+    begin = 0
+    while begin < len(events):
+        last = int(np.searchsorted(ends, begin + at_a_time, side="right")) - 1
+        first = int(np.searchsorted(ends, begin, side="right"))
+        end = int(ends[max(last, first)])
+        yield slice(begin, end)
+        begin = end
+
+
+def tracks_of(columns: Mapping[str, npt.NDArray[Any]], highest_energy: float, name: str) -> RecordedTracks:
+    """What GATE wrote of whole events, as tracks of their primaries and what these set free.
 
     Raises
     ------
     SimulationError
         When a step's energy is not accounted for.
     """
-    with uproot.open(path) as file:
-        tree = file[file.keys()[0]]
-        columns: dict[str, npt.NDArray[Any]] = tree.arrays(tree.keys(), library="np")
     events = columns["EventID"]
     is_primary = columns["TrackID"] == 1
-    # Only events of this box: another's photons may come here.
-    own = np.unique(events[is_primary])
     steps = np.flatnonzero(is_primary)
     steps = steps[np.argsort(events[steps], kind="stable")]
     event = events[steps]
@@ -151,7 +167,7 @@ def tracks_of(path: Path, name: str) -> RecordedTracks:
     energy = columns["PreKineticEnergy"][steps].astype(float)
     left = columns["PostKineticEnergy"][steps].astype(float)
     deposit = columns["TotalEnergyDeposit"][steps].astype(float)
-    freed = _first_steps_of_secondaries(columns, own)
+    freed = _first_steps_of_secondaries(columns)
     at = _step_of(freed, columns, event, after)
     order = np.argsort(at, kind="stable")
     freed, at = freed[order], at[order]
@@ -164,7 +180,7 @@ def tracks_of(path: Path, name: str) -> RecordedTracks:
     if columns["PDGCode"][steps[0]] == -11:
         mass[np.bincount(at, of_photons, minlength=len(steps)).astype(bool) & is_last] = 2 * ELECTRON_REST_ENERGY
     missing = energy + mass - left - deposit - taken
-    if np.abs(missing).max() > _MOST_MISSING * energy.max():
+    if np.abs(missing).max() > _MOST_MISSING * highest_energy:
         raise SimulationError(
             f"Recorded electron steps in {name}: {np.abs(missing).max():.3g} MeV of a step are not accounted for. "
             "Please report this with the configuration."
@@ -182,9 +198,9 @@ def tracks_of(path: Path, name: str) -> RecordedTracks:
     )
 
 
-def _first_steps_of_secondaries(columns: dict[str, npt.NDArray[Any]], own: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+def _first_steps_of_secondaries(columns: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.intp]:
     """Of tracks that a primary set free: a track's first step is the one of most energy."""
-    rows = np.flatnonzero((columns["ParentID"] == 1) & np.isin(columns["EventID"], own))
+    rows = np.flatnonzero(columns["ParentID"] == 1)
     event, track = columns["EventID"][rows], columns["TrackID"][rows]
     order = np.lexsort((-columns["PreKineticEnergy"][rows], track, event))
     rows, event, track = rows[order], event[order], track[order]
@@ -193,7 +209,7 @@ def _first_steps_of_secondaries(columns: dict[str, npt.NDArray[Any]], own: npt.N
 
 
 def _step_of(
-    freed: npt.NDArray[np.intp], columns: dict[str, npt.NDArray[Any]], event: npt.NDArray[Any], after: FloatArray
+    freed: npt.NDArray[np.intp], columns: Mapping[str, npt.NDArray[Any]], event: npt.NDArray[Any], after: FloatArray
 ) -> npt.NDArray[np.intp]:
     """The step of its event at whose end each secondary starts."""
     starts = _vectors(columns, "PrePosition", freed)
@@ -206,7 +222,7 @@ def _step_of(
     return found
 
 
-def _vectors(columns: dict[str, npt.NDArray[Any]], name: str, rows: npt.NDArray[np.intp]) -> FloatArray:
+def _vectors(columns: Mapping[str, npt.NDArray[Any]], name: str, rows: npt.NDArray[np.intp]) -> FloatArray:
     return np.stack([columns[f"{name}_{axis}"][rows] for axis in "XYZ"], axis=1).astype(float)
 
 

@@ -72,6 +72,21 @@ class RecordedTracks:
             return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
+def one_after_the_other(parts: Sequence[RecordedTracks]) -> RecordedTracks:
+    """All tracks of parts in one material."""
+    of_parts = {
+        field.name: [getattr(part, field.name) for part in parts]
+        for field in fields(RecordedTracks)
+        if field.name != "freed_first"
+    }
+    begins = np.cumsum([0, *(len(part.freed_pdg) for part in parts)])
+    firsts = [part.freed_first[:-1] + begin for part, begin in zip(parts, begins, strict=False)]
+    return RecordedTracks(
+        **{name: np.concatenate(one) for name, one in of_parts.items()},
+        freed_first=np.concatenate([*firsts, begins[-1:]]).astype(np.int32),
+    )
+
+
 # Columns of a step in `Steps.data`: energy before it, deposit, chord, direction after it, the first of what it frees
 # and how many, their energy, whether its track ends, and a length that the particle cannot go on in water; 16 make a
 # line of the cache.
