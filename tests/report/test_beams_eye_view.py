@@ -400,9 +400,9 @@ def test_a_moment_between_control_points_says_so(linac: LinacModel) -> None:
     )
 
 
-def test_views_of_a_delivery_are_grouped_by_beam(linac: LinacModel) -> None:
+def test_views_of_a_beam_are_named_after_it(linac: LinacModel) -> None:
     second = beam_of(number=5, name="other")
     delivery = Delivery((beam_of(), second), "HFS", 1, "0")
-    sets = views.views_of_case(delivery, linac, (), "")
+    sets = [views.views_of_beam(beam, delivery, linac, (), "") for beam in delivery.beams]
     assert [one.title for one in sets] == ["Beam 4 · a name", "Beam 5 · other"]
     assert "120 mm wide" in sets[0].figures[0].description

@@ -70,15 +70,21 @@ class WrittenViews:
     letters: dict[str, str]
 
 
-def views_of_case(
-    delivery: Delivery, linac: LinacModel, overlays: Sequence[Overlay], stamp: str
-) -> tuple[PlaneSet, ...]:
-    """Three drawings of each beam for the report, fewer where the machine stands still.
+def views_of_beam(
+    beam: BeamTimeline, delivery: Delivery, linac: LinacModel, overlays: Sequence[Overlay], stamp: str
+) -> PlaneSet:
+    """Three drawings of a beam for the report, fewer where the machine stands still.
 
     Each stands for a third of the beam's meterset: it shows the control point nearest to the middle of that third.
     The first and the last control point would often show closed leaves.
     """
-    return tuple(_views_of_beam(beam, delivery, linac, overlays, stamp) for beam in delivery.beams)
+    moments = moments_of_thirds(beam)
+    figures = []
+    for moment, view in zip(moments, _views(beam, moments, delivery, linac, overlays), strict=True):
+        title = f"{_where(beam, moment)}, {_meterset_and_angles(beam, moment)}"
+        description = f"Beam {beam.number} as the source sees it, {title}, window {view.window.side:.0f} mm wide"
+        figures.append(PlaneFigure(title[0].upper() + title[1:], view_as_data_uri(view, stamp), description))
+    return PlaneSet(f"Beam {beam.number} · {beam.name}", tuple(figures))
 
 
 def write_views(
@@ -114,18 +120,6 @@ def write_views(
             write_view(view, path)
             files.append(path)
     return WrittenViews(tuple(files), {overlay.letter: overlay.name for overlay in overlays})
-
-
-def _views_of_beam(
-    beam: BeamTimeline, delivery: Delivery, linac: LinacModel, overlays: Sequence[Overlay], stamp: str
-) -> PlaneSet:
-    moments = moments_of_thirds(beam)
-    figures = []
-    for moment, view in zip(moments, _views(beam, moments, delivery, linac, overlays), strict=True):
-        title = f"{_where(beam, moment)}, {_meterset_and_angles(beam, moment)}"
-        description = f"Beam {beam.number} as the source sees it, {title}, window {view.window.side:.0f} mm wide"
-        figures.append(PlaneFigure(title[0].upper() + title[1:], view_as_data_uri(view, stamp), description))
-    return PlaneSet(f"Beam {beam.number} · {beam.name}", tuple(figures))
 
 
 def _views(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import SimpleITK as sitk
 
@@ -15,6 +17,7 @@ from gatecheck.compare.model import StructureComparison
 from gatecheck.compare.profiles import point_of_planes
 from gatecheck.compare.sampling import VoxelGrid
 from gatecheck.files import read_image
+from gatecheck.forks import in_forks
 from gatecheck.report import style
 from gatecheck.report.figures import (
     ColourScale,
@@ -98,6 +101,13 @@ class CaseFigures:
     dvhs: tuple[DvhChart, ...]
 
 
+class _Drawn(NamedTuple):
+    """What one fork draws, and what has to be said of its colours."""
+
+    sets: tuple[PlaneSet, ...]
+    scale: str = ""
+
+
 def draw_figures(
     inputs: ReportInputs, images: ReportImages, summary: Summary, scale: Normalisation, preferred: Sequence[str]
 ) -> CaseFigures:
@@ -116,28 +126,35 @@ def draw_figures(
     close_up = _close_up(inputs, point, window_planes[0].side)
     if close_up:
         windows[f"Close-up, {close_up[0].side:.0f} mm wide"] = close_up
-    difference, difference_scale = _difference_sets(
-        windows,
-        images.difference,
-        scene,
-        style.DIFFERENCE_RANGE_PERCENT / 100 * scale.gray,
-        "Monte Carlo \N{MINUS SIGN} TPS",
-    )
-    delivered, delivered_scale = _difference_sets(
-        windows,
-        images.delivered,
-        scene,
-        style.DELIVERED_RANGE_PERCENT / 100 * scale.gray,
-        "Delivered \N{MINUS SIGN} planned",
-    )
+    to_draw: list[Callable[[], _Drawn]] = [
+        lambda: _difference_sets(
+            windows,
+            images.difference,
+            scene,
+            style.DIFFERENCE_RANGE_PERCENT / 100 * scale.gray,
+            "Monte Carlo \N{MINUS SIGN} TPS",
+        ),
+        lambda: _difference_sets(
+            windows,
+            images.delivered,
+            scene,
+            style.DELIVERED_RANGE_PERCENT / 100 * scale.gray,
+            "Delivered \N{MINUS SIGN} planned",
+        ),
+        lambda: _Drawn(_gamma_sets(windows, inputs, images, scene)),
+        lambda: _Drawn((_sigma_set(window_planes, images, scene, scale, summary),)),
+    ]
+    for title, planes in windows.items():
+        to_draw.append(functools.partial(_isodose_set, title, planes, images, scene, scale))
+    difference, delivered, gamma, sigma, *isodoses = in_forks(to_draw)
     return CaseFigures(
-        isodoses=tuple(_isodose_set(title, planes, images, scene, scale) for title, planes in windows.items()),
-        difference=difference,
-        sigma=(_sigma_set(window_planes, images, scene, scale, summary),),
-        gamma=_gamma_sets(windows, inputs, images, scene),
-        difference_scale=difference_scale,
-        delivered=delivered,
-        delivered_scale=delivered_scale,
+        isodoses=tuple(one for of_window in isodoses for one in of_window.sets),
+        difference=difference.sets,
+        sigma=sigma.sets,
+        gamma=gamma.sets,
+        difference_scale=difference.scale,
+        delivered=delivered.sets,
+        delivered_scale=delivered.scale,
         overlays=overlays,
         not_drawn=not_drawn,
         notes=notes,
@@ -244,21 +261,19 @@ def _crossing_mask(inputs: ReportInputs, structure: Structure, planes: Sequence[
 
 def _isodose_set(
     title: str, planes: Sequence[Plane], images: ReportImages, scene: Scene, scale: Normalisation
-) -> PlaneSet:
-    return PlaneSet(
-        title,
-        tuple(
-            _captioned(plane, isodose_figure(plane, images.ct, images.dose, scene, scale), "Isodoses on CT")
-            for plane in planes
-        ),
+) -> _Drawn:
+    figures = tuple(
+        _captioned(plane, isodose_figure(plane, images.ct, images.dose, scene, scale), "Isodoses on CT")
+        for plane in planes
     )
+    return _Drawn((PlaneSet(title, figures),))
 
 
 def _difference_sets(
     windows: dict[str, tuple[Plane, ...]], difference: sitk.Image | None, scene: Scene, limit: float, what: str
-) -> tuple[tuple[PlaneSet, ...], str]:
+) -> _Drawn:
     if difference is None:
-        return (), ""
+        return _Drawn(())
     colours = ColourScale(style.DIFFERENCE_MAP, -limit, limit, f"{what} (Gy, whole course)")
     sets = tuple(
         PlaneSet(
@@ -269,7 +284,7 @@ def _difference_sets(
         )
         for title, planes in windows.items()
     )
-    return sets, f"±{limit:.2f} Gy"
+    return _Drawn(sets, f"±{limit:.2f} Gy")
 
 
 def _sigma_set(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from gatecheck.compare.biology.model import EffectiveMetrics
 from gatecheck.config import Config, ReportConfig
 from gatecheck.errors import ResultError, WriteError
 from gatecheck.files import write_atomically, write_json
+from gatecheck.forks import in_forks
 from gatecheck.layout import CaseLayout
 from gatecheck.linac.acceptance import Acceptance
 from gatecheck.linac.model import LinacModel
 from gatecheck.report import recalculated_words, style, words
 from gatecheck.report.beams_eye_view import JAW_COLOUR, STRUCTURE_COLOUR
-from gatecheck.report.case_beams_eye_views import views_of_case
+from gatecheck.report.case_beams_eye_views import views_of_beam
 from gatecheck.report.case_figures import (
     STAMP,
     TARGET_TYPES,
@@ -88,7 +89,6 @@ def write_report(
     summary = summary.model_copy(update={"normalisation_gy": scale.gray, "normalisation_of": scale.of_what})
     images = read_images(inputs)
     figures = draw_figures(inputs, images, summary, scale, settings.structures)
-    views = beams_eye_views(inputs, linac, figures, summary)
     show = functools.partial(
         viewer_of,
         inputs,
@@ -99,8 +99,8 @@ def write_report(
         preferred=settings.structures,
         gammas=tuple(gamma_layers(inputs, images)),
     )
-    draw = functools.partial(render, inputs, summary, scale, figures, settings, views=views)
-    viewer = show()
+    viewer, views, of_sections = _drawn(inputs, linac, figures, summary, show)
+    draw = functools.partial(render, inputs, summary, scale, figures, settings, views=views, of_sections=of_sections)
     text = draw(viewer=viewer)
     too_much = len(text.encode("utf-8")) - MAXIMUM_BYTES
     if 0 < too_much < len(viewer.data):
@@ -121,20 +121,32 @@ def write_report(
     return layout.report / "report.html"
 
 
+def _drawn(
+    inputs: ReportInputs,
+    linac: LinacModel | None,
+    figures: CaseFigures,
+    summary: Summary,
+    show: Callable[[], ViewerPage],
+) -> tuple[ViewerPage, tuple[PlaneSet, ...], dict[str, Any]]:
+    """The viewer, every beam as its source sees it (none without a machine model), and what sections show."""
+    stamp = "" if summary.clinical else STAMP
+    to_draw: list[Callable[[], Any]] = [
+        show,
+        lambda: context_of_sections(summary, stamp),
+        lambda: _of_comparison(inputs, summary, stamp),
+    ]
+    if linac is not None:
+        for beam in inputs.delivery.beams:
+            to_draw.append(functools.partial(views_of_beam, beam, inputs.delivery, linac, figures.overlays, stamp))
+    viewer, sections, comparison, *views = in_forks(to_draw)
+    return viewer, tuple(views), sections | comparison
+
+
 def _check_size(name: str, content: bytes) -> None:
     if len(content) > MAXIMUM_BYTES:
         raise WriteError(
             f"{name}: {len(content) / 1e6:.1f} MB, more than the {MAXIMUM_BYTES / 1e6:.0f} MB that it may be."
         )
-
-
-def beams_eye_views(
-    inputs: ReportInputs, linac: LinacModel | None, figures: CaseFigures, summary: Summary
-) -> tuple[PlaneSet, ...]:
-    """Drawings of every beam with the structures and letters of the planes; none without a machine model."""
-    if linac is None:
-        return ()
-    return views_of_case(inputs.delivery, linac, figures.overlays, "" if summary.clinical else STAMP)
 
 
 def _check_machine(inputs: ReportInputs, linac: LinacModel) -> None:
@@ -153,6 +165,7 @@ def render(
     settings: ReportConfig,
     *,
     views: Sequence[PlaneSet] = (),
+    of_sections: dict[str, Any],
     viewer: ViewerPage,
 ) -> str:
     """Fill the template; every text of the plan is escaped."""
@@ -177,15 +190,13 @@ def render(
         difference_percent=style.DIFFERENCE_RANGE_PERCENT,
         delivered_percent=style.DELIVERED_RANGE_PERCENT,
         symbols=_MARKER_SYMBOLS,
-        **_of_comparison(inputs, summary),
+        **of_sections,
         **recalculated_words.of_recalculations(summary),
-        **context_of_sections(summary, "" if summary.clinical else STAMP),
     )
 
 
-def _of_comparison(inputs: ReportInputs, summary: Summary) -> dict[str, Any]:
+def _of_comparison(inputs: ReportInputs, summary: Summary, stamp: str) -> dict[str, Any]:
     """What the parts of the template that show the interface, EQD2 and setup errors need beside the summary."""
-    stamp = "" if summary.clinical else STAMP
     tumours, setup = summary.interface.tumours, summary.setup
     tables = inputs.compared.surface_maps
     return {

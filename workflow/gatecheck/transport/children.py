@@ -6,7 +6,6 @@ tables are built once for all of them; a child's memory is the parent's until it
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 import os
@@ -19,10 +18,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from gatecheck.errors import GatecheckError, SimulationError
+from gatecheck.forks import die_with
 
 logger = logging.getLogger(__name__)
 
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 _SECONDS_BETWEEN_LOOKS = 0.2
 _LARGEST_MESSAGE = 32_000  # bytes; a pipe holds 65536
 
@@ -128,14 +127,6 @@ def _fork(number: int, parent: int, of_others: Sequence[int]) -> ChildOf | tuple
         os.close(descriptor)
     die_with(parent)
     return ChildOf(number, writing, time.perf_counter())
-
-
-def die_with(parent: int) -> None:
-    """Be killed when this process's parent ends: nobody would wait for this child any more."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before
-            os._exit(1)
 
 
 def _error_of(messages: int, code: int) -> GatecheckError | None:

@@ -17,7 +17,7 @@ from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 from gatecheck.errors import SimulationError
-from gatecheck.transport.children import die_with
+from gatecheck.forks import die_with
 
 ResultT = TypeVar("ResultT")
 

@@ -33,7 +33,7 @@ _ROUND = 20.0  # mm of air
 _MOST_MISSING = 1e-4  # of the highest energy
 # Rows of GATE's file that are looked at together, each of some 15 columns and as many numbers made of them: of all of a
 # recording's at a time they were 7 GB.
-_AT_A_TIME = 1_000_000
+_AT_A_TIME = 500_000
 _STEPS_FILE = "steps.root"
 
 _ATTRIBUTES = [
