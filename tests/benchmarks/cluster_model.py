@@ -249,7 +249,7 @@ def batch_on_paper(work: PlanWork, plans: int, cores: int) -> list[dict[str, Any
     rows = []
     for photons in (1, 10):
         of_one = work.with_photons(photons)
-        for of_job in (1, 2, 4, 8, 16, 32):
+        for of_job in (1, 2, 4, 16):
             whole = one_job_a_plan(of_one, of_job)
             steps = a_workflow_a_plan(of_one, of_job, 50, cluster.job_start)
             for name, taken, most in (
