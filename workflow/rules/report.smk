@@ -19,7 +19,7 @@ rule report:
         f"{FOLDER}/logs/report.log",
     benchmark:
         f"{FOLDER}/benchmarks/report.tsv"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=3000,
     params:
