@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -76,4 +77,5 @@ def straight_steps(
     electrons = [straight_tracks(loss, density=density) for loss, density in given]
     positrons = [straight_tracks(loss, density=density, annihilate=True) for loss, density in given]
     parts = [with_secondaries(one) if has_secondaries else one for one in (*electrons, *positrons)]
-    return ElectronSteps(joined(parts, [part.extent for part in parts]), groups, HIGHEST)
+    given_one_by_one = [partial(replace, part) for part in parts]
+    return ElectronSteps(joined(given_one_by_one, [part.extent for part in parts]), groups, HIGHEST)

@@ -151,6 +151,7 @@ def test_one_that_is_killed_does_not_cost_the_one_beside_it(inputs: ChunkInputs,
 
 def _with_slow_photons(inputs: ChunkInputs) -> None:
     chunk_module.follow_photons = lambda *_, **__: time.sleep(600)
+    chunk_module._rehearse = lambda _: None
     simulate_chunks_here(inputs, CHUNKS, at_a_time=2)
 
 

@@ -309,7 +309,7 @@ def test_tracks_of_another_extent_than_was_found_before_are_refused() -> None:
     """A file that another process recorded anew in between."""
     tracks = straight_tracks(LOSS, tracks=2)
     with pytest.raises(ValueError, match="Recorded tracks 1 are"):
-        joined([tracks, straight_tracks(LOSS, tracks=1)], [tracks.extent, tracks.extent])
+        joined([lambda: tracks, lambda: straight_tracks(LOSS, tracks=1)], [tracks.extent, tracks.extent])
 
 
 def test_materials_alike_but_for_density_share_steps_and_others_do_not() -> None:

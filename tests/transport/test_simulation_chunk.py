@@ -135,7 +135,7 @@ def test_a_killed_chunk_leaves_nothing_that_counts_and_runs_again(patient_folder
     process = multiprocessing.get_context("spawn").Process(target=_simulate, args=(long_request,))
     process.start()
     try:
-        _wait_until(lambda: any(tmp_path.glob(".partial-chunk-0001-*/gate-*/*.mha")), process)
+        _wait_until(lambda: any(tmp_path.glob(".partial-chunk-0001-*/gate-*")), process)
         time.sleep(1.0)
     finally:
         assert process.pid is not None

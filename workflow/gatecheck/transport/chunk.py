@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +47,7 @@ from gatecheck.transport.volumes import hull
 logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
+_FEW = 1000  # source photons of a rehearsal
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,11 @@ def simulate_chunks_here(
     if settings.replays_electrons:
         tasks[0].get_ready()
         if not leaves_electrons_to_gate(matter.volumes, matter.patient.materials):
+            _rehearse(tasks)
             _replay_for_each(tasks, at_a_time=at_a_time, longest_seconds=longest_seconds)
             return
         settings = recorded_with(settings)
+    _rehearse(tasks)
     scratch = inputs.scratch_folder or inputs.out_folder
     with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=scratch) as partial:
         run_gate_for_each(
@@ -240,6 +244,24 @@ def simulate_chunks_here(
             at_a_time=at_a_time,
             longest_seconds=longest_seconds,
         )
+
+
+def _rehearse(tasks: Sequence[_ChunkTask]) -> None:
+    """Have what is compiled loaded before this process forks, once and not in every child."""
+    if len(tasks) > 1:
+        tasks[0].rehearse()
+
+
+@contextlib.contextmanager
+def _unsaid() -> Iterator[None]:
+    """What gatecheck would say of itself, but for warnings, is left out."""
+    own = logging.getLogger("gatecheck")
+    level = own.level
+    own.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        own.setLevel(level)
 
 
 def _replay_for_each(tasks: Sequence[_ChunkTask], *, at_a_time: int, longest_seconds: float) -> None:
@@ -306,11 +328,21 @@ class _ChunkTask:
         self._begun = begun, followed
         return followed.charged, followed.batches, followed.in_particles(begun.say)
 
+    def rehearse(self) -> None:
+        """Follow a few photons in this process, for nothing."""
+        started = time.perf_counter()
+        few = self._chunk.model_copy(update={"histories": min(_FEW, self._chunk.histories)})
+        with tempfile.TemporaryDirectory(prefix=".partial-rehearsal-", dir=self._inputs.out_folder) as folder:
+            inputs = replace(self._inputs, out_folder=Path(folder))
+            with _unsaid():
+                _ChunkTask(inputs, few, self._matter, self._engine).particles()
+        self._seconds_to_get_ready += time.perf_counter() - started
+
     def get_ready(self) -> None:
         """Have the recorded steps in memory, made where need be."""
         started = time.perf_counter()
         electron_steps(self._inputs.settings, self._matter.patient.materials)
-        self._seconds_to_get_ready = time.perf_counter() - started
+        self._seconds_to_get_ready += time.perf_counter() - started
 
     def replay(self) -> None:
         """All of it, where GATE has nothing to do."""

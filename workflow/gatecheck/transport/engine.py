@@ -22,6 +22,9 @@ _COMMANDS_FOR_ELECTRONS = ("/process/em/UseGeneralProcess false", "/process/em/b
 # Geant4 builds both models into its list and gives electrons below this energy to Urban's, above it to Wentzel VI.
 _WENTZEL_VI = "/process/msc/EnergyLimit 0.001 MeV"
 
+# No beam is near it; tables up to 100 TeV, of muons and pions most of all, are half of a chunk's start.
+_NO_HIGHER_ENERGY = "/process/eLoss/maxKinEnergy 1 GeV"
+
 _RECORDED_STEP_FUNCTION = (0.025, 0.005)
 # Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
 _ROOMS_OF_TRANSPORT = ("delivery", "linac", "transport")
@@ -112,6 +115,7 @@ def geant4_commands(settings: TransportConfig) -> list[str]:
     fraction, final_range = settings.electron_step_function
     return [
         *(_COMMANDS_FOR_ELECTRONS if settings.tracks_photons else GEANT4_COMMANDS),
+        _NO_HIGHER_ENERGY,
         f"/process/eLoss/StepFunction {fraction} {final_range} mm",
         f"/process/msc/StepLimit {settings.multiple_scattering_step_limit}",
         *((_WENTZEL_VI,) if settings.uses_wentzel_vi else ()),

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from gatecheck.config import HeadKind
 from gatecheck.config_transport import TransportConfig
@@ -369,6 +368,8 @@ class _Scored:
 
     def smoothed(self, deviation: float) -> _Scored:
         """Dose and squared dose by a Gaussian of that many mm."""
+        from scipy import ndimage  # noqa: PLC0415 - half a second, for the pilot alone
+
         width = [deviation / step for step in reversed(self.spacing)]
         return replace(
             self,

@@ -6,9 +6,10 @@ import logging
 import time
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from gatecheck.compiled import digest_of_sources
+from gatecheck.compiled import digest_of_sources, in_threads
 from gatecheck.config_transport import TransportConfig
 from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.patient.model import Material
@@ -75,7 +76,7 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         for particle in _STARTS
         for reference in groups.references
     }
-    found = {key: _extent_in(path) for key, path in paths.items()}
+    found = dict(zip(paths, in_threads(_extent_in, paths.values()), strict=True))
     missing = [key for key, extent in found.items() if extent is None]
     if missing:
         started = time.perf_counter()
@@ -93,8 +94,8 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         run_in_processes(record_and_keep, requests, processes=_PROCESSES)
         logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
     extents = [found[key] or RecordedTracks.load(path).extent for key, path in paths.items()]
-    parts = (RecordedTracks.load(path) for path in paths.values())
-    digest = sha256_of_json([sha256_of_file(path) for path in paths.values()])
+    parts = [partial(RecordedTracks.load, path) for path in paths.values()]
+    digest = sha256_of_json(in_threads(sha256_of_file, paths.values()))
     return ElectronSteps(joined(parts, extents), groups, HIGHEST_ENERGY, digest)
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import uproot
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
@@ -119,6 +118,8 @@ def _simulate(material: Material, recording: Recording, settings: TransportConfi
 
 
 def _tracks_in(path: Path, highest_energy: float, name: str) -> Iterator[RecordedTracks]:
+    import uproot  # noqa: PLC0415 - half a second, for few
+
     with uproot.open(path) as file:
         tree = file[file.keys()[0]]
         keys = tree.keys()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.compiled import digest_of_sources, in_threads
 from gatecheck.files import write_atomically
-from gatecheck.transport.photon_tracker.kernel import longest_range
+from gatecheck.transport.photon_tracker import kernel as photon_kernel
 
 SingleArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -129,13 +131,14 @@ class Steps(NamedTuple):
         return sum(one.nbytes for one in self if isinstance(one, np.ndarray)) / 1e6
 
 
-def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
+def joined(parts: Sequence[Callable[[], RecordedTracks]], extents: Sequence[Extent]) -> Steps:
     """Steps of groups 0, 1, ...: electrons in each, and then positrons in each.
 
     Parameters
     ----------
-    parts : iterable of RecordedTracks
-        Taken one after the other, none kept: all of a patient's at a time would be a chunk's peak of memory.
+    parts : sequence of callable
+        Each gives its tracks. A few are asked at a time and none is kept: all of a patient's at a time would be a
+        chunk's peak of memory.
     extents : sequence of Extent
         Theirs, in their order.
 
@@ -155,7 +158,9 @@ def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
     sorted_energy, sorted_step = np.empty(total, dtype=np.float32), np.empty(total, dtype=np.int32)
     bins = np.empty((len(extents), BINS + 1), dtype=np.int32)
     freed = np.empty((int(freed_first[-1]), FREED_COLUMNS), dtype=np.float32)
-    for number, (part, extent) in enumerate(zip(parts, extents, strict=True)):
+
+    def join(number: int) -> None:
+        part, extent = parts[number](), extents[number]
         if part.extent != extent:
             raise ValueError(f"Recorded tracks {number} are {part.extent}, where {extent} was found before.")
         begin, place = first[number], slice(first[number], first[number + 1])
@@ -164,6 +169,8 @@ def joined(parts: Iterable[RecordedTracks], extents: Sequence[Extent]) -> Steps:
         bins[number] = begin + np.searchsorted(sorted_energy[place], edges, side="right")
         _fill_rows(data[place], part, freed_first[number])
         _fill_freed(freed[freed_first[number] : freed_first[number + 1]], part)
+
+    in_threads(join, range(len(extents)))
     return Steps(
         data=data,
         freed=freed,
@@ -186,7 +193,7 @@ def _by_energy(energy: SingleArray) -> npt.NDArray[np.uint64]:
 
 
 def _fill_rows(rows: SingleArray, part: RecordedTracks, freed_begin: int) -> None:
-    _fill(
+    _fill()(
         rows,
         part.energy,
         part.deposit,
@@ -199,31 +206,43 @@ def _fill_rows(rows: SingleArray, part: RecordedTracks, freed_begin: int) -> Non
     )
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
-def _fill(
-    rows: SingleArray,
-    energy: SingleArray,
-    deposit: SingleArray,
-    chord: SingleArray,
-    direction: SingleArray,
-    is_last: npt.NDArray[np.bool_],
-    freed_first: IntArray,
-    freed_energy: SingleArray,
-    freed_begin: int,
-) -> None:
-    """All columns of a row at once: column after column each would fetch the whole table from memory."""
-    for step in range(len(energy)):
-        row = rows[step]
-        row[STEP_ENERGY], row[DEPOSIT], row[IS_LAST] = energy[step], deposit[step], is_last[step]
-        for axis in range(3):
-            row[CHORD + axis], row[TURNED + axis] = chord[step, axis], direction[step, axis]
-        row[FREED_FIRST] = freed_first[step] + freed_begin
-        row[FREED] = freed_first[step + 1] - freed_first[step]
-        freed = 0.0
-        for index in range(freed_first[step], freed_first[step + 1]):
-            freed += freed_energy[index]
-        row[FREED_ENERGY] = freed
-        row[REACH] = longest_range(energy[step], 1.0)
+@functools.cache
+def _fill() -> Callable[..., None]:
+    """The compiled kernel, kept on disk."""
+    return _cached_fill(digest_of_sources(photon_kernel))
+
+
+def _cached_fill(digest_of_sources: int) -> Callable[..., Any]:
+    @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
+    def fill(
+        rows: SingleArray,
+        energy: SingleArray,
+        deposit: SingleArray,
+        chord: SingleArray,
+        direction: SingleArray,
+        is_last: npt.NDArray[np.bool_],
+        freed_first: IntArray,
+        freed_energy: SingleArray,
+        freed_begin: int,
+    ) -> None:
+        # All columns of a row at once: column after column each would fetch the whole table from memory.
+        if digest_of_sources < 0:  # captured, and so a part of numba's cache key
+            return
+        for step in range(len(energy)):
+            row = rows[step]
+            row[STEP_ENERGY], row[DEPOSIT], row[IS_LAST] = energy[step], deposit[step], is_last[step]
+            for axis in range(3):
+                row[CHORD + axis], row[TURNED + axis] = chord[step, axis], direction[step, axis]
+            row[FREED_FIRST] = freed_first[step] + freed_begin
+            row[FREED] = freed_first[step + 1] - freed_first[step]
+            freed = 0.0
+            for index in range(freed_first[step], freed_first[step + 1]):
+                freed += freed_energy[index]
+            row[FREED_ENERGY] = freed
+            row[REACH] = photon_kernel.longest_range(energy[step], 1.0)
+
+    kernel_function: Callable[..., Any] = fill
+    return kernel_function
 
 
 def _fill_freed(rows: SingleArray, part: RecordedTracks) -> None:

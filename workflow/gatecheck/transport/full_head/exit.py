@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import uproot
 
 from gatecheck.delivery.coordinates import beam_limiting_device_to_patient
 from gatecheck.errors import SimulationError
@@ -93,6 +92,8 @@ def read_crossings(path: Path, runs: Sequence[int], source: EngineSource) -> Cro
 
 
 def _columns(path: Path) -> dict[str, npt.NDArray[Any]]:
+    import uproot  # noqa: PLC0415 - half a second, for the full head alone
+
     names = [name for name in ATTRIBUTES if not name.startswith("Pre")] + [*_POSITIONS, *_DIRECTIONS]
     try:
         with uproot.open(path) as file:
