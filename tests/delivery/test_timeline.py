@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatecheck.case.beams import WEIGHT_TOLERANCE
+from gatecheck.case.model import WEIGHT_TOLERANCE
 from gatecheck.delivery.timeline import deliver, delivering_segments, state_at, states_at, timeline_of
 from gatecheck.errors import InputError, UnsupportedPlanError
 

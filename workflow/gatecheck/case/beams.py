@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from gatecheck.case.attributes import (
@@ -24,29 +21,27 @@ from gatecheck.case.attributes import (
     required_numbers,
     text,
 )
-from gatecheck.case.model import Beam, ControlPoint
+from gatecheck.case.model import WEIGHT_TOLERANCE, Beam, ControlPoint
+from gatecheck.case.rotation import (
+    COLLIMATOR,
+    COUCH,
+    GANTRY,
+    SAME_LENGTH,
+    Rotation,
+    RotationAxis,
+    Turning,
+    shape_moves,
+    turning,
+)
 from gatecheck.errors import InputError, UnsupportedPlanError
 
-Rotation = Literal["CW", "CC", "NONE"]
 Technique = Literal["static", "step-and-shoot", "sliding-window", "conformal-arc", "vmat"]
 
 JAW_X_TYPES = ("X", "ASYMX")
 JAW_Y_TYPES = ("Y", "ASYMY")
 MLC_TYPE = "MLCX"
 
-WEIGHT_TOLERANCE = 1e-4
-"""Largest relative difference between the last Cumulative Meterset Weight and the final one: 0.01 % of the dose."""
-
-FULL_TURN = 360.0
-
-ROUNDING_OF_ANGLES = 0.05
-"""Degrees below which a difference of angles is rounding: TPSs write one to six decimals.
-
-Machines are accepted with angle indicators wrong by up to 1 degree (AAPM TG-142, monthly).
-"""
-
 _LEAF_OVERLAP = 0.1  # mm that opposite leaves may be written past each other by rounding
-_SAME_LENGTH = 0.01  # mm
 _SAME_ANGLE = 0.01  # degrees
 _CONSTANT_RATE = 0.01  # largest relative spread of meterset per degree that still is constant
 
@@ -55,72 +50,6 @@ _ROTATIONS = ("GantryRotationDirection", "BeamLimitingDeviceRotationDirection", 
 
 _FLATTENING_FREE = ("FFF", "SRS")
 """Words in a Fluence Mode ID that name a beam of another profile than the flattened one."""
-
-
-@dataclass(frozen=True, slots=True)
-class RotationAxis:
-    """One rotation of the machine as DICOM describes it.
-
-    Attributes
-    ----------
-    name : str
-        What turns, for messages.
-    direction_keyword : str
-    increasing : str
-        The direction, CW or CC, in which the IEC 61217 angle increases. DICOM views the gantry from
-        the isocentre (increasing is clockwise), the beam limiting device from the source and the
-        patient support from above (increasing is counter-clockwise for both); see PS3.3 C.8.8.14.8,
-        whose example turns a table from 170 to 160 degrees CC by 350 degrees.
-    """
-
-    name: str
-    direction_keyword: str
-    increasing: Literal["CW", "CC"]
-    angle_of: Callable[[ControlPoint], float]
-    direction_of: Callable[[ControlPoint], Rotation]
-
-    def sign(self, direction: Rotation) -> float:
-        """Whether the IEC angle rises (1) or falls (-1) in a direction; 0 without one."""
-        return 0.0 if direction == "NONE" else 1.0 if direction == self.increasing else -1.0
-
-
-GANTRY = RotationAxis(
-    "gantry",
-    "GantryRotationDirection",
-    "CW",
-    lambda point: point.gantry_angle,
-    lambda point: point.gantry_rotation_direction,
-)
-COLLIMATOR = RotationAxis(
-    "beam limiting device",
-    "BeamLimitingDeviceRotationDirection",
-    "CC",
-    lambda point: point.collimator_angle,
-    lambda point: point.collimator_rotation_direction,
-)
-COUCH = RotationAxis(
-    "patient support",
-    "PatientSupportRotationDirection",
-    "CC",
-    lambda point: point.couch_angle,
-    lambda point: point.couch_rotation_direction,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Turning:
-    """How one axis turns through a beam.
-
-    Attributes
-    ----------
-    angles : ndarray of shape (n_control_points,)
-        Unwrapped degrees: successive angles differ by the rotation that the machine makes.
-    held : tuple of int
-        Control points after which the axis stands still although they mark a direction.
-    """
-
-    angles: FloatArray
-    held: tuple[int, ...]
 
 
 def read_beam(dataset: Dataset, meterset: float, notes: Notes) -> Beam:
@@ -180,7 +109,7 @@ def technique(points: Sequence[ControlPoint], gantry: FloatArray) -> Technique:
         Unwrapped degrees, from `turning`.
     """
     weights = np.array([point.cumulative_meterset_weight for point in points])
-    moves = _shape_moves(points)
+    moves = shape_moves(points)
     turns = np.abs(np.diff(gantry))
     delivers = np.diff(weights) > 0
     if (turns[delivers] > _SAME_ANGLE).any():
@@ -192,48 +121,6 @@ def technique(points: Sequence[ControlPoint], gantry: FloatArray) -> Technique:
     return "sliding-window" if moves[delivers].any() else "step-and-shoot"
 
 
-def turning(axis: RotationAxis, points: Sequence[ControlPoint], *, is_arc: bool, place: str) -> Turning:
-    """Read how an axis turns: the first angle as planned, each later one after the rotation asked for.
-
-    Equal angles with a direction are a full turn by PS3.3 C.8.8.14.8. No machine with a C-arm makes
-    two of them in a beam, nor one of its collimator or couch, and some TPSs leave the direction on
-    while the axis stands still. So that is how they are read, except for the gantry of an arc of two
-    control points.
-
-    Parameters
-    ----------
-    is_arc : bool
-        Whether the gantry may turn in this beam.
-
-    Raises
-    ------
-    InputError
-        When an angle changes without a direction.
-    UnsupportedPlanError
-        For a rotation that no machine makes, or that cannot be told from standing still.
-    """
-    steps = [
-        _step(axis, before, after, f"{place}, control point {index}")
-        for index, (before, after) in enumerate(pairwise(points))
-    ]
-    directions = [axis.direction_of(point) for point in points[:-1]]
-    held = tuple(
-        index
-        for index, (step, direction) in enumerate(zip(steps, directions, strict=True))
-        if direction != "NONE" and axis.sign(direction) * step <= 0
-    )
-    if held and axis is GANTRY and len(points) == 2:
-        _check_full_turn(axis, points, is_arc=is_arc, place=place)
-        steps, held = [steps[0] + axis.sign(directions[0]) * FULL_TURN], ()
-    angles = np.cumsum([axis.angle_of(points[0]), *steps])
-    if np.ptp(angles) > FULL_TURN + ROUNDING_OF_ANGLES:
-        raise UnsupportedPlanError(
-            f"{place}: the {axis.name} angle turns by {np.ptp(angles):.1f} degrees in the beam, expected at most one "
-            f"full turn. Look for control points whose angle steps back against {called(axis.direction_keyword)}."
-        )
-    return Turning(angles, held)
-
-
 def _noted_turning(
     axis: RotationAxis, points: Sequence[ControlPoint], *, is_arc: bool, place: str, notes: Notes
 ) -> Turning:
@@ -242,52 +129,10 @@ def _noted_turning(
         notes.add(
             "direction-without-rotation",
             f"{place}: the {axis.name} angle stays after {len(read.held)} of {len(points)} control points (first: "
-            f"{read.held[0]}) that have {called(axis.direction_keyword)} CW or CC, which DICOM reads as full turns; "
+            f"{read.held[0]}) that have {axis.direction} CW or CC, which DICOM reads as full turns; "
             f"the {axis.name} was taken to stand still there. Check that it does.",
         )
     return read
-
-
-def _step(axis: RotationAxis, before: ControlPoint, after: ControlPoint, place: str) -> float:
-    """The rotation from a control point to the next, in degrees of increasing IEC angle."""
-    start, end, direction = axis.angle_of(before), axis.angle_of(after), axis.direction_of(before)
-    forward = (end - start) % FULL_TURN
-    shortest = forward if forward <= FULL_TURN / 2 else forward - FULL_TURN
-    if abs(shortest) <= ROUNDING_OF_ANGLES:
-        return shortest
-    if direction == "NONE":
-        raise InputError(
-            f"{place}: the {axis.name} angle changes from {start:g} to {end:g} degrees with "
-            f"{called(axis.direction_keyword)} NONE, expected CW or CC. Re-export the plan with its directions."
-        )
-    return forward if direction == axis.increasing else forward - FULL_TURN
-
-
-def _check_full_turn(axis: RotationAxis, points: Sequence[ControlPoint], *, is_arc: bool, place: str) -> None:
-    """Only an arc turns fully, and one whose leaves move states more than its two ends."""
-    found = (
-        f"{place}, control point 0: the {axis.name} angle stays with {called(axis.direction_keyword)} "
-        f"{axis.direction_of(points[0])}, which DICOM reads as a full turn"
-    )
-    if not is_arc:
-        raise UnsupportedPlanError(f"{found}, but the beam is no arc. Expected NONE. Re-export the plan.")
-    if _shape_moves(points).any():
-        raise UnsupportedPlanError(
-            f"{found}, but the beam has two control points between which its leaves or jaws move, as a sliding window. "
-            "Expected NONE, or all control points of an arc. Re-export the plan with its directions."
-        )
-
-
-def _shape_moves(points: Sequence[ControlPoint]) -> npt.NDArray[np.bool_]:
-    """Whether leaves or jaws move from each control point to the next, shape (n_control_points - 1,)."""
-    shapes = np.array([_shape(point) for point in points])
-    moves: npt.NDArray[np.bool_] = np.abs(np.diff(shapes, axis=0)).max(axis=1, initial=0.0) > _SAME_LENGTH
-    return moves
-
-
-def _shape(point: ControlPoint) -> tuple[float, ...]:
-    leaves = () if point.leaf_positions is None else point.leaf_positions[0] + point.leaf_positions[1]
-    return point.jaw_x + point.jaw_y + leaves
 
 
 def leaves_move(dataset: Dataset, place: str) -> bool:
@@ -300,7 +145,7 @@ def leaves_move(dataset: Dataset, place: str) -> bool:
                 continue
             now = numbers(device, "LeafJawPositions", place)
             before = first.setdefault(kind, now)
-            if now.shape != before.shape or np.abs(now - before).max(initial=0.0) > _SAME_LENGTH:
+            if now.shape != before.shape or np.abs(now - before).max(initial=0.0) > SAME_LENGTH:
                 return True
     return False
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.case.attributes import Notes, called, code, number, required_number, text
+from gatecheck.case.axial_plane import AxialPlane, axial_plane
 from gatecheck.case.folder import DicomFile
-from gatecheck.case.grid import AxialPlane, Grid, axial_plane, commonest_gap
+from gatecheck.case.grid import Grid, commonest_gap
 from gatecheck.case.model import PatientPosition
 from gatecheck.case.pixels import stored_values
 from gatecheck.errors import InputError, UnsupportedPlanError

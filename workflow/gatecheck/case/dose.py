@@ -22,9 +22,10 @@ from gatecheck.case.attributes import (
     required_number,
     text,
 )
+from gatecheck.case.axial_plane import AxialPlane, axial_plane
 from gatecheck.case.ct import CtVolume
 from gatecheck.case.folder import DicomFile
-from gatecheck.case.grid import AxialPlane, Grid, axial_plane
+from gatecheck.case.grid import Grid
 from gatecheck.case.pixels import stored_values
 from gatecheck.case.plan import Plan
 from gatecheck.errors import InputError, UnsupportedPlanError

@@ -15,6 +15,9 @@ from gatecheck.files import HandedOn
 PatientPosition = Literal["HFS", "HFP", "FFS", "FFP"]
 Vector = tuple[float, float, float]
 
+WEIGHT_TOLERANCE = 1e-4
+"""Largest relative difference between the last Cumulative Meterset Weight and the final one: 0.01 % of the dose."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

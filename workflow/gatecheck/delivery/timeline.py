@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gatecheck.case.beams import COLLIMATOR, COUCH, GANTRY, WEIGHT_TOLERANCE, RotationAxis, turning
-from gatecheck.case.model import Beam, Case, ControlPoint
+from gatecheck.case.model import WEIGHT_TOLERANCE, Beam, Case, ControlPoint
+from gatecheck.case.rotation import COLLIMATOR, COUCH, GANTRY, RotationAxis, turning
 from gatecheck.delivery.coordinates import position_code_of
 from gatecheck.delivery.model import BeamTimeline, Delivery, FloatArray, MachineState
 from gatecheck.errors import InputError
