@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from efficiency import BATCHES, OWN, PLAIN, ROULETTE, Case
+from scipy.ndimage import distance_transform_edt
 
 from gatecheck.case.storage import read_case
 from gatecheck.config import PatientConfig
@@ -37,6 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 
 VOXEL = 2.0  # mm
 _BONE, _AIR = 1.15, 0.05  # g/cm3: more, and less
+_AROUND_TUMOUR = 5.0  # mm that a target reaches beyond the tumour
 _AT_A_TIME = 40_000_000  # source photons: more do not fit into memory
 _SURVIVAL = 0.01  # of electrons set free too far away to reach the fine region
 
@@ -67,7 +69,7 @@ RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone"))
 # Where GATE's own dose depends on its steps they are as fine on both sides. The trachea is 34 mm from the tumour.
 _FINE_STEPS = {"electron_step_function": recorded_step_function(TransportConfig())}
 RECORDED_STEPS_IN_AIR = Claim(_STEPS[0], {**_STEPS[1], **_FINE_STEPS}, 45.0, ("air",))
-TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "cord", "bone", "air"))
+TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "target", "cord", "bone", "air"))
 """Tracked, split and with roulette far away, as gatecheck does by itself, against nothing of it."""
 
 
@@ -182,8 +184,10 @@ def _regions(case_folder: Path, box: VoxelBox, density: FloatArray) -> dict[str,
         for one in read_case(case_folder).structures
         if one.mask is not None
     }
+    around = distance_transform_edt(~inside["GTV"], sampling=box.spacing[::-1])
     regions = {
         "tumour": inside["GTV"],
+        "target": around <= _AROUND_TUMOUR,
         "cord": inside["SpinalCord"],
         "bone": density > _BONE,
         "air": inside["BODY"] & (density < _AIR),

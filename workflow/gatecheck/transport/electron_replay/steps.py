@@ -170,6 +170,7 @@ def joined(parts: Sequence[Callable[[], RecordedTracks]], extents: Sequence[Exte
         _fill_rows(data[place], part, freed_first[number])
         _fill_freed(freed[freed_first[number] : freed_first[number + 1]], part)
 
+    _fill()  # made here once, and not by each thread
     in_threads(join, range(len(extents)))
     return Steps(
         data=data,
