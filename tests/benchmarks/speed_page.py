@@ -105,8 +105,8 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
         "Mean doses with tracked photons",
         "Photons tracked by gatecheck, split and with roulette far away, which is what it does by itself, over "
         "every particle followed by GATE; the same source photons, both arcs of the clinical cases, voxels of 2 mm "
-        "within 45 mm of the tumour and of 4 mm elsewhere. The target is the tumour and 5 mm around it. Sigma (k = 1) is "
-        "that of the difference.",
+        "within 45 mm of the tumour and of 4 mm elsewhere. The target is the tumour and 5 mm around it. Sigma "
+        "(k = 1) is that of the difference.",
         _mean_doses("tracked - GATE"),
     ),
     "whole_job": (
