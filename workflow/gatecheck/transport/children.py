@@ -1,6 +1,6 @@
 """Children of a process that has everything ready: each does one task from where the parent stands.
 
-Geant4 takes some ten seconds to build its tables. A process that has built them forks once for every chunk, so that the
+Geant4 takes some seconds to build its tables. A process that has built them forks once for every chunk, so that the
 tables are built once for all of them; a child's memory is the parent's until it writes to it.
 """
 
