@@ -149,9 +149,24 @@ def test_one_that_is_killed_does_not_cost_the_one_beside_it(inputs: ChunkInputs,
     assert [name for name in _names(tmp_path) if name.endswith(".json")] == ["chunk-0001.json"]
 
 
+def _with_a_rehearsal_that_breaks(inputs: ChunkInputs) -> None:
+    def broken(_: Any) -> None:
+        raise RuntimeError("broken")
+
+    chunk_module._ChunkTask.rehearse = broken
+    simulate_chunks_here(inputs, CHUNKS[:2], at_a_time=2)
+
+
+def test_a_rehearsal_that_breaks_costs_no_chunk(together: Path, inputs: ChunkInputs, tmp_path: Path) -> None:
+    run_in_process(_with_a_rehearsal_that_breaks, inputs=replace(inputs, out_folder=tmp_path))
+    for chunk in CHUNKS[:2]:
+        name = f"chunk-{chunk.index:04d}-fine.mha"
+        assert sha256_of_file(tmp_path / name) == sha256_of_file(together / name)
+
+
 def _with_slow_photons(inputs: ChunkInputs) -> None:
     chunk_module.follow_photons = lambda *_, **__: time.sleep(600)
-    chunk_module._rehearse = lambda _: None
+    chunk_module._rehearse = lambda *_: None
     simulate_chunks_here(inputs, CHUNKS, at_a_time=2)
 
 

@@ -81,13 +81,20 @@ def run_blocks(of_block: Callable[[slice], None], blocks: Sequence[slice]) -> No
     in_threads(of_block, blocks[1:])
 
 
-def in_threads(function: Callable[[ItemT], FoundT], items: Iterable[ItemT]) -> list[FoundT]:
+def in_threads(
+    function: Callable[[ItemT], FoundT], items: Iterable[ItemT], *, most: int = _MOST_THREADS
+) -> list[FoundT]:
     """What a function that mostly lets other threads run gives for each item, in their order; a few at a time.
+
+    Parameters
+    ----------
+    most : int
+        At a time.
 
     Raises
     ------
     Exception
         What the first item to fail raised.
     """
-    with ThreadPoolExecutor(min(processors(), _MOST_THREADS)) as threads:
+    with ThreadPoolExecutor(min(processors(), most)) as threads:
         return list(threads.map(function, items))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import math
 import tempfile
@@ -205,7 +206,7 @@ def simulate_chunks_here(
     Parameters
     ----------
     longest_seconds : float
-        A child that runs longer is killed.
+        A child that runs longer is killed; the rehearsal before them ends this process.
 
     Raises
     ------
@@ -227,11 +228,11 @@ def simulate_chunks_here(
     if settings.replays_electrons:
         tasks[0].get_ready()
         if not leaves_electrons_to_gate(matter.volumes, matter.patient.materials):
-            _rehearse(tasks)
+            _rehearse(tasks, longest_seconds)
             _replay_for_each(tasks, at_a_time=at_a_time, longest_seconds=longest_seconds)
             return
         settings = recorded_with(settings)
-    _rehearse(tasks)
+    _rehearse(tasks, longest_seconds)
     scratch = inputs.scratch_folder or inputs.out_folder
     with tempfile.TemporaryDirectory(prefix=".partial-simulate-", dir=scratch) as partial:
         run_gate_for_each(
@@ -246,10 +247,19 @@ def simulate_chunks_here(
         )
 
 
-def _rehearse(tasks: Sequence[_ChunkTask]) -> None:
+def _rehearse(tasks: Sequence[_ChunkTask], longest_seconds: float) -> None:
     """Have what is compiled loaded before this process forks, once and not in every child."""
-    if len(tasks) > 1:
+    if len(tasks) == 1:
+        return
+    if not math.isinf(longest_seconds):
+        faulthandler.dump_traceback_later(longest_seconds, exit=True)
+    try:
         tasks[0].rehearse()
+    except Exception as error:
+        # Nothing is lost yet: the chunk itself comes to the same, keeps what others have done, and says what it is.
+        logger.warning("not rehearsed: %s", type(error).__name__)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @contextlib.contextmanager
@@ -332,7 +342,8 @@ class _ChunkTask:
         """Follow a few photons in this process, for nothing."""
         started = time.perf_counter()
         few = self._chunk.model_copy(update={"histories": min(_FEW, self._chunk.histories)})
-        with tempfile.TemporaryDirectory(prefix=".partial-rehearsal-", dir=self._inputs.out_folder) as folder:
+        scratch = self._inputs.scratch_folder or self._inputs.out_folder
+        with tempfile.TemporaryDirectory(prefix=".partial-rehearsal-", dir=scratch) as folder:
             inputs = replace(self._inputs, out_folder=Path(folder))
             with _unsaid():
                 _ChunkTask(inputs, few, self._matter, self._engine).particles()

@@ -16,13 +16,13 @@ from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, check_phy
 from gatecheck.transport.head_settings import head_settings
 from gatecheck.transport.model import Engine
 
-# Tracked photons need no fine tables of cross sections, and building them takes half of a chunk's start.
+# Tracked photons need no fine tables of cross sections, and building those takes longer.
 _COMMANDS_FOR_ELECTRONS = ("/process/em/UseGeneralProcess false", "/process/em/binsPerDecade 20")
 
 # Geant4 builds both models into its list and gives electrons below this energy to Urban's, above it to Wentzel VI.
 _WENTZEL_VI = "/process/msc/EnergyLimit 0.001 MeV"
 
-# No beam is near it; tables up to 100 TeV, of muons and pions most of all, are half of a chunk's start.
+# No beam is near it; tables up to 100 TeV, of muons and pions most of all, take three times as long.
 _NO_HIGHER_ENERGY = "/process/eLoss/maxKinEnergy 1 GeV"
 
 _RECORDED_STEP_FUNCTION = (0.025, 0.005)

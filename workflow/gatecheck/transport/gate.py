@@ -345,7 +345,10 @@ def labels_in(volume: Volume) -> list[int]:
 
 
 def _label_image(volume: VoxelVolume) -> Any:
-    """In the place of opengate's reader of files, which takes two seconds to find what it reads with."""
+    """Labels with their spacing, mm, in the place of opengate's reader of files, which takes two seconds to be ready.
+
+    GATE puts the middle of an image where its volume is, whatever its origin.
+    """
     import itk  # type: ignore[import-untyped] # noqa: PLC0415
 
     image = itk.image_from_array(np.ascontiguousarray(volume.labels_zyx))

@@ -18,7 +18,13 @@ from gatecheck.transport.electron_replay.grouping import group_materials
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.record import Recording, record_tracks
 from gatecheck.transport.electron_replay.replay import ElectronSteps
-from gatecheck.transport.electron_replay.steps import Extent, RecordedTracks, joined, one_after_the_other
+from gatecheck.transport.electron_replay.steps import (
+    PARTS_AT_A_TIME,
+    Extent,
+    RecordedTracks,
+    joined,
+    one_after_the_other,
+)
 from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
@@ -76,7 +82,7 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         for particle in _STARTS
         for reference in groups.references
     }
-    found = dict(zip(paths, in_threads(_extent_in, paths.values()), strict=True))
+    found = dict(zip(paths, in_threads(_extent_in, paths.values(), most=PARTS_AT_A_TIME), strict=True))
     missing = [key for key, extent in found.items() if extent is None]
     if missing:
         started = time.perf_counter()
@@ -95,7 +101,7 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
     extents = [found[key] or RecordedTracks.load(path).extent for key, path in paths.items()]
     parts = [partial(RecordedTracks.load, path) for path in paths.values()]
-    digest = sha256_of_json(in_threads(sha256_of_file, paths.values()))
+    digest = sha256_of_json(in_threads(sha256_of_file, paths.values(), most=PARTS_AT_A_TIME))
     return ElectronSteps(joined(parts, extents), groups, HIGHEST_ENERGY, digest)
 
 

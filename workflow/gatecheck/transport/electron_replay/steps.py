@@ -98,6 +98,8 @@ STEP_COLUMNS = 16
 PDG_CODE, KINETIC, DIRECTION, FREED_COLUMNS = 0, 1, 2, 5
 BINS = 1 << 13
 """Of energy, evenly spaced, in which the first step to look at is known."""
+PARTS_AT_A_TIME = 2
+"""That are read and joined: a constant, for a node of many cores must not take more memory than the pilot's did."""
 
 
 class Steps(NamedTuple):
@@ -137,8 +139,8 @@ def joined(parts: Sequence[Callable[[], RecordedTracks]], extents: Sequence[Exte
     Parameters
     ----------
     parts : sequence of callable
-        Each gives its tracks. A few are asked at a time and none is kept: all of a patient's at a time would be a
-        chunk's peak of memory.
+        Each gives its tracks. `PARTS_AT_A_TIME` are asked at a time and none is kept: all of a patient's at a time
+        would be a chunk's peak of memory.
     extents : sequence of Extent
         Theirs, in their order.
 
@@ -171,7 +173,7 @@ def joined(parts: Sequence[Callable[[], RecordedTracks]], extents: Sequence[Exte
         _fill_freed(freed[freed_first[number] : freed_first[number + 1]], part)
 
     _fill()  # made here once, and not by each thread
-    in_threads(join, range(len(extents)))
+    in_threads(join, range(len(extents)), most=PARTS_AT_A_TIME)
     return Steps(
         data=data,
         freed=freed,
