@@ -2,7 +2,7 @@
 
 Electrons and positrons of 6 MeV into water, electrons into lead, of whose energy a quarter leaves it, mostly as
 bremsstrahlung, with the commands for tracked photons; photons of 6 MeV through water, bone and air with those for
-photons of GATE. Each voxel must get the same dose within 4 sigma of the difference of two independent runs of 20
+photons of GATE. Each voxel must get the same dose within 4 sigma of the difference of two independent runs of 100
 batches, and all of them together within 3. What would be seen is in `BEAMS`: sigma of the sum, not to be exceeded.
 """
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.physics, pytest.mark.gate]
 
 FloatArray = npt.NDArray[np.float64]
 
-BATCHES = 20
+BATCHES = 100
 ENERGY = 6.0
 BONE = Material(
     label=1, name="bone", density=1.9, mass_fractions={"H": 0.05, "C": 0.2, "O": 0.43, "P": 0.1, "Ca": 0.22}
@@ -70,8 +70,8 @@ class Beam:
 
 BEAMS = {
     "electrons": Beam(11, 60_000, 0.0005, "tracked", ((0, 40.0),)),
-    "positrons": Beam(-11, 30_000, 0.001, "tracked", ((0, 40.0),)),
-    "electrons into lead": Beam(11, 40_000, 0.004, "tracked", ((3, 5.0),)),
+    "positrons": Beam(-11, 60_000, 0.002, "tracked", ((0, 40.0),)),
+    "electrons into lead": Beam(11, 100_000, 0.002, "tracked", ((3, 5.0),)),
     "photons": Beam(22, 400_000, 0.005, "gate", ((0, 50.0), (1, 30.0), (2, 100.0), (0, 50.0))),
 }
 
