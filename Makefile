@@ -20,24 +20,24 @@ DOCS_READY := $(VENV)/.docs-ready
 # The report that `make docs-picture` draws.
 PICTURED ?= results/demo/report/report.html
 
-.PHONY: demo test test-physics test-cluster bench faults docs docs-picture schemas lint format clean
+.PHONY: demo test test-physics test-cluster bench faults docs docs-picture schemas lint format clean bytecode
 
-demo: $(READY)
+demo: bytecode
 	$(BIN)/gatecheck verify --config config.yaml --cores $(CORES)
 
-test: $(READY)
+test: bytecode
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=25
 
-test-physics: $(READY) $(ORACLE_READY)
+test-physics: bytecode $(ORACLE_READY)
 	$(BIN)/python -m pytest -m physics -n $(CORES) --dist load --durations=0
 
-test-cluster: $(READY)
+test-cluster: bytecode
 	$(BIN)/python -m pytest -m cluster tests/workflow/test_slurm.py
 
-bench: $(READY) $(ORACLE_READY)
+bench: bytecode $(ORACLE_READY)
 	$(BIN)/python tests/benchmarks/speed.py --oracle $(ORACLE)/bin/python --cores $(CORES) $(if $(BENCH_PLAN),--plan "$(BENCH_PLAN)")
 
-faults: $(READY)
+faults: bytecode
 	code=0; for case in $(FAULT_CASES); do \
 	  $(BIN)/python tests/benchmarks/fault_table.py $$case --photons $(FAULT_PHOTONS) --chunks 12 --cores $(CORES) || code=$$?; \
 	done; exit $$code
@@ -63,6 +63,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix workflow tests docs
 	$(BIN)/ruff format workflow tests docs
 	$(BIN)/snakefmt Snakefile workflow/rules
+
+# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, every step of every workflow would compile the library again.
+bytecode: $(READY)
+	@$(BIN)/python -m compileall -q workflow
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] < (3, 13) else f"Python {v[0]}.{v[1]} found, gatecheck needs 3.11 or 3.12: make PYTHON=python3.12 ...")'

@@ -24,6 +24,7 @@ class _Pretended:
 
     def __init__(self, breaks_off_after: int | None = None) -> None:
         self.seeds: list[int] = []
+        self.histories: list[int] = []
         self.left = breaks_off_after
 
     def __call__(self, _function: Any, requests: list[dict[str, Any]], *, processes: int) -> list[ReferenceRun]:
@@ -33,6 +34,7 @@ class _Pretended:
                 raise SimulationError("killed")
             self.left -= 1
         self.seeds += [request["seed"] for request in requests]
+        self.histories += [request["histories"] for request in requests]
         return [self._run(request) for request in requests]
 
     @staticmethod
@@ -94,3 +96,14 @@ def test_what_would_take_half_a_day_is_refused_within_minutes(tmp_path: Path, mo
     with pytest.raises(SimulationError, match=r"0\.03 % would take about 1\d\d\d million .* \d\d hours"):
         _calibrated(tmp_path, pretended, 0.0003, monkeypatch)
     assert len(pretended.seeds) <= 4
+
+
+def test_a_coarse_sigma_takes_few_photons_and_a_fine_one_begins_with_as_many_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse, fine = _Pretended(), _Pretended()
+    result = _calibrated(tmp_path, coarse, 0.03, monkeypatch)
+    assert result.relative_sigma <= 0.03
+    assert result.histories == sum(coarse.histories) < 150_000
+    assert _calibrated(tmp_path, fine, 0.01, monkeypatch).relative_sigma <= 0.01
+    assert fine.histories[:2] == [100_000, 100_000]

@@ -34,7 +34,7 @@ def _one_line_refusal(result: subprocess.CompletedProcess[str]) -> str:
 def test_the_report_and_its_summary_say_what_was_done(bench: Bench, verified: str) -> None:
     summary = bench.summary(verified)
     assert summary["schema_version"] == 1
-    assert summary["histories"] >= 60_000
+    assert summary["histories"] >= 30_000
     assert summary["beams"][0]["meterset"] == 100.0
     assert summary["physics_list"] == "G4EmStandardPhysics"
     assert 0 < summary["mean_relative_sigma"] < 1
@@ -50,13 +50,13 @@ def test_the_dose_is_absolute(bench: Bench, verified: str) -> None:
 
     Published depth dose of the 100 mm field at 50 mm: 86.1 % (Chang et al. 2012). To SSD 950 mm the inverse
     squares give (1015 / 965)² at 15 mm and the Mayneord factor 0.9955 from 15 to 50 mm; the field is 95 mm wide
-    at the surface instead of 100 (phantom scatter, below 1 %). Voxels of 10 mm, averaged over 40 x 40 x 30 mm.
+    at the surface instead of 100 (phantom scatter, below 1 %). Voxels of 10 mm, averaged over 60 x 60 x 30 mm.
     A factor of two, or fractions or meterset forgotten, would be seen; allowed are 4 % and three sigma.
     """
     layout = bench.layout(verified)
     dose, sigma = (read_image(layout.dose / f"mc_{name}.mha") for name in ("dose", "sigma"))
     centre_x, centre_y, centre_z = dose.TransformPhysicalPointToIndex((0.1, 50.1, 0.1))
-    window = (slice(centre_z - 2, centre_z + 2), slice(centre_y - 1, centre_y + 2), slice(centre_x - 2, centre_x + 2))
+    window = (slice(centre_z - 3, centre_z + 3), slice(centre_y - 1, centre_y + 2), slice(centre_x - 3, centre_x + 3))
     values, sigmas = array_zyx(dose)[window], array_zyx(sigma)[window]
     depths = [dose.TransformIndexToPhysicalPoint((0, centre_y + step, 0))[1] for step in (-1, 0, 1)]
     mean_depth = sum(depths) / 3

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 _PROCESSES = 2
 _FIRST_HISTORIES = 100_000
+_FIRST_SIGMA = 0.013
+"""That two such runs of the embedded machine give: where more is allowed, the first runs are shorter."""
+_LEAST_HISTORIES = 20_000
 _MOST_HISTORIES_PER_RUN = 1_500_000  # a run's charged particles stay below 1 GB
 _PHOTONS_PER_HISTORY = 20  # followed without their electrons: so both parts of the sigma cost about the same time
 _RESERVE = 1.1
@@ -207,13 +210,14 @@ def _simulate(
     if source is not None:
         for one in runs:
             next_history = source.run_from(next_history, one.histories).end
+    fewest = _first_histories(wanted)
     while True:
-        histories = _FIRST_HISTORIES
+        histories = fewest
         if runs:
             sigma, missing = _still_missing(runs, wanted, progress)
             if sigma <= wanted:
                 return runs
-            histories = min(max(math.ceil(missing / _PROCESSES), _FIRST_HISTORIES), _MOST_HISTORIES_PER_RUN)
+            histories = min(max(math.ceil(missing / _PROCESSES), fewest), _MOST_HISTORIES_PER_RUN)
         requests: list[dict[str, Any]] = [
             {
                 "linac": linac,
@@ -232,6 +236,12 @@ def _simulate(
                 request.update(source=source, run=run)
         runs += run_in_processes(simulate_reference, requests, processes=_PROCESSES)
         write_json(kept, _KeptRuns(key_sha256=key, runs=tuple(runs)))
+
+
+def _first_histories(wanted: float) -> int:
+    """Of each process: fewer where the wanted sigma allows."""
+    enough = math.ceil(_RESERVE * _FIRST_HISTORIES * (_FIRST_SIGMA / wanted) ** 2)
+    return min(max(enough, _LEAST_HISTORIES), _FIRST_HISTORIES)
 
 
 def _still_missing(runs: Sequence[ReferenceRun], wanted: float, progress: Progress | None) -> tuple[float, float]:

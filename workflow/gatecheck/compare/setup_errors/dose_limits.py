@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy.special
 
 from gatecheck.case.model import Case
 from gatecheck.compare.biology.effective_dose import dose_of_equivalent, equivalent_dose
@@ -154,6 +154,6 @@ def exceedances(limits: Sequence[DoseLimit], name: str, metric: str, courses: Fl
 def interval_of(count: int, total: int) -> tuple[float, float]:
     """95 % interval of a probability of which `count` of `total` were seen (Clopper and Pearson, 1934)."""
     tail = (1 - _INTERVAL) / 2
-    lower = 0.0 if count == 0 else float(scipy.stats.beta.ppf(tail, count, total - count + 1))
-    upper = 1.0 if count == total else float(scipy.stats.beta.ppf(1 - tail, count + 1, total - count))
+    lower = 0.0 if count == 0 else float(scipy.special.betaincinv(count, total - count + 1, tail))
+    upper = 1.0 if count == total else float(scipy.special.betaincinv(count + 1, total - count, 1 - tail))
     return lower, upper
