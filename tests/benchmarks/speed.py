@@ -35,6 +35,7 @@ from unbiased import (
     RECORDED_STEPS_AROUND,
     RECORDED_STEPS_IN_AIR,
     TRACKED_PHOTONS,
+    TRACKED_PHOTONS_IN_AIR,
     Claim,
     mean_doses,
 )
@@ -56,6 +57,7 @@ CLAIMS: dict[str, tuple[Claim, float]] = {
     "unbiased_around": (RECORDED_STEPS_AROUND, 1.2e8),
     "unbiased_air": (RECORDED_STEPS_IN_AIR, 8e7),
     "analog": (TRACKED_PHOTONS, 4e8),
+    "analog_air": (TRACKED_PHOTONS_IN_AIR, 2e8),
 }
 
 

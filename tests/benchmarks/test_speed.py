@@ -10,7 +10,7 @@ from case_times import Wanted, case_times, configured
 from efficiency import Outcome, _place, irradiated
 from speed import SECTIONS, main
 from speed_page import _TABLES, markdown
-from unbiased import box_round, together
+from unbiased import box_round, centre_of, together
 
 from gatecheck.config import load_config
 from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
@@ -58,6 +58,13 @@ def test_the_box_round_voxels_holds_them_and_no_more() -> None:
     assert box.lower == (11.0, 24.5, 32.0)
     assert box.upper == (17.0, 27.5, 40.0)
     assert box.scoring_size == (3, 1, 2)
+
+
+def test_the_centre_of_voxels_is_the_mean_of_theirs() -> None:
+    chosen = np.zeros((3, 4, 5), bool)
+    chosen[1, 2, 3] = chosen[2, 2, 1] = True
+    volume = VoxelVolume("fine", np.zeros((3, 4, 5), np.uint16), (2.0, 3.0, 4.0), (10.0, 20.0, 30.0))
+    assert centre_of(chosen, volume).tolist() == [14.0, 26.0, 36.0]
 
 
 def test_runs_of_other_photons_count_by_their_photons() -> None:

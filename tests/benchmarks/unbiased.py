@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,15 @@ class Claim:
     margin : float
         Of the fine region round the tumour, mm: the smaller, the fewer electrons have to be followed.
     regions : tuple of str
+    aim : str, optional
+        A region that the beams are moved onto, from the tumour: far from them its dose is a few scattered particles'.
     """
 
     faster: dict[str, Any]
     slower: dict[str, Any]
     margin: float
     regions: tuple[str, ...]
+    aim: str | None = None
 
 
 _SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5}
@@ -68,9 +71,10 @@ RECORDED_STEPS = Claim(*_STEPS, 3.0, ("tumour",))
 RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone"))
 # Where GATE's own dose depends on its steps they are as fine on both sides. The trachea is 34 mm from the tumour.
 _FINE_STEPS = {"electron_step_function": recorded_step_function(TransportConfig())}
-RECORDED_STEPS_IN_AIR = Claim(_STEPS[0], {**_STEPS[1], **_FINE_STEPS}, 45.0, ("air",))
+RECORDED_STEPS_IN_AIR = Claim(_STEPS[0], {**_STEPS[1], **_FINE_STEPS}, 45.0, ("air",), aim="air")
 TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "target", "cord", "bone", "air"))
 """Tracked, split and with roulette far away, as gatecheck does by itself, against nothing of it."""
+TRACKED_PHOTONS_IN_AIR = Claim(ROULETTE, PLAIN, 45.0, ("air",), aim="air")
 
 
 Rows = list[dict[str, Any]]
@@ -154,6 +158,9 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
     density = density_zyx(fine, matter.patient.materials)
     found = _regions(case.case_folder, matter.patient.boxes[number], density)
     regions = {name: chosen for name, chosen in found.items() if name in claim.regions}
+    if claim.aim is not None:
+        moved = centre_of(found[claim.aim], fine) - centre_of(found["tumour"], fine)
+        phase_space = replace(phase_space, position=phase_space.position + moved)
     run = run_transport(
         volumes=matter.volumes,
         materials=matter.patient.materials,
@@ -167,6 +174,12 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
         name: np.array([(batch[chosen] / density[chosen]).mean() for batch in run.scores[number].batches])
         for name, chosen in regions.items()
     }
+
+
+def centre_of(chosen_zyx: npt.NDArray[np.bool_], volume: VoxelVolume) -> FloatArray:
+    """Mean place of voxels, mm, shape (3,)."""
+    places = np.argwhere(chosen_zyx)[:, ::-1]
+    return np.asarray(volume.lower + (places.mean(axis=0) + 0.5) * np.array(volume.spacing))
 
 
 def box_round(chosen_zyx: npt.NDArray[np.bool_], volume: VoxelVolume) -> Volume:
