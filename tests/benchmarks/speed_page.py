@@ -104,9 +104,9 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     "analog": (
         "Mean doses with tracked photons",
         "Photons tracked by gatecheck, split and with roulette far away, which is what it does by itself, over "
-        "every particle followed by GATE; the same source photons, both arcs of the clinical cases, voxels of 2 mm "
-        "within 45 mm of the tumour and of 4 mm elsewhere. The target is the tumour and 5 mm around it. Sigma "
-        "(k = 1) is that of the difference.",
+        "every particle followed by GATE, whose source photons are told, and of which tracked ones take at least a "
+        "quarter; both arcs of the clinical cases, voxels of 2 mm within 45 mm of the tumour and of 4 mm elsewhere. "
+        "The target is the tumour and 5 mm around it. Sigma (k = 1) is that of the difference.",
         _mean_doses("tracked - GATE"),
     ),
     "analog_air": (

@@ -10,7 +10,7 @@ from case_times import Wanted, case_times, configured
 from efficiency import Outcome, _place, irradiated
 from speed import SECTIONS, main
 from speed_page import _TABLES, markdown
-from unbiased import box_round, centre_of, together
+from unbiased import apart, box_round, centre_of, together
 
 from gatecheck.config import load_config
 from gatecheck.transport.volumes import HomogeneousVolume, VoxelVolume
@@ -73,6 +73,20 @@ def test_runs_of_other_photons_count_by_their_photons() -> None:
     assert found["source_photons"] == 400
     assert found["difference"] == pytest.approx(0.0)
     assert found["sigma"] == pytest.approx(np.hypot(0.75 * 0.02, 0.25 * 0.03))
+
+
+@pytest.mark.parametrize("same_photons", [True, False])
+def test_differences_of_two_ways_scatter_by_their_sigma(same_photons: bool) -> None:
+    """The faster way 1 % higher, with a quarter of the batches or with the slower one's photons: 400 trials."""
+    rng = np.random.default_rng(5)
+    pulls = []
+    for _ in range(400):
+        slower = rng.normal(1.0, 0.04, 80)
+        faster = 1.01 * (slower + rng.normal(0.0, 0.01, 80) if same_photons else rng.normal(1.0, 0.01, 20))
+        difference, sigma = apart(faster, slower, same_photons=same_photons)
+        pulls.append((difference - 0.01) / sigma)
+    assert abs(np.mean(pulls)) < 4 / np.sqrt(400)
+    assert np.std(pulls) == pytest.approx(1.0, abs=4 / np.sqrt(800) + 0.03)
 
 
 @pytest.mark.parametrize("given", [True, False])
