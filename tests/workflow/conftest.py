@@ -25,8 +25,8 @@ from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
 SETTINGS: dict[str, Any] = {
     "machine": {"model": "truebeam_stx"},
     "patient": {"coarse_voxel_size": 10},
-    "transport": {"source_photons": 30_000, "pilot_photons": 2_000, "minimum_chunks": 4},
-    "calibration": {"relative_sigma": 0.02},
+    "transport": {"source_photons": 34_000, "pilot_photons": 2_000, "minimum_chunks": 4},
+    "calibration": {"relative_sigma": 0.015},
 }
 
 

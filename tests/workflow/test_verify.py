@@ -34,7 +34,7 @@ def _one_line_refusal(result: subprocess.CompletedProcess[str]) -> str:
 def test_the_report_and_its_summary_say_what_was_done(bench: Bench, verified: str) -> None:
     summary = bench.summary(verified)
     assert summary["schema_version"] == 1
-    assert summary["histories"] >= 30_000
+    assert summary["histories"] >= 34_000
     assert summary["beams"][0]["meterset"] == 100.0
     assert summary["physics_list"] == "G4EmStandardPhysics"
     assert 0 < summary["mean_relative_sigma"] < 1
