@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from gatecheck.config import project_folder
 from gatecheck.delivery.storage import read_delivery, write_delivery
 from gatecheck.delivery.timeline import deliver
 from gatecheck.errors import ResultError
@@ -97,6 +101,34 @@ def test_timeline_that_lost_a_beam_is_refused(delivery, tmp_path):
     pq.write_table(pq.read_table(path).slice(0, 3), path)
     with pytest.raises(ResultError, match="beam 7 has 0 nodes"):
         read_delivery(path)
+
+
+def test_timeline_with_nodes_of_two_beams_mixed_is_refused(delivery, tmp_path):
+    path = tmp_path / "timeline.parquet"
+    write_delivery(delivery, path)
+    pq.write_table(pq.read_table(path).take([0, 1, 3, 2, 4]), path)
+    with pytest.raises(ResultError, match="nodes of other beams among those of beam 1"):
+        read_delivery(path)
+
+
+def test_timeline_in_several_row_groups_is_read_whole(delivery, tmp_path):
+    path = tmp_path / "timeline.parquet"
+    write_delivery(delivery, path)
+    pq.write_table(pq.read_table(path), path, row_group_size=2)
+    for found, expected in zip(read_delivery(path).beams, delivery.beams, strict=True):
+        np.testing.assert_array_equal(found.meterset, expected.meterset)
+
+
+def test_a_timeline_is_read_without_pandas(delivery, tmp_path):
+    """Half a second of each step that reads it."""
+    path = tmp_path / "timeline.parquet"
+    write_delivery(delivery, path)
+    code = (
+        "import pathlib, sys, gatecheck.delivery.storage as s; s.read_delivery(pathlib.Path(sys.argv[1]));"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(project_folder() / "workflow")}
+    assert subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False).returncode == 0
 
 
 def test_timeline_of_another_version_is_refused(delivery, tmp_path):

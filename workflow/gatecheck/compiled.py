@@ -11,6 +11,11 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import numba
+from numba.core import entrypoints
+
+# Before its first call, numba imports every installed package that extends it, used or not: awkward, which comes with
+# opengate, is 0.7 s of every step. No kernel here is given anything but numbers and arrays.
+entrypoints._already_initialized = True
 
 # Numba's own way to do without its runtime (numba.extending.register_jitable shows it); its stubs do not know of it.
 _UNCOUNTED: dict[str, Any] = {"error_model": "numpy", "_nrt": False}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from gatecheck.config import Config
+from gatecheck.config import Config, DicomDoseKind
 from gatecheck.errors import InputError
 from gatecheck.files import sha256_of_file, sha256_of_json, write_atomically
 
@@ -118,6 +118,10 @@ class CaseLayout:
     @property
     def report(self) -> Path:
         return self.folder / "report"
+
+    def dicom_dose(self, kind: DicomDoseKind) -> Path:
+        """The RTDOSE file of one kind."""
+        return self.report / ("RTDOSE_mc.dcm" if kind == "dose" else f"RTDOSE_mc_{kind}.dcm")
 
     @property
     def rooms(self) -> tuple[Path, ...]:

@@ -1,7 +1,4 @@
 # What people read, and what goes back to the planning system.
-from gatecheck.report.dicom_dose import FILE_OF
-
-
 rule report:
     input:
         rules.compare.output,
@@ -39,7 +36,7 @@ if settings.report.dicom_doses:
             comparison=rules.compare.output.comparison,
             depends_on=inputs_of("report"),
         output:
-            [f"{FOLDER}/report/{FILE_OF[kind]}" for kind in settings.report.dicom_doses],
+            [f"{FOLDER}/report/{CASE.dicom_dose(kind).name}" for kind in settings.report.dicom_doses],
         log:
             f"{FOLDER}/logs/export.log",
         benchmark:

@@ -18,7 +18,7 @@ from gatecheck.dose.model import MergeResult
 from gatecheck.errors import InputError
 from gatecheck.files import image_from_zyx, read_image, read_json, sha256_of_file
 from gatecheck.layout import CaseLayout
-from gatecheck.report.dicom_dose import FILE_OF, DoseToExport, find_plan_files, write_dose
+from gatecheck.report.dicom_dose import DoseToExport, find_plan_files, write_dose
 
 _NEEDS_TPS_DOSE = ("difference", "gamma")
 
@@ -46,7 +46,7 @@ def run_export(layout: CaseLayout, config: Config, kinds: Sequence[DicomDoseKind
         image, made_from, words = _image(kind, layout, config, case, dose)
         comment = f"{words} Dose to {merged.dose_to}, all {case.fractions} fractions, as planned."
         write_dose(
-            layout.report / FILE_OF[kind],
+            layout.dicom_dose(kind),
             DoseToExport(kind, image, made_from, comment, comparison if kind == "dose" else None),
             case,
             files,
@@ -54,7 +54,7 @@ def run_export(layout: CaseLayout, config: Config, kinds: Sequence[DicomDoseKind
             bits=config.report.dicom_bits,
             uid_root=config.report.dicom_uid_root,
         )
-        typer.echo(FILE_OF[kind])
+        typer.echo(layout.dicom_dose(kind).name)
 
 
 def _image(

@@ -29,12 +29,6 @@ from gatecheck.errors import ResultError
 from gatecheck.files import sha256_of_file
 from gatecheck.report.dicom_file import decimal, decimals, new_dataset, reference, save, set_pixels
 
-FILE_OF: dict[DicomDoseKind, str] = {
-    "dose": "RTDOSE_mc.dcm",
-    "sigma": "RTDOSE_mc_sigma.dcm",
-    "difference": "RTDOSE_mc_difference.dcm",
-    "gamma": "RTDOSE_mc_gamma.dcm",
-}
 _DESCRIPTION: dict[DicomDoseKind, str] = {
     "dose": "gatecheck Monte Carlo dose",
     "sigma": "gatecheck standard deviation (k=1) of the dose",
