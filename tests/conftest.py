@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from .calibrations import Calibrations
+
 PROJECT = Path(__file__).resolve().parents[1]
 _LONGEST_FIRST = {"workflow": 0, "docs": 1, "transport": 2}
+# While the first workflow compiles and calibrates, the other worker does what needs neither; then they need it no more.
+_BESIDE_THE_FIRST = ("test_as_delivered.py", "test_clinical_cases.py")
+
+
+@pytest.fixture(scope="session")
+def calibrations(tmp_path_factory: pytest.TempPathFactory) -> Calibrations:
+    """What the workflows of all workers calibrated; where xdist is, each has a folder of its own below a common one."""
+    own = tmp_path_factory.getbasetemp()
+    return Calibrations((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "calibrations")
 
 
 @pytest.fixture(scope="session")
@@ -26,4 +38,10 @@ def shared_folder() -> Callable[[str], Path]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole workflows come first: last, one of them would leave the other core without work."""
-    items.sort(key=lambda item: _LONGEST_FIRST.get(item.path.parent.name, len(_LONGEST_FIRST)))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, int]:
+    if item.path.name in _BESIDE_THE_FIRST:
+        return -1, _BESIDE_THE_FIRST.index(item.path.name)
+    return _LONGEST_FIRST.get(item.path.parent.name, len(_LONGEST_FIRST)), 0

@@ -25,6 +25,7 @@ from gatecheck.errors import InputError
 from gatecheck.layout import CaseLayout
 from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
 
+from ..calibrations import RELATIVE_SIGMA, Calibrations
 from .blocks import OTHER, SHELL, Command, all_blocks, all_commands
 from .command_line import fault_of
 from .small_case import write_small_case
@@ -82,7 +83,7 @@ SETTINGS = {
         "minimum_chunks": 4,
         "maximum_source_photons": 60_000,
     },
-    "calibration": {"relative_sigma": 0.05},
+    "calibration": {"relative_sigma": RELATIVE_SIGMA},
     "setup": {"courses": 100},
     "listen": {"port": 0, "callers": {"TPS": "127.0.0.1"}, "quiet_seconds": 1},
 }
@@ -123,7 +124,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, calibrations: Calibrations) -> World:
     """A reader's folder: an export, a batch of it, what was received, trajectory logs, and a verified case."""
     made = World(tmp_path_factory.mktemp("reader"))
     folder = made.folder
@@ -137,6 +138,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (folder / "incoming" / "queue").mkdir(parents=True)
     (folder / "incoming" / "queue" / "a-study").symlink_to(first)
     (folder / "site.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
+    calibrations.lend(folder / "results")
     done = made.run(VERIFY, seconds=900)
     assert done.returncode == 0, done.stderr
     assert (folder / "results" / "plan" / "report" / "report.html").exists()

@@ -21,12 +21,14 @@ from gatecheck.config import project_folder
 from gatecheck.layout import CaseLayout
 from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
 
+from ..calibrations import RELATIVE_SIGMA, Calibrations
+
 # Few photons: these tests look at the walk; what the dose means is tested with physics elsewhere.
 SETTINGS: dict[str, Any] = {
     "machine": {"model": "truebeam_stx"},
     "patient": {"coarse_voxel_size": 10},
     "transport": {"source_photons": 34_000, "pilot_photons": 2_000, "minimum_chunks": 4},
-    "calibration": {"relative_sigma": 0.015},
+    "calibration": {"relative_sigma": RELATIVE_SIGMA},
 }
 
 
@@ -35,6 +37,7 @@ class Bench:
     """Where a test verifies plans."""
 
     folder: Path
+    calibrations: Calibrations
 
     @property
     def results(self) -> Path:
@@ -54,7 +57,8 @@ class Bench:
         return os.environ | {"PYTHONPATH": str(project_folder() / "workflow"), "PATH": path}
 
     def verify(self, dicom: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        self.calibrations.lend(self.results)
+        result = subprocess.run(
             self.command(dicom, name, *options),
             env=self.environment(),
             cwd=self.folder,
@@ -63,8 +67,11 @@ class Bench:
             check=False,
             timeout=900,
         )
+        self.calibrations.lend(self.results)
+        return result
 
     def start(self, dicom: Path, name: str, *options: str) -> subprocess.Popen[str]:
+        self.calibrations.lend(self.results)
         return subprocess.Popen(
             self.command(dicom, name, *options),
             env=self.environment(),
@@ -138,8 +145,8 @@ def _simulates(process: psutil.Process) -> bool:
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("verify in a folder with spaces"))
+def bench(tmp_path_factory: pytest.TempPathFactory, calibrations: Calibrations) -> Bench:
+    return Bench(tmp_path_factory.mktemp("verify in a folder with spaces"), calibrations)
 
 
 @pytest.fixture(scope="session")

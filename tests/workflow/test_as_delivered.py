@@ -18,6 +18,7 @@ from gatecheck.phantoms.water_tank import static_beam, write_water_phantom
 from gatecheck.transport.electron_replay.grouping import water_to_medium
 from gatecheck.transport.patient_files import read_patient
 
+from ..calibrations import Calibrations
 from .conftest import SETTINGS, Bench
 
 pytestmark = pytest.mark.gate
@@ -41,9 +42,9 @@ def _made_logs() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def logged(tmp_path_factory: pytest.TempPathFactory, calibrations: Calibrations) -> Bench:
     """A slit of leaves, verified as planned, and then again with a log whose bank X2 stood too far out."""
-    own = Bench(tmp_path_factory.mktemp("as delivered"))
+    own = Bench(tmp_path_factory.mktemp("as delivered"), calibrations)
     mlc = load_linac_model(project_folder() / "linac_models" / "truebeam_stx").machine.mlc
     pairs = len(mlc.boundaries) - 1
     beam = static_beam(

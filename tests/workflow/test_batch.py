@@ -163,6 +163,7 @@ def overview(bench: Bench) -> Batch | None:
 
 def test_a_batch_survives_bad_plans_and_goes_on_after_it_was_stopped(bench: Bench, plans: Path) -> None:
     environment = bench.environment()
+    bench.calibrations.lend(bench.folder / "batch")
     first = subprocess.Popen(
         command(bench, plans), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
