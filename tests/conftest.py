@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from .calibrations import Calibrations
 
 PROJECT = Path(__file__).resolve().parents[1]
 _LONGEST_FIRST = {"workflow": 0, "docs": 1, "transport": 2}
-# While the first workflow compiles and calibrates, the other worker does what needs neither; then they need it no more.
+_OF_ONE_VERIFICATION = ("test_survival.py", "test_verify.py")
+# While the first workflow compiles and calibrates, the other worker does what needs neither; later ones find both made.
 _BESIDE_THE_FIRST = ("test_as_delivered.py", "test_clinical_cases.py")
 
 
@@ -34,6 +37,19 @@ def shared_folder() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+class _ByFile(LoadFileScheduling):
+    """Each file to one worker, and all that look at one undisturbed verification to the same one: it is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = super()._split_scope(nodeid)
+        return "verified" if Path(scope).name in _OF_ONE_VERIFICATION else scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_results import MadeResults, Wanted, make_results
@@ -105,8 +106,20 @@ def budget(made_from: dict[str, str]) -> ErrorBudget:
 
 @pytest.fixture
 def made(tmp_path: Path) -> MadeResults:
+    return with_all_recalculated(tmp_path / "case")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """The page and the summary of one as it was made."""
+    found = with_all_recalculated(tmp_path_factory.mktemp("shown") / "case")
+    text = page(found, config("leaf_gap"))
+    return text, json.loads((found.layout.report / "summary.json").read_text(encoding="utf-8"))
+
+
+def with_all_recalculated(folder: Path) -> MadeResults:
     """With all that can be recalculated."""
-    found = make_results(tmp_path / "case", Wanted())
+    found = make_results(folder, Wanted())
     layout = found.layout
     made_from = {"mc_dose": sha256_of_file(layout.dose / "mc_dose.mha")}
     write_delivery(replace(read_delivery(layout.delivery), made_from_sha256="1" * 64), layout.delivered)
@@ -127,8 +140,8 @@ def page(made: MadeResults, settings: Config) -> str:
     return " ".join(path.read_text(encoding="utf-8").split())
 
 
-def test_what_was_delivered_is_shown_with_its_noise_and_what_was_gained(made: MadeResults) -> None:
-    text = page(made, config("leaf_gap"))
+def test_what_was_delivered_is_shown_with_its_noise_and_what_was_gained(shown: tuple[str, dict[str, Any]]) -> None:
+    text, _ = shown
     assert 'id="delivered">As delivered' in text
     assert "0.123<small>\N{MINUS SIGN}0.456</small>" in text
     assert "2: 0.777; 3: 0.020" in text
@@ -140,8 +153,8 @@ def test_what_was_delivered_is_shown_with_its_noise_and_what_was_gained(made: Ma
     assert "by +0.31 ± 0.04 %" in text
 
 
-def test_the_budget_says_what_is_unknown_and_keeps_signs_out_of_the_total(made: MadeResults) -> None:
-    text = page(made, config("leaf_gap"))
+def test_the_budget_says_what_is_unknown_and_keeps_signs_out_of_the_total(shown: tuple[str, dict[str, Any]]) -> None:
+    text, _ = shown
     assert "Leaf gap, 0.1 mm wider" in text
     assert "0.60 ± 0.02" in text
     assert "at least 0.78" in text
@@ -153,9 +166,8 @@ def test_the_budget_says_what_is_unknown_and_keeps_signs_out_of_the_total(made: 
     assert "-0.07".replace("-", "\N{MINUS SIGN}") in text
 
 
-def test_all_of_it_is_in_the_summary(made: MadeResults) -> None:
-    page(made, config("leaf_gap"))
-    summary = json.loads((made.layout.report / "summary.json").read_text(encoding="utf-8"))
+def test_all_of_it_is_in_the_summary(shown: tuple[str, dict[str, Any]]) -> None:
+    _, summary = shown
     assert summary["logs"]["beams"][0]["leaf_root_mean_square_x1"][1] == 0.777
     assert [one["change"] for one in summary["recalculations"]] == ["as_delivered", "leaf_gap"]
     assert summary["error_budget"]["metrics"][0]["unknown"] == ["output", "materials"]
