@@ -114,6 +114,18 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
         "As above, with the beams moved from the tumour onto the trachea.",
         _mean_doses("tracked - GATE"),
     ),
+    "split": (
+        "Mean doses with split photons and roulette",
+        "Photons tracked by gatecheck, split and with roulette of photons and electrons far away, over photons that "
+        "are tracked by gatecheck, too, each followed once with all that it sets free; electrons along recorded steps, "
+        "the rest as above.",
+        _mean_doses("split - not split"),
+    ),
+    "split_air": (
+        "Mean doses in the trachea with split photons and roulette",
+        "As above, with the beams moved from the tumour onto the trachea.",
+        _mean_doses("split - not split"),
+    ),
     "whole_job": (
         "Efficiency of the whole job",
         "Head and patient, in the fine region's voxels of 1 mm. Plain: the full head, and one grid. The full head "
