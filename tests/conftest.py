@@ -13,7 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 from .calibrations import Calibrations
 
 PROJECT = Path(__file__).resolve().parents[1]
-_LONGEST_FIRST = {"workflow": 0, "docs": 1, "transport": 2}
+_LONGEST_FIRST = {"workflow": 0, "docs": 1, "transport": 2, "report": 3}
 _OF_ONE_VERIFICATION = ("test_survival.py", "test_verify.py")
 # While the first workflow compiles and calibrates, the other worker does what needs neither; later ones find both made.
 _BESIDE_THE_FIRST = ("test_as_delivered.py", "test_clinical_cases.py")

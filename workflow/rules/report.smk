@@ -36,7 +36,10 @@ if settings.report.dicom_doses:
             comparison=rules.compare.output.comparison,
             depends_on=inputs_of("report"),
         output:
-            [f"{FOLDER}/report/{CASE.dicom_dose(kind).name}" for kind in settings.report.dicom_doses],
+            [
+                f"{FOLDER}/report/{CASE.dicom_dose(kind).name}"
+                for kind in settings.report.dicom_doses
+            ],
         log:
             f"{FOLDER}/logs/export.log",
         benchmark:
