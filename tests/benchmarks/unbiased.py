@@ -80,7 +80,7 @@ TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "target", "cord", "bon
 """Tracked, split and with roulette far away, as gatecheck does by itself, against nothing of it."""
 TRACKED_PHOTONS_IN_AIR = Claim(ROULETTE, PLAIN, 45.0, ("air",), aim="air", faster_every=4)
 SPLIT_PHOTONS = replace(TRACKED_PHOTONS, faster=OWN, slower={**TRACKED, **OWN})
-"""Split and with roulette, against each photon followed once and every electron: ten times as fast as with GATE."""
+"""Split and with roulette, against each photon followed once and every electron: six times as fast as with GATE."""
 SPLIT_PHOTONS_IN_AIR = replace(TRACKED_PHOTONS_IN_AIR, faster=OWN, slower={**TRACKED, **OWN})
 
 
