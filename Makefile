@@ -15,6 +15,10 @@ ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
 ORACLE_PACKAGES := pymedphys==0.41.0 pylinac==3.49.0 "numpy>=1.26,<3" "scipy>=1.13,<2" "numba>=0.60,<1"
 
+# As the command line does it for itself: threads of OpenBLAS wait for one another by spinning, and where the other core is
+# busy, too, a product of matrices takes many times as long.
+export OPENBLAS_NUM_THREADS := 1
+
 # What the site of the documentation is built with, beside the rest.
 DOCS_READY := $(VENV)/.docs-ready
 # The report that `make docs-picture` draws.
