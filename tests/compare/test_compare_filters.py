@@ -82,3 +82,12 @@ def test_a_spline_on_a_grid_is_scipys_at_all_of_its_points(shape: tuple[int, ...
         np.testing.assert_allclose(found[..., field], expected, atol=1e-5)
     at_points = splines.at(places.reshape(3, -1)).T.reshape(found.shape)
     np.testing.assert_allclose(found, at_points, atol=5e-6)
+
+
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[1], SHAPES[4]])
+def test_a_weighted_sum_over_points_is_that_of_their_values(shape: tuple[int, ...]) -> None:
+    splines, generator = SplineFields.of(fields(shape)), np.random.default_rng(7)
+    places = (generator.uniform(-0.5, 1.5, (3, 10_000)) * np.array(shape[:3])[:, None]).astype(np.float32)
+    weights = generator.uniform(-1.0, 1.0, 10_000)
+    expected = splines.at(places).astype(np.float64) @ weights
+    np.testing.assert_allclose(splines.weighted_sum(places, weights), expected, atol=2e-7 * np.abs(weights).sum() * 4)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from gatecheck.compiled import blocks_of, run_blocks
 
+FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -66,6 +67,25 @@ class SplineFields:
         run_blocks(sample, blocks_of(len(values), _BLOCK))
         return np.ascontiguousarray(values.T)
 
+    def weighted_sum(self, place_zyx: Float32Array, weights: npt.NDArray[np.floating]) -> FloatArray:
+        """Sum over points of weight times value, shape (n_fields,), without the values at each: some tenth of the work.
+
+        Parameters
+        ----------
+        place_zyx : ndarray of shape (3, n_points), float32
+            As in `at`.
+        weights : ndarray of shape (n_points,)
+        """
+        fields = self.coefficients_zyxf.shape[3]
+        shares = np.zeros(self.coefficients_zyxf.shape[:3])
+        _add_shares(place_zyx, np.ascontiguousarray(weights, dtype=np.float64), shares)
+        touched = np.flatnonzero(shares)
+        total = np.zeros(fields)
+        for block in blocks_of(len(touched), _BLOCK):
+            chosen = touched[block]
+            total += shares.reshape(-1)[chosen] @ self.coefficients_zyxf.reshape(-1, fields)[chosen]
+        return total
+
     def on_grid(self, along_zyx: Sequence[Float32Array]) -> Float32Array:
         """Values at all combinations of places along z, y and x, shape (len(z), len(y), len(x), n_fields).
 
@@ -88,9 +108,9 @@ class SplineFields:
         return found
 
 
-def interpolated(dose_zyx: npt.NDArray[np.floating], place_zyx: Float32Array) -> npt.NDArray[np.float64]:
+def interpolated(dose_zyx: npt.NDArray[np.floating], place_zyx: Float32Array) -> FloatArray:
     """One dose at points, shape (n_points,); places as in `SplineFields.at`."""
-    values: npt.NDArray[np.float64] = SplineFields.of(dose_zyx[..., None]).at(place_zyx)[0].astype(np.float64)
+    values: FloatArray = SplineFields.of(dose_zyx[..., None]).at(place_zyx)[0].astype(np.float64)
     return values
 
 
@@ -216,10 +236,29 @@ def _sample(coefficients: Float32Array, place: Float32Array, begin: int, end: in
     for point in range(begin, end):
         for axis in range(3):
             _set_taps(place[axis, point], coefficients.shape[axis] - 1, index[axis], weight[axis])
+        of_point = values[point]
+        for a in range(4):
+            plane = coefficients[index[0, a]]
+            for c in range(4):
+                w, column = weight[0, a] * weight[2, c], index[2, c]
+                # Four voxels at a time: the values of the point are read and written a quarter as often.
+                w0, w1, w2, w3 = w * weight[1, 0], w * weight[1, 1], w * weight[1, 2], w * weight[1, 3]
+                row0, row1 = plane[index[1, 0], column], plane[index[1, 1], column]
+                row2, row3 = plane[index[1, 2], column], plane[index[1, 3], column]
+                for field in range(len(of_point)):
+                    of_point[field] += w0 * row0[field] + w1 * row1[field] + w2 * row2[field] + w3 * row3[field]
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _add_shares(place: Float32Array, weights: FloatArray, shares: FloatArray) -> None:
+    """What each coefficient counts for in a weighted sum of the values at points."""
+    index = np.zeros((3, 4), dtype=np.int64)
+    weight = np.zeros((3, 4), dtype=np.float32)
+    for point in range(len(weights)):
+        for axis in range(3):
+            _set_taps(place[axis, point], shares.shape[axis] - 1, index[axis], weight[axis])
         for a in range(4):
             for b in range(4):
+                w = weights[point] * weight[0, a] * weight[1, b]
                 for c in range(4):
-                    w = weight[0, a] * weight[1, b] * weight[2, c]
-                    i, j, k = index[0, a], index[1, b], index[2, c]
-                    for field in range(values.shape[1]):
-                        values[point, field] += w * coefficients[i, j, k, field]
+                    shares[index[0, a], index[1, b], index[2, c]] += w * weight[2, c]

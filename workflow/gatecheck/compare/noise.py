@@ -51,16 +51,6 @@ class NoisyDose:
     noise: Float32Array
     smooth_noise: Float32Array
 
-    def chosen(self, points: npt.NDArray[np.int64]) -> NoisyDose:
-        """At some of the points, by their place among them."""
-        return NoisyDose(
-            self.dose[points],
-            self.smooth[points],
-            self.twice_smooth[points],
-            self.noise[:, points],
-            self.smooth_noise[:, points],
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class NoisyFields:
@@ -78,10 +68,15 @@ class NoisyFields:
         return SplineFields(np.ascontiguousarray(self.splines.coefficients_zyxf[..., 1:2]))
 
     def at(self, place_zyx: Float32Array) -> NoisyDose:
-        """Sample at points; places as in `SplineFields.at`."""
+        """Sample at points; places as in `SplineFields.at`. For as many as are used: there are some 35 fields."""
         values = self.splines.at(place_zyx)
         middle = _WITHOUT_NOISE + self.number
         return NoisyDose(values[0], values[1], values[2], values[_WITHOUT_NOISE:middle], values[middle:])
+
+    def of_sum(self, place_zyx: Float32Array, weights: npt.NDArray[np.floating]) -> FloatArray:
+        """Noise of a weighted sum of the dose at points, one number for each field, shape (n_fields,)."""
+        values = self.splines.weighted_sum(place_zyx, weights)
+        return values[_WITHOUT_NOISE : _WITHOUT_NOISE + self.number]
 
 
 def noisy_fields(

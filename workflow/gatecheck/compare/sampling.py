@@ -213,6 +213,10 @@ class PlacedPoints:
         chosen: npt.NDArray[np.int64] = np.minimum(np.searchsorted(reached, ticks), len(reached) - 1).astype(np.int64)
         return chosen
 
+    def equal_places_zyx(self, most: int) -> Float32Array:
+        """The places of `equal_parts`, shape (3, n)."""
+        return np.ascontiguousarray(self.place_zyx[:, self.equal_parts(most)])
+
 
 def place(points: StructurePoints, grid: VoxelGrid) -> PlacedPoints:
     """Keep the points that lie within a dose grid's voxels."""

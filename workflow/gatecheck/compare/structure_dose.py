@@ -136,14 +136,14 @@ def structure_dose(
         finer = points_of(part_round(mask, _hottest(placed, dose), part=points.whole), largest_step=largest_step)
         hot = place(finer, dose.grid)
     whole = distribution(placed, dose.values)
-    whole_noise, mean_sigma = _noise(placed, dose)
+    whole_noise = _noise(placed, dose)
     return StructureDose(
         covered_fraction=placed.covered_fraction,
         whole=whole,
         hot=whole if hot is placed else distribution(hot, dose.values),
         whole_noise=whole_noise,
-        hot_noise=whole_noise if hot is placed else _noise(hot, dose)[0],
-        mean_sigma=mean_sigma,
+        hot_noise=whole_noise if hot is placed else _noise(hot, dose),
+        mean_sigma=_mean_sigma(placed, dose),
     )
 
 
@@ -157,13 +157,19 @@ def _hottest(placed: PlacedPoints, dose: Dose) -> FloatArray:
     return points_xyz
 
 
-def _noise(placed: PlacedPoints, dose: Dose) -> tuple[NoisyDose | None, float | None]:
-    """The dose with its noise at points of equal volume, and the standard deviation of its mean over all points."""
+def _noise(placed: PlacedPoints, dose: Dose) -> NoisyDose | None:
+    """The dose with its noise at points of equal volume."""
     if dose.noisy is None:
-        return None, None
-    everywhere = dose.noisy.at(placed.place_zyx)
-    means = everywhere.noise @ (placed.volumes / placed.volumes.sum(dtype=np.float64)).astype(np.float32)
-    return everywhere.chosen(placed.equal_parts(POINTS_WITH_NOISE)), math.sqrt(np.square(means).mean())
+        return None
+    return dose.noisy.at(placed.equal_places_zyx(POINTS_WITH_NOISE))
+
+
+def _mean_sigma(placed: PlacedPoints, dose: Dose) -> float | None:
+    """Standard deviation of the mean over all points."""
+    if dose.noisy is None:
+        return None
+    means = dose.noisy.of_sum(placed.place_zyx, placed.volumes / placed.volumes.sum(dtype=np.float64))
+    return math.sqrt(np.square(means).mean())
 
 
 def _doses_to(doses: npt.NDArray[np.floating], fractions: tuple[float, ...]) -> FloatArray:

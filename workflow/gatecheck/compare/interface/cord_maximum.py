@@ -156,7 +156,7 @@ def _hot_part(
 def _maximum(given: InterfaceInput, hot: StructurePoints, doses: _CordDoses, notes: list[str]) -> CordMaximum:
     placed = place(hot, doses.grid)
     as_computed = distribution(placed, doses.mc_alone).dose_to_small_volume(HOT_VOLUME)
-    noise = doses.mc.at(placed.place_zyx).chosen(placed.equal_parts(POINTS_WITH_NOISE))
+    noise = doses.mc.at(placed.equal_places_zyx(POINTS_WITH_NOISE))
     fraction = HOT_VOLUME / float(placed.volumes.sum(dtype=np.float64))
     found = without_noise(noise, lambda dose: _hottest(dose, fraction))
     value, sigma = as_computed + float(found.shift[0]), float(found.sigma[0])

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from gatecheck.compare.dose_image import DoseImage
+from gatecheck.compare.interpolation import SplineFields
 from gatecheck.compare.sampling import VoxelGrid
-from gatecheck.compiled import in_threads
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -159,8 +159,9 @@ def read_otherwise(image: DoseImage, *, at_centres: bool = False) -> DoseImage:
 def sampled(doses: RegionDoses, points_xyz: FloatArray) -> SampledDoses:
     """All doses at points (n, 3) by cubic splines through the voxels' means."""
     place = places_in(doses.grid, points_xyz)
+    batches = SplineFields.of(np.moveaxis(doses.batches_zyx, 0, -1))
     return SampledDoses(
-        batches=np.stack(in_threads(lambda one: at_places(one, place), doses.batches_zyx)),
+        batches=batches.at(np.ascontiguousarray(place, dtype=np.float32)).astype(np.float64),
         tps=None if doses.tps_zyx is None else at_places(doses.tps_zyx, place),
         tps_otherwise=None if doses.tps_otherwise_zyx is None else at_places(doses.tps_otherwise_zyx, place),
     )
