@@ -34,6 +34,8 @@ from unbiased import (
     RECORDED_STEPS,
     RECORDED_STEPS_AROUND,
     RECORDED_STEPS_IN_AIR,
+    ROULETTE_ALONE,
+    ROULETTE_IN_AIR,
     SPLIT_PHOTONS,
     SPLIT_PHOTONS_IN_AIR,
     TRACKED_PHOTONS,
@@ -60,6 +62,8 @@ CLAIMS: dict[str, tuple[Claim, float]] = {
     "unbiased_air": (RECORDED_STEPS_IN_AIR, 8e7),
     "analog": (TRACKED_PHOTONS, 4e8),
     "analog_air": (TRACKED_PHOTONS_IN_AIR, 2e8),
+    "roulette": (ROULETTE_ALONE, 1.6e8),
+    "roulette_air": (ROULETTE_IN_AIR, 1.6e8),
     "split": (SPLIT_PHOTONS, 2e9),
     "split_air": (SPLIT_PHOTONS_IN_AIR, 2e9),
 }

@@ -114,11 +114,25 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
         "As above, with the beams moved from the tumour onto the trachea.",
         _mean_doses("tracked - GATE"),
     ),
+    "roulette": (
+        "Mean doses with roulette",
+        "Photons tracked by gatecheck, each followed once, with roulette of photons and electrons far away, over the "
+        "same with none; regions, voxels and sigma as above, and electrons along recorded steps in air, too. Who wins "
+        "a roulette does what it does without one, so that the difference is that of the losers alone. Splitting is "
+        "bit for bit the following of each photon so often, with a share of its weight, which a test says: together "
+        "these are all that gatecheck does to a photon's weight.",
+        _mean_doses("with roulette - without"),
+    ),
+    "roulette_air": (
+        "Mean doses in the trachea with roulette",
+        "As above, with the beams moved from the tumour onto the trachea.",
+        _mean_doses("with roulette - without"),
+    ),
     "split": (
         "Mean doses with split photons and roulette",
         "Photons tracked by gatecheck, split and with roulette of photons and electrons far away, over photons that "
-        "are tracked by gatecheck, too, each followed once with all that it sets free; electrons along recorded steps, "
-        "the rest as above.",
+        "are tracked by gatecheck, too, each followed once with all that it sets free, and are not the same ones; "
+        "electrons along recorded steps, in air by GATE.",
         _mean_doses("split - not split"),
     ),
     "split_air": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,19 @@ from gatecheck.config import PatientConfig
 from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.linac.load import load_linac_model
-from gatecheck.patient.model import VoxelBox
+from gatecheck.patient.model import Material, VoxelBox
 from gatecheck.patient.voxelise import voxelise
 from gatecheck.transport.aim import aimed_at
+from gatecheck.transport.electron_replay.provide import electron_steps
+from gatecheck.transport.electron_replay.replay import replay_charged
 from gatecheck.transport.engine import describe_engine, recorded_step_function
 from gatecheck.transport.fast_head import sample_phase_space
+from gatecheck.transport.gate import Score, no_dose
+from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.patient_files import PatientMatter
+from gatecheck.transport.photon_tracker import Roulette
 from gatecheck.transport.process import run_in_processes
-from gatecheck.transport.run import run_transport
+from gatecheck.transport.run import follow_photons, run_transport
 from gatecheck.transport.volumes import HomogeneousVolume, Volume, VoxelVolume, density_zyx, hull
 
 FloatArray = npt.NDArray[np.float64]
@@ -59,6 +65,9 @@ class Claim:
     faster_every : int
         Of so many runs of the slower way one is of the faster one, too. Where both ways share but the source's
         photons, most of the noise is the slower one's, and so is the time best spent.
+    without_gate : bool
+        Recorded steps serve in air, too. All random numbers are particles' own then, and the difference is that of
+        those alone that one way does not follow.
     """
 
     faster: dict[str, Any]
@@ -67,6 +76,7 @@ class Claim:
     regions: tuple[str, ...]
     aim: str | None = None
     faster_every: int = 1
+    without_gate: bool = False
 
 
 _SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5}
@@ -82,6 +92,12 @@ TRACKED_PHOTONS_IN_AIR = Claim(ROULETTE, PLAIN, 45.0, ("air",), aim="air", faste
 SPLIT_PHOTONS = replace(TRACKED_PHOTONS, faster=OWN, slower={**TRACKED, **OWN})
 """Split and with roulette, against each photon followed once and every electron: six times as fast as with GATE."""
 SPLIT_PHOTONS_IN_AIR = replace(TRACKED_PHOTONS_IN_AIR, faster=OWN, slower={**TRACKED, **OWN})
+_NOT_SPLIT = {**OWN, "photon_splitting": 1}
+ROULETTE_ALONE = Claim(
+    _NOT_SPLIT, {**TRACKED, **OWN}, 45.0, ("tumour", "target", "cord", "bone", "air"), without_gate=True
+)
+"""Splitting needs no such proof: it is each photon followed so often with a share of its weight, bit for bit."""
+ROULETTE_IN_AIR = replace(ROULETTE_ALONE, regions=("air",), aim="air")
 
 
 Rows = list[dict[str, Any]]
@@ -188,19 +204,64 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
     if claim.aim is not None:
         moved = centre_of(found[claim.aim], fine) - centre_of(found["tumour"], fine)
         phase_space = replace(phase_space, position=phase_space.position + moved)
-    run = run_transport(
-        volumes=matter.volumes,
-        materials=matter.patient.materials,
-        phase_space=aimed_at(phase_space, *hull(matter.volumes)),
-        settings=settings,
+    scores = (_scores_without_gate if claim.without_gate else _scores)(
+        matter.volumes,
+        matter.patient.materials,
+        aimed_at(phase_space, *hull(matter.volumes)),
+        settings,
         seed=seed,
-        batches=BATCHES,
         of_interest=box_round(np.logical_or.reduce(list(regions.values())), fine),
     )
     return {
-        name: np.array([(batch[chosen] / density[chosen]).mean() for batch in run.scores[number].batches])
+        name: np.array([(batch[chosen] / density[chosen]).mean() for batch in scores[number].batches])
         for name, chosen in regions.items()
     }
+
+
+def _scores(
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    phase_space: PhaseSpace,
+    settings: TransportConfig,
+    *,
+    seed: int,
+    of_interest: Volume,
+) -> tuple[Score, ...]:
+    return run_transport(
+        volumes=volumes,
+        materials=materials,
+        phase_space=phase_space,
+        settings=settings,
+        seed=seed,
+        batches=BATCHES,
+        of_interest=of_interest,
+    ).scores
+
+
+def _scores_without_gate(
+    volumes: Sequence[Volume],
+    materials: Sequence[Material],
+    phase_space: PhaseSpace,
+    settings: TransportConfig,
+    *,
+    seed: int,
+    of_interest: Volume,
+) -> tuple[Score, ...]:
+    followed = follow_photons(
+        phase_space, volumes, materials, settings, seed=seed, batches=BATCHES, of_interest=of_interest
+    )
+    replayed = replay_charged(
+        followed.charged,
+        volumes,
+        materials,
+        electron_steps(settings, materials).in_gas_too(),
+        seed=seed,
+        batches=followed.batches,
+        roulette=Roulette(
+            of_interest.lower, of_interest.upper, settings.far_electron_survival, settings.far_photon_survival
+        ),
+    )
+    return replace(followed, replayed=replayed).with_deposits(no_dose(volumes, BATCHES)).scores
 
 
 def centre_of(chosen_zyx: npt.NDArray[np.bool_], volume: VoxelVolume) -> FloatArray:

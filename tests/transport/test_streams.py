@@ -13,7 +13,7 @@ from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.electron_replay.replay import replay_charged
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import PhaseSpace
-from gatecheck.transport.photon_tracker import track_photons
+from gatecheck.transport.photon_tracker import Roulette, track_photons
 from gatecheck.transport.photon_tracker.track import as_rows
 from gatecheck.transport.volumes import HomogeneousVolume
 
@@ -48,6 +48,42 @@ def test_copies_of_the_phase_spaces_own_electrons_have_streams_of_their_own() ->
     assert found.stream is not None
     assert own.sum() == 4 * PHOTONS // 10
     assert len(np.unique(found.stream[own])) == own.sum()
+
+
+def test_splitting_is_following_each_particle_so_often_with_a_share_of_its_weight() -> None:
+    """Bit for bit: that no mean is changed needs no statistics."""
+    copies, whole = 3, beam()
+    assert whole.stream is not None
+    each = replace(
+        whole.chosen(np.repeat(np.arange(PHOTONS), copies)),
+        weight=np.repeat(whole.weight / copies, copies),
+        stream=np.repeat(whole.stream * copies, copies) + np.tile(np.arange(copies), PHOTONS),
+        history=np.repeat(np.arange(PHOTONS), copies),
+    )
+    split, repeated = (
+        track_photons(one, [LARGE], [WATER], seed=5, copies=of_each) for one, of_each in ((whole, copies), (each, 1))
+    )
+    assert len(split.charged) > PHOTONS
+    for name in ("energy", "position", "direction", "pdg_code", "weight", "stream", "history"):
+        np.testing.assert_array_equal(getattr(split.charged, name), getattr(repeated.charged, name))
+    for one, other in zip(split.deposits, repeated.deposits, strict=True):
+        np.testing.assert_array_equal(one[0].energy_zyx, other[0].energy_zyx)
+
+
+def test_who_wins_a_roulette_does_what_it_does_without_one() -> None:
+    """So that what roulette changes of a mean dose is seen apart from nearly all noise."""
+    box = Roulette((-20.0, 80.0, -20.0), (20.0, 120.0, 20.0), survival=0.1, photon_survival=0.25)
+    all_of_them, winners = (
+        track_photons(beam(), [LARGE], [WATER], seed=5, roulette=roulette).charged for roulette in (None, box)
+    )
+    assert all_of_them.stream is not None
+    assert winners.stream is not None
+    _, here, there = np.intersect1d(all_of_them.stream, winners.stream, return_indices=True)
+    assert len(there) == len(winners) < 0.5 * len(all_of_them)
+    for name in ("energy", "position", "direction", "pdg_code"):
+        np.testing.assert_array_equal(getattr(all_of_them, name)[here], getattr(winners, name)[there])
+    # Of a photon that won, what it sets free far away plays for the rest of the ten times alone.
+    np.testing.assert_allclose(np.unique(winners.weight[there] / all_of_them.weight[here]), [1.0, 4.0, 10.0])
 
 
 def test_electrons_left_out_change_nothing_of_the_others() -> None:

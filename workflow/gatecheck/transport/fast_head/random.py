@@ -52,6 +52,15 @@ def child_stream(state: State, number: int) -> float:
 
 
 @part_of_kernel
+def uniform_aside(state: State, number: int) -> float:
+    """A number in [0, 1) for a choice after which the stream goes on as if it had not been asked for.
+
+    `number` tells apart what is chosen at once. So whoever wins a Russian roulette does what it would do without one.
+    """
+    return float(_mixed(_mixed(state[0] ^ _MIX_2) + np.uint64(number + 1) * _MIX_1) >> _S11) * _UNIT
+
+
+@part_of_kernel
 def normal_pair(state: State) -> tuple[float, float]:
     """Two independent standard normal numbers (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gatecheck.compiled import part_of_kernel
 from gatecheck.linac.attenuation import ELECTRON_REST_ENERGY
 from gatecheck.transport.fast_head.compton import klein_nishina, turned
-from gatecheck.transport.fast_head.random import State, child_stream, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, child_stream, start_stream, uniform, uniform_aside
 from gatecheck.transport.photon_tracker.cross_sections import LOWEST_ENERGY, WAVELENGTH_ENERGY, Matter
 from gatecheck.transport.photon_tracker.interactions import (
     compton_electron,
@@ -49,6 +49,9 @@ HIGHEST_LOCAL = 0.25  # MeV
 # A photon that stays so far from the region of interest goes past it (mm): most electrons that it sets free do not
 # reach the region.
 _CLEAR = 10.0
+
+# Tells a photon's own roulette apart from those of what the same interaction sets free.
+_OF_PHOTON = 2
 
 # Room kept for what one photon sets free; a photon of 30 MeV makes about 30 electrons that matter.
 MOST_PER_PHOTON = 200
@@ -212,6 +215,7 @@ def _set_free(
     kinetic: float,
     direction: tuple[float, float, float],
     pdg: int,
+    number: int,
     weight: float,
     label: float,
     position: FloatArray,
@@ -229,7 +233,7 @@ def _set_free(
     """Give a charged particle to GATE, or deposit it on the spot when it could not leave its voxel.
 
     Far from the region of interest Russian roulette is played: of those there a share of `survival` is followed, with
-    so much more weight.
+    so much more weight. `number` tells apart what one interaction sets free.
     """
     if voxel >= 0 and pdg == ELECTRON_PDG and _stays(kinetic, row, voxel, position, boxes, matter):
         scores.energy[voxel] += weight * kinetic
@@ -238,7 +242,7 @@ def _set_free(
         return kept
     scores.tally[CHARGED] += weight * kinetic  # what it stands for, followed or not
     if survival < 1.0 and _is_far(kinetic, position, boxes):
-        if uniform(state) >= survival:
+        if uniform_aside(state, number) >= survival:
             return kept
         weight /= survival
     if kept >= limit:
@@ -251,7 +255,7 @@ def _set_free(
     out[kept, WEIGHT] = weight
     out[kept, PDG] = pdg
     out[kept, LABEL] = label
-    out[kept, STREAM] = child_stream(state, limit - kept)
+    out[kept, STREAM] = child_stream(state, number)
     return kept + 1
 
 
@@ -354,6 +358,7 @@ def _follow(
                 energy - scattered,
                 electron,
                 ELECTRON_PDG,
+                0,
                 weight,
                 label,
                 position,
@@ -374,6 +379,7 @@ def _follow(
                     energy,
                     v,
                     ELECTRON_PDG,
+                    1,
                     weight,
                     label,
                     position,
@@ -392,7 +398,7 @@ def _follow(
             if may_lose and _goes_past(position, direction, boxes):
                 may_lose = False
                 lost = weight * energy
-                if uniform(state) >= boxes.far_photon_survival:
+                if uniform_aside(state, _OF_PHOTON) >= boxes.far_photon_survival:
                     scores.tally[ROULETTE] += lost
                     return kept
                 weight /= boxes.far_photon_survival
@@ -406,6 +412,7 @@ def _follow(
                 energy,
                 v,
                 ELECTRON_PDG,
+                0,
                 weight,
                 label,
                 position,
@@ -433,6 +440,7 @@ def _follow(
                     max(total - _REST, 0.0),
                     v,
                     pdg,
+                    sign,
                     weight,
                     label,
                     position,
