@@ -23,13 +23,13 @@ times when the phantom is one box. Where gatecheck's time goes is said for whole
 Columns = tuple[tuple[str, str, str], ...]
 
 
-def _mean_doses(difference: str) -> Columns:
+def _mean_doses(difference: str, digits: int = 2) -> Columns:
     return (
         ("case", "case", "s"),
         ("region", "region", "s"),
         ("source_photons", "source photons", ".2g"),
-        ("difference", difference, "+.2%"),
-        ("sigma", "sigma", ".2%"),
+        ("difference", difference, f"+.{digits}%"),
+        ("sigma", "sigma", f".{digits}%"),
     )
 
 
@@ -121,12 +121,12 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
         "a roulette does what it does without one, so that the difference is that of the losers alone. Splitting is "
         "bit for bit the following of each photon so often, with a share of its weight, which a test says: together "
         "these are all that gatecheck does to a photon's weight.",
-        _mean_doses("with roulette - without"),
+        _mean_doses("with roulette - without", digits=4),
     ),
     "roulette_air": (
         "Mean doses in the trachea with roulette",
         "As above, with the beams moved from the tumour onto the trachea.",
-        _mean_doses("with roulette - without"),
+        _mean_doses("with roulette - without", digits=4),
     ),
     "split": (
         "Mean doses with split photons and roulette",
