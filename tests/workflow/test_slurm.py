@@ -90,7 +90,7 @@ class OnCluster:
         deadline = time.monotonic() + 600
         while time.monotonic() < deadline and process.poll() is None:
             at_work = [number for number, state, job in self.cluster.jobs() if state == "RUNNING" and "simulate" in job]
-            if at_work and any(self.bench.layout(name).transport.glob(".partial-chunk-*")):
+            if at_work and any(self.bench.layout(name).transport.glob(".chunk-*.progress")):
                 return at_work[0]
             time.sleep(0.2)
         process.kill()
