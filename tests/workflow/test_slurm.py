@@ -24,6 +24,7 @@ from .slurm_here import Slurm, slurm, why_not
 pytestmark = [pytest.mark.gate, pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not())]
 
 # Two jobs of two chunks each.
+HEAD_DONE = "Fast head: "  # in a job's log: its first chunk has begun, and takes some seconds more
 ON_CLUSTER: dict[str, Any] = {"execution": {"chunks_per_job": 2, "scratch_folder": "/tmp"}}
 
 
@@ -89,10 +90,12 @@ class OnCluster:
         """Number of a job that simulates, once it has begun a chunk."""
         deadline = time.monotonic() + 600
         while time.monotonic() < deadline and process.poll() is None:
-            at_work = [number for number, state, job in self.cluster.jobs() if state == "RUNNING" and "simulate" in job]
-            if at_work and any(self.bench.layout(name).transport.glob(".chunk-*.progress")):
-                return at_work[0]
-            time.sleep(0.2)
+            logs = self.bench.layout(name).logs.glob("simulate-*.log")
+            if any(HEAD_DONE in log.read_text(encoding="utf-8") for log in logs):
+                at_work = [job for job, state, rule in self.cluster.jobs() if state == "RUNNING" and "simulate" in rule]
+                if at_work:
+                    return at_work[-1]
+            time.sleep(0.1)
         process.kill()
         raise AssertionError(f"no job simulated: {process.communicate()[1]}")
 
