@@ -443,7 +443,8 @@ def _compared(
 
 def _dvh(dose: FloatArray, mask: FloatArray, noisy: bool) -> DvhCurve:
     edges = np.arange(0, 48, 0.05)
-    histogram, _ = np.histogram(dose, bins=np.append(edges, 100), weights=mask)
+    inside = mask > 0  # the others weigh nothing, and bins of several widths sort them all
+    histogram, _ = np.histogram(dose[inside], bins=np.append(edges, 100), weights=mask[inside])
     volume = histogram[::-1].cumsum()[::-1] / mask.sum()
     slope = np.abs(np.gradient(volume, edges))
     return DvhCurve(
