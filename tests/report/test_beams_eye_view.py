@@ -347,13 +347,26 @@ def test_a_delivery_of_another_plan_is_refused(made: MadeResults, linac: LinacMo
         write_views(made.layout, linac, ViewRequest())
 
 
-def test_the_report_holds_the_views_of_every_beam(with_tps: Written, tmp_path: Path, linac: LinacModel) -> None:
-    folder = tmp_path / "case"
+@pytest.fixture(scope="module")
+def of_same_machine(with_tps: Written, linac: LinacModel) -> LinacModel:
+    """The machine that the made case says its dose was made with."""
+    sha256 = read_json(with_tps.made.calibration, CalibrationResult).linac_sha256
+    return linac.model_copy(update={"content_sha256": sha256})
+
+
+@pytest.fixture(scope="module")
+def with_views(with_tps: Written, of_same_machine: LinacModel, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The made case with its report made anew, with a machine model."""
+    folder = tmp_path_factory.mktemp("with views") / "case"
     shutil.copytree(with_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
     calibration = folder / with_tps.made.calibration.relative_to(with_tps.made.layout.folder)
-    sha256 = read_json(calibration, CalibrationResult).linac_sha256
-    same = linac.model_copy(update={"content_sha256": sha256})
-    html = write_report(folder, calibration, ReportConfig(), linac=same).read_text(encoding="utf-8")
+    page = write_report(folder, calibration, ReportConfig(), linac=of_same_machine)
+    made = replace(with_tps.made, layout=CaseLayout(folder), calibration=calibration)
+    return Written(made, page.read_text(encoding="utf-8"), read_json(page.parent / "summary.json", Summary))
+
+
+def test_the_report_holds_the_views_of_every_beam(with_tps: Written, with_views: Written) -> None:
+    html = with_views.html
     section = html[html.index('id="views"') : html.index('id="simulation"')]
     assert section.count("<img ") == 2 + 1
     assert "<h3>Beam 1 · Arc CW</h3>" in section
@@ -364,24 +377,21 @@ def test_the_report_holds_the_views_of_every_beam(with_tps: Written, tmp_path: P
 
 
 def test_the_report_warns_of_a_machine_model_until_it_is_accepted(
-    with_tps: Written, tmp_path: Path, linac: LinacModel
+    with_views: Written, of_same_machine: LinacModel
 ) -> None:
-    folder = tmp_path / "case"
-    shutil.copytree(with_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
-    calibration = folder / with_tps.made.calibration.relative_to(with_tps.made.layout.folder)
-    sha256 = read_json(calibration, CalibrationResult).linac_sha256
-    same = linac.model_copy(update={"content_sha256": sha256})
-    machines = tuple({beam.machine_name for beam in with_tps.made.case.beams})
+    machines = tuple({beam.machine_name for beam in with_views.made.case.beams})
     accepted = Acceptance(
-        machines=machines, accepted_by="A. Physicist", accepted_on=date(2026, 5, 4), content_sha256=sha256
+        machines=machines,
+        accepted_by="A. Physicist",
+        accepted_on=date(2026, 5, 4),
+        content_sha256=of_same_machine.content_sha256,
     )
-    inputs = read_inputs(CaseLayout(folder), calibration)
-    known = summarise(inputs, linac=same, acceptance=accepted).warnings
-    page = write_report(folder, calibration, ReportConfig(), linac=same)
-    summary = read_json(page.parent / "summary.json", Summary)
+    inputs = read_inputs(with_views.made.layout, with_views.made.calibration)
+    known = summarise(inputs, linac=of_same_machine, acceptance=accepted).warnings
+    summary = with_views.summary
     assert [one.code for one in summary.warnings] == ["machine-not-accepted", *(one.code for one in known)]
     assert f"the report holds {len(known) + 1} warnings" in summary.statement
-    assert "<small>accepted for no machine</small>" in page.read_text(encoding="utf-8")
+    assert "<small>accepted for no machine</small>" in with_views.html
 
 
 def test_the_report_refuses_a_machine_that_the_dose_was_not_made_with(made: MadeResults, linac: LinacModel) -> None:

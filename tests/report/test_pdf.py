@@ -224,14 +224,14 @@ def test_every_class_of_the_report_has_been_looked_at_on_paper(written: Written)
 
 
 def test_nothing_is_written_where_the_pdf_cannot_be_made(
-    with_tps: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_tps: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "case"
-    shutil.copytree(with_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
+    shutil.copytree(without_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
     monkeypatch.setattr(html_of_report, "render", lambda *_, **__: page("<marquee>new</marquee>"))
     layout = CaseLayout(folder)
     with pytest.raises(WriteError, match="<marquee>"):
-        write_report(folder, with_tps.made.calibration, ReportConfig())
+        write_report(folder, without_tps.made.calibration, ReportConfig())
     assert not layout.report.exists() or not list(layout.report.iterdir())
 
 

@@ -108,7 +108,7 @@ def test_no_steps_no_chart(with_tps: Written) -> None:
 
 
 def test_rounds_say_what_was_known_before_each(tmp_path: Path) -> None:
-    made = make_results(tmp_path / "case", Wanted(organs=0))
+    made = make_results(tmp_path / "case", Wanted(tps=False, organs=0))
     inputs_sha256 = "5" * 64
     common = {"inputs_sha256": inputs_sha256}
 

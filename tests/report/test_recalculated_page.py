@@ -119,7 +119,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]
 
 def with_all_recalculated(folder: Path) -> MadeResults:
     """With all that can be recalculated."""
-    found = make_results(folder, Wanted())
+    found = make_results(folder, Wanted(organs=0))
     layout = found.layout
     made_from = {"mc_dose": sha256_of_file(layout.dose / "mc_dose.mha")}
     write_delivery(replace(read_delivery(layout.delivery), made_from_sha256="1" * 64), layout.delivered)

@@ -37,7 +37,7 @@ SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 
 def made_with(folder: Path, use: PhaseSpaceUse | None = USE, *, keeps_plan: bool = True) -> MadeResults:
     """A made case whose plan and calibration used a phase space."""
-    made = make_results(folder / "case", Wanted(organs=0))
+    made = make_results(folder / "case", Wanted(tps=False, organs=0))
     if keeps_plan:
         plan = ChunkPlan(
             inputs_sha256="5" * 64,

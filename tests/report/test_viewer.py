@@ -229,16 +229,16 @@ def test_data_beyond_their_share_of_the_page_are_cut_down(with_tps: Written) -> 
 
 
 def test_the_viewer_takes_what_the_rest_of_the_page_leaves(
-    with_tps: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_tps: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "case"
-    shutil.copytree(with_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
-    most = len(with_tps.html.encode("utf-8")) - 1000
+    shutil.copytree(without_tps.made.layout.folder, folder, ignore=shutil.ignore_patterns("report"))
+    most = len(without_tps.html.encode("utf-8")) - 1000
     monkeypatch.setattr(html_of_report, "MAXIMUM_BYTES", most)
-    path = write_report(folder, with_tps.made.calibration, ReportConfig())
+    path = write_report(folder, without_tps.made.calibration, ReportConfig())
     assert path.stat().st_size <= most
     text = path.read_text(encoding="utf-8")
-    assert text.count("<img ") == with_tps.html.count("<img ")
+    assert text.count("<img ") == without_tps.html.count("<img ")
     assert "Held here: the body;" not in text
 
 

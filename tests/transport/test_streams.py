@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 from made_patient import parallel_beam
@@ -11,6 +12,7 @@ from made_steps import straight_steps
 
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.electron_replay.replay import replay_charged
+from gatecheck.transport.fast_head.random import child_stream, start_stream, uniform, uniform_aside
 from gatecheck.transport.materials import water
 from gatecheck.transport.model import PhaseSpace
 from gatecheck.transport.photon_tracker import Roulette, track_photons
@@ -84,6 +86,56 @@ def test_who_wins_a_roulette_does_what_it_does_without_one() -> None:
         np.testing.assert_array_equal(getattr(all_of_them, name)[here], getattr(winners, name)[there])
     # Of a photon that won, what it sets free far away plays for the rest of the ten times alone.
     np.testing.assert_allclose(np.unique(winners.weight[there] / all_of_them.weight[here]), [1.0, 4.0, 10.0])
+
+
+@numba.njit
+def _drawn(particles: int, survival: float, counts: np.ndarray, sums: np.ndarray) -> None:
+    """Winners of three roulettes at once, pairs of winners, hundredths of the first; sums of what winners draw else.
+
+    Of each particle some numbers have been drawn before, as many as seven.
+    """
+    state = np.zeros(1, dtype=np.uint64)
+    child = np.zeros(1, dtype=np.uint64)
+    for particle in range(particles):
+        start_stream(state, np.uint64(5), np.uint64(particle))
+        before = 0.0
+        for _ in range(1 + particle % 7):
+            before = uniform(state)
+        asides = (uniform_aside(state, 0), uniform_aside(state, 1), uniform_aside(state, 2))
+        counts[6 + int(100 * asides[0])] += 1
+        for number in range(3):
+            if asides[number] < survival:
+                counts[number] += 1
+                if asides[(number + 1) % 3] < survival:
+                    counts[3 + number] += 1
+        if asides[0] < survival:
+            start_stream(child, np.uint64(5), np.uint64(child_stream(state, 0)))
+            sums[0] += before
+            sums[1] += uniform(state)
+            sums[2] += uniform(state)
+            sums[3] += uniform(child)
+
+
+@pytest.mark.parametrize("survival", [0.01, 0.1, 0.25])
+def test_who_wins_a_roulette_is_chance_alone(survival: float) -> None:
+    """As often as it should be, whatever the particle has done and will do, within 4 sigma.
+
+    With the test before, that is all that roulette's fairness needs, wherever its winners leave their dose: at a
+    survival of a tenth the share of winners is known to 0.05 % (k = 1).
+    """
+    particles = 40_000_000
+    counts, sums = np.zeros(106, dtype=np.int64), np.zeros(4)
+    _drawn(particles, survival, counts, sums)
+
+    def expected(found: np.ndarray, share: float) -> None:
+        sigma = np.sqrt(particles * share * (1 - share))
+        np.testing.assert_array_less(np.abs(found - particles * share), 4 * sigma)
+
+    expected(counts[:3], survival)
+    expected(counts[3:6], survival**2)
+    expected(counts[6:], 0.01)
+    # Of the numbers that a winner drew before, and draws next, and of those that what it sets free begins with.
+    np.testing.assert_array_less(np.abs(sums / counts[0] - 0.5), 4 / np.sqrt(12 * counts[0]))
 
 
 def test_electrons_left_out_change_nothing_of_the_others() -> None:

@@ -30,6 +30,7 @@ _DEPTHS = np.array([
     0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 120.0,
     140.0, 170.0, 200.0, 240.0,
 ])  # fmt: skip
+_DEPTH_PART = 1.0  # mm that depths are looked up by
 _FINE_STEP, _FINE_HALF, _COARSE_STEPS, _GROWTH = 0.5, 13.0, 14, 1.22
 _RAY_STEP, _RAY_HALF = 2.5, 80.0  # mm at the isocentre plane
 _MARCH_STEP, _MARCH_HALF = 1.0, 140.0  # mm along the beam
@@ -62,6 +63,8 @@ class DoseEngine:
         self._patient = patient
         self._electron_density_zyx = electron_density(patient.ct_numbers_zyx)
         self._lateral = _lateral_places()
+        self._first_places = _first_cells(self._lateral, _FINE_STEP)
+        self._first_depths = _first_cells(_DEPTHS, _DEPTH_PART)
         self._densities: dict[tuple[float, float, float], float] = {}
 
     def dose(self, segments: Sequence[Segment], points_xyz: FloatArray) -> FloatArray:
@@ -126,7 +129,16 @@ class DoseEngine:
             ]
         )
         angle = np.radians(segment.collimator)
-        return _at_points(planes, self._lateral, in_gantry, np.cos(angle), np.sin(angle), depth_of_rays)
+        return _at_points(
+            planes,
+            self._lateral,
+            self._first_places,
+            self._first_depths,
+            in_gantry,
+            np.cos(angle),
+            np.sin(angle),
+            depth_of_rays,
+        )
 
     def _density_round(self, isocentre: tuple[float, float, float]) -> float:
         """Mean electron density relative to water round an isocentre; 1 where there is little or no tissue."""
@@ -204,11 +216,22 @@ def _place(value: float, start: float, step: float, count: int) -> tuple[int, fl
     return cell, at - cell
 
 
+def _first_cells(nodes: FloatArray, width: float) -> npt.NDArray[np.int64]:
+    """Cell of an uneven grid where each of its even parts begins: as a table it is faster than a search."""
+    begins = nodes[0] + width * np.arange(int((nodes[-1] - nodes[0]) / width) + 1)
+    # A little below, so that no rounding puts a value before the cell where its part begins.
+    found = np.searchsorted(nodes, begins - 1e-6, "right") - 1
+    first: npt.NDArray[np.int64] = np.clip(found, 0, len(nodes) - 2)
+    return first
+
+
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _cell(value: float, nodes: FloatArray) -> tuple[int, float]:
+def _cell(value: float, nodes: FloatArray, first_cells: npt.NDArray[np.int64], width: float) -> tuple[int, float]:
     """Cell and fraction of a value on an uneven grid, held at its ends."""
     held = min(max(value, nodes[0]), nodes[-1])
-    cell = min(np.searchsorted(nodes, held, "right") - 1, len(nodes) - 2)
+    cell = first_cells[int((held - nodes[0]) / width)]
+    while cell < len(nodes) - 2 and nodes[cell + 1] <= held:
+        cell += 1
     return cell, (held - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
 
 
@@ -216,6 +239,8 @@ def _cell(value: float, nodes: FloatArray) -> tuple[int, float]:
 def _at_points(  # noqa: PLR0917 - compiled code knows arguments by place
     planes: FloatArray,
     lateral: FloatArray,
+    first_places: npt.NDArray[np.int64],
+    first_depths: npt.NDArray[np.int64],
     in_gantry: FloatArray,
     cosine: float,
     sine: float,
@@ -243,9 +268,9 @@ def _at_points(  # noqa: PLR0917 - compiled code knows arguments by place
                     )
         x, y = cosine * xg + sine * yg, cosine * yg - sine * xg
         p, fp = _place(-z, _PLANES[0], _PLANES[1] - _PLANES[0], len(_PLANES))
-        d, fd = _cell(depth, _DEPTHS)
-        j, fj = _cell(y, lateral)
-        i, fi = _cell(x, lateral)
+        d, fd = _cell(depth, _DEPTHS, first_depths, _DEPTH_PART)
+        j, fj = _cell(y, lateral, first_places, _FINE_STEP)
+        i, fi = _cell(x, lateral, first_places, _FINE_STEP)
         value = 0.0
         for dp in range(2):
             for dd in range(2):
