@@ -15,6 +15,8 @@ from .calibrations import Calibrations
 PROJECT = Path(__file__).resolve().parents[1]
 _LONGEST_FIRST = {"workflow": 0, "docs": 1, "transport": 2, "report": 3}
 _OF_ONE_VERIFICATION = ("test_survival.py", "test_verify.py")
+# The others of the report room look at the same three made reports.
+_OF_OTHER_REPORTS = ("test_viewer_browser.py", "test_recalculated_page.py", "test_recorded_source.py")
 # While the first workflow compiles and calibrates, the other worker does what needs neither; later ones find both made.
 _BESIDE_THE_FIRST = ("test_as_delivered.py", "test_clinical_cases.py")
 
@@ -40,11 +42,17 @@ def shared_folder() -> Callable[[str], Path]:
 
 
 class _ByFile(LoadFileScheduling):
-    """Each file to one worker, and all that look at one undisturbed verification to the same one: it is made once."""
+    """Each file to one worker, and all that look at one undisturbed verification to the same one: it is made once.
+
+    So are the reports that most files of the report room look at.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         scope = super()._split_scope(nodeid)
-        return "verified" if Path(scope).name in _OF_ONE_VERIFICATION else scope
+        path = Path(scope)
+        if path.name in _OF_ONE_VERIFICATION:
+            return "verified"
+        return "made reports" if path.parent.name == "report" and path.name not in _OF_OTHER_REPORTS else scope
 
 
 @pytest.hookimpl(optionalhook=True)
