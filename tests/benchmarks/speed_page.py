@@ -154,7 +154,9 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "cases": (
         "Whole verifications",
-        "Both arcs of the clinical cases with voxels of 1 mm round the tumour. " + _WHAT_WHOLE_RUNS_ARE,
+        "Both arcs of the clinical cases with voxels of 1 mm round the tumour. "
+        + _WHAT_WHOLE_RUNS_ARE
+        + " The machine is a virtual one: on other days it took up to twice as long for the same.",
         _WHOLE_RUNS,
     ),
     "plan": (
