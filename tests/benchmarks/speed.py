@@ -35,6 +35,7 @@ from unbiased import (
     RECORDED_STEPS_AROUND,
     RECORDED_STEPS_IN_AIR,
     ROULETTE_ALONE,
+    ROULETTE_FAR,
     ROULETTE_IN_AIR,
     SPLIT_PHOTONS,
     SPLIT_PHOTONS_IN_AIR,
@@ -64,6 +65,7 @@ CLAIMS: dict[str, tuple[Claim, float]] = {
     "analog_air": (TRACKED_PHOTONS_IN_AIR, 2e8),
     "roulette": (ROULETTE_ALONE, 1.6e8),
     "roulette_air": (ROULETTE_IN_AIR, 1.6e8),
+    "roulette_far": (ROULETTE_FAR, 1.6e8),
     "split": (SPLIT_PHOTONS, 2e9),
     "split_air": (SPLIT_PHOTONS_IN_AIR, 2e9),
 }

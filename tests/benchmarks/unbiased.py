@@ -68,6 +68,9 @@ class Claim:
     without_gate : bool
         Recorded steps serve in air, too. All random numbers are particles' own then, and the difference is that of
         those alone that one way does not follow.
+    outside : float, optional
+        Roulette is played outside of a box that reaches so many mm beyond the tumour, as for a patient, and what of the
+        regions lies outside of it is looked at: without, outside of the box that holds all regions.
     """
 
     faster: dict[str, Any]
@@ -77,6 +80,7 @@ class Claim:
     aim: str | None = None
     faster_every: int = 1
     without_gate: bool = False
+    outside: float | None = None
 
 
 _SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5}
@@ -98,6 +102,8 @@ ROULETTE_ALONE = Claim(
 )
 """Splitting needs no such proof: it is each photon followed so often with a share of its weight, bit for bit."""
 ROULETTE_IN_AIR = replace(ROULETTE_ALONE, regions=("air",), aim="air")
+ROULETTE_FAR = replace(ROULETTE_ALONE, regions=("cord", "bone", "air"), outside=12.0)
+"""Of those regions what lies where roulette is played, in a box as whole verifications have it."""
 
 
 Rows = list[dict[str, Any]]
@@ -204,13 +210,18 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
     if claim.aim is not None:
         moved = centre_of(found[claim.aim], fine) - centre_of(found["tumour"], fine)
         phase_space = replace(phase_space, position=phase_space.position + moved)
+    if claim.outside is None:
+        of_interest = box_round(np.logical_or.reduce(list(regions.values())), fine)
+    else:
+        of_interest, is_outside = _larger(box_round(found["tumour"], fine), claim.outside, fine)
+        regions = {name: chosen & is_outside for name, chosen in regions.items()}
     scores = (_scores_without_gate if claim.without_gate else _scores)(
         matter.volumes,
         matter.patient.materials,
         aimed_at(phase_space, *hull(matter.volumes)),
         settings,
         seed=seed,
-        of_interest=box_round(np.logical_or.reduce(list(regions.values())), fine),
+        of_interest=of_interest,
     )
     return {
         name: np.array([(batch[chosen] / density[chosen]).mean() for batch in scores[number].batches])
@@ -277,6 +288,15 @@ def box_round(chosen_zyx: npt.NDArray[np.bool_], volume: VoxelVolume) -> Volume:
     first, past = places.min(axis=0), places.max(axis=0) + 1
     lower, upper = (tuple(map(float, np.array(volume.lower) + steps * corner)) for corner in (first, past))
     return HomogeneousVolume("chosen", 0, lower, upper, tuple(map(int, past - first)))
+
+
+def _larger(box: Volume, margin: float, volume: VoxelVolume) -> tuple[Volume, npt.NDArray[np.bool_]]:
+    """A box that reaches so many mm farther to each side, and which voxels of a volume have their centre outside."""
+    lower, upper = np.array(box.lower) - margin, np.array(box.upper) + margin
+    places = np.moveaxis(np.indices(volume.labels_zyx.shape), 0, -1)[..., ::-1]
+    centres = np.array(volume.lower) + np.array(volume.spacing) * (places + 0.5)
+    is_outside = ((centres < lower) | (centres > upper)).any(axis=-1)
+    return HomogeneousVolume("chosen", 0, tuple(map(float, lower)), tuple(map(float, upper)), (1, 1, 1)), is_outside
 
 
 def _regions(case_folder: Path, box: VoxelBox, density: FloatArray) -> dict[str, npt.NDArray[np.bool_]]:
