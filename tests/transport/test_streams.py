@@ -23,6 +23,7 @@ from gatecheck.transport.volumes import HomogeneousVolume
 WATER = water(0, density=1.0001)
 LARGE = HomogeneousVolume("large", 0, (-500.0, 0.0, -500.0), (500.0, 1000.0, 500.0), (4, 4, 4))
 PHOTONS = 2_000
+BATCHES = 40
 
 
 def beam() -> PhaseSpace:
@@ -98,10 +99,11 @@ def test_roulette_leaves_the_weight_of_what_is_set_free_as_it_is_in_the_mean() -
     photons = replace(parallel_beam(count, half_width=30.0, energy=4.0, start=-50.0), stream=np.arange(count))
     box = Roulette((-20.0, 80.0, -20.0), (20.0, 120.0, 20.0), survival=0.1, photon_survival=0.25)
     electrons_alone = replace(box, photon_survival=1.0)
-    without, with_both, with_one = (
-        track_photons(photons, [LARGE], [WATER], seed=5, roulette=roulette).charged
+    found = [
+        track_photons(photons, [LARGE], [WATER], seed=5, roulette=roulette, batches=BATCHES)
         for roulette in (None, box, electrons_alone)
-    )
+    ]
+    without, with_both, with_one = (one.charged for one in found)
     played = len(without) - (with_one.weight < 2.0).sum()
     won = (with_one.weight > 2.0).sum()
     assert played > 0.3 * count
@@ -124,6 +126,13 @@ def test_roulette_leaves_the_weight_of_what_is_set_free_as_it_is_in_the_mean() -
             assert abs(apart.mean()) <= 4 * apart.std() / np.sqrt(count)
             # So well is it known: that a winner had a tenth too little would be seen.
             assert apart.std() / np.sqrt(count) < 0.02 * per_history(without, before).mean()
+    # And so does what stays on the spot, which plays by its photon alone.
+    on_the_spot = [np.array([batch[0].energy_zyx.sum() for batch in one.deposits]) for one in found]
+    apart = on_the_spot[1] - on_the_spot[0]
+    sigma = apart.std(ddof=1) / np.sqrt(BATCHES)
+    assert abs(apart.mean()) < 4 * sigma
+    assert 0 < sigma < 0.01 * on_the_spot[0].mean()
+    np.testing.assert_array_equal(on_the_spot[2], on_the_spot[0])
 
 
 _BINS, _LATER = 20, 8
