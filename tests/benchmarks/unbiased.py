@@ -85,7 +85,7 @@ class Claim:
 
 _SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5}
 _STEPS = ({**OWN, **_SAME_PHOTONS}, {**ROULETTE, **_SAME_PHOTONS})
-RECORDED_STEPS = Claim(*_STEPS, 3.0, ("tumour",))
+RECORDED_STEPS = Claim(*_STEPS, _AROUND_TUMOUR + VOXEL, ("tumour", "target"))
 RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone"))
 # Where GATE's own dose depends on its steps they are as fine on both sides. The trachea is 34 mm from the tumour.
 _FINE_STEPS = {"electron_step_function": recorded_step_function(TransportConfig())}
