@@ -19,6 +19,8 @@ ORACLE_PACKAGES := pymedphys==0.41.0 pylinac==3.49.0 "numpy>=1.26,<3" "scipy>=1.
 # busy, too, a product of matrices takes many times as long.
 export OPENBLAS_NUM_THREADS := 1
 
+CLUSTER_PACKAGES := slurm-wlm munge debootstrap
+
 # What the site of the documentation is built with, beside the rest.
 DOCS_READY := $(VENV)/.docs-ready
 # The report that `make docs-picture` draws.
@@ -35,8 +37,11 @@ test: bytecode
 test-physics: bytecode $(ORACLE_READY)
 	$(BIN)/python -m pytest -m physics -n $(CORES) --dist load --durations=0
 
+# As root, on a Debian: what is missing of SLURM and of the container's Debian is installed.
 test-cluster: bytecode
-	$(BIN)/python -m pytest -m cluster tests/workflow/test_slurm.py
+	for program in slurmctld munged debootstrap; do command -v $$program || missing=yes; done > /dev/null; \
+	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q $(CLUSTER_PACKAGES); }
+	$(BIN)/python -m pytest -m cluster tests/workflow/test_slurm.py tests/workflow/test_container.py
 
 bench: bytecode $(ORACLE_READY)
 	$(BIN)/python tests/benchmarks/speed.py --oracle $(ORACLE)/bin/python --cores $(CORES) $(if $(BENCH_PLAN),--plan "$(BENCH_PLAN)")

@@ -83,7 +83,7 @@ class Claim:
     outside: float | None = None
 
 
-_SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5}
+_SAME_PHOTONS = {"far_electron_survival": _SURVIVAL, "photon_splitting": 5, "air_electron_survival": 1.0}
 _STEPS = ({**OWN, **_SAME_PHOTONS}, {**ROULETTE, **_SAME_PHOTONS})
 RECORDED_STEPS = Claim(*_STEPS, _AROUND_TUMOUR + VOXEL, ("tumour", "target"))
 RECORDED_STEPS_AROUND = Claim(*_STEPS, 25.0, ("cord", "bone"))

@@ -54,8 +54,10 @@ def by_gate_and_replayed(
 
 
 def replayed_like(by_gate: TransportConfig) -> TransportConfig:
-    """Settings with which electrons that are set free alike go along recorded steps."""
-    return TransportConfig(electron_transport="replayed", photon_splitting=by_gate.photon_copies)
+    """Settings with which electrons that are set free alike go along recorded steps; all that come into air go on."""
+    return TransportConfig(
+        electron_transport="replayed", photon_splitting=by_gate.photon_copies, air_electron_survival=1.0
+    )
 
 
 def transported_by(

@@ -178,7 +178,7 @@ def evenly_per_mass(density: float, electrons: int) -> PhaseSpace:
 def fano(request: pytest.FixtureRequest) -> tuple[str, dict[str, tuple[float, float]]]:
     """Per cent missed and its sigma, by GATE with a patient's steps and along recorded ones."""
     # Few electrons go far through a gas, and these have most of the noise: as many as there is time for.
-    replayed = TransportConfig(electron_transport="replayed")
+    replayed = TransportConfig(electron_transport="replayed", air_electron_survival=1.0)
     ways = {
         "gate": (TransportConfig(photon_transport="gate"), 1_000_000, False),
         "replayed": (replayed, 4_000_000, False),

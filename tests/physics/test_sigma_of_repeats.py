@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +46,9 @@ class Repeats:
     merged: tuple[MergeResult, ...]
 
 
-@pytest.fixture(scope="module")
-def repeats(tmp_path_factory: pytest.TempPathFactory) -> Repeats:
+@pytest.fixture(scope="module", params=["gate", "replayed"])
+def repeats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Repeats:
+    """With each way of electrons."""
     folder = tmp_path_factory.mktemp("repeats")
     write_phantom("clinical_case_2", folder / "dicom")
     ingest(folder / "dicom", folder / "case")
@@ -55,7 +57,7 @@ def repeats(tmp_path_factory: pytest.TempPathFactory) -> Repeats:
     voxels = PatientConfig(coarse_voxel_size=6, fine_voxel_size=2, fine_region_margin=12)
     voxelise(folder / "case", folder / "patient", voxels)
     linac = load_linac_model(project_folder() / "linac_models" / "truebeam_stx", "beam_6x")
-    merged = tuple(_repeat(folder, delivery, linac, seed) for seed in range(1, 1 + REPEATS))
+    merged = tuple(_repeat(folder, delivery, linac, request.param, seed) for seed in range(1, 1 + REPEATS))
     doses, sigmas = (
         np.array([array_zyx(read_image(folder / f"dose-{seed}" / name)) for seed in range(1, 1 + REPEATS)], np.float64)
         for name in ("mc_dose.mha", "mc_sigma.mha")
@@ -65,9 +67,13 @@ def repeats(tmp_path_factory: pytest.TempPathFactory) -> Repeats:
     return Repeats(doses[:, high], sigmas[:, high], merged)
 
 
-def _repeat(folder: Path, delivery: Path, linac: LinacModel, seed: int) -> MergeResult:
+def _repeat(
+    folder: Path, delivery: Path, linac: LinacModel, electrons: Literal["gate", "replayed"], seed: int
+) -> MergeResult:
     """A run of ten chunks with a seed of its own: no photon of the head is another run's."""
-    settings = TransportConfig(seed=seed, source_photons=PHOTONS, pilot_photons=20_000, minimum_chunks=10)
+    settings = TransportConfig(
+        seed=seed, source_photons=PHOTONS, pilot_photons=20_000, minimum_chunks=10, electron_transport=electrons
+    )
     common = {
         "delivery_path": delivery,
         "linac": linac,

@@ -178,6 +178,37 @@ def test_what_is_left_is_what_it_was_whatever_it_set_free_on_its_way(pdg: int) -
     assert left.energy[primary] == pytest.approx(np.full(50, 4.0 - 10 * LOSS), rel=0.02)
 
 
+def test_of_what_comes_into_a_gas_a_share_survives_by_chance_alone_and_stands_for_the_rest() -> None:
+    """Nothing else changes, bit for bit; the share of winners within 4 sigma, in halves of any kind."""
+    materials = [*MATERIALS, air(3)]
+    steps = straight_steps(materials, {}, has_secondaries=True)
+    count, survival = 40_000, 0.25
+    particles = charged(np.random.default_rng(4).uniform(2.5, 5.5, count))
+    volume = slabs([0] * 10 + [3] * 10 + [0] * 60)
+    every, some = (
+        replay_charged(particles, [volume], materials, steps, seed=3, batches=[count], survival_in_gas=one)
+        for one in (1.0, survival)
+    )
+    np.testing.assert_array_equal(every.run.scores[0].energy_zyx, some.run.scores[0].energy_zyx)
+    assert some.left_energy == every.left_energy == pytest.approx(every.left.weight @ every.left.energy)
+    assert some.left_in_batches == (len(some.left),)
+    assert every.left.history is not None
+    assert some.left.history is not None
+    key, other = (one.history * 1000.0 + one.energy for one in (every.left, some.left))
+    _, there, here = np.intersect1d(key, other, return_indices=True)
+    assert len(here) == len(some.left)
+    for name in ("position", "direction", "pdg_code", "energy"):
+        np.testing.assert_array_equal(getattr(every.left, name)[there], getattr(some.left, name)[here])
+    np.testing.assert_allclose(some.left.weight, every.left.weight[there].max() / survival)
+    won = np.isin(np.arange(len(key)), there)
+    primary = every.left.energy > 1.0
+    fast = every.left.energy > np.median(every.left.energy[primary])
+    for chosen in (primary, ~primary, primary & fast, primary & ~fast, np.arange(len(key)) % 2 == 0):
+        assert chosen.sum() > 1000
+        sigma = np.sqrt(chosen.sum() * survival * (1 - survival))
+        assert abs(won[chosen].sum() - survival * chosen.sum()) < 4 * sigma
+
+
 def test_what_is_left_to_gate_in_the_end_is_all_there_is() -> None:
     """A run of GATE with what is left, of two batches of which the last has nothing, and all others' deposits."""
     one, rest = np.ones((2, 2, 2)), 3 * np.ones((2, 2, 2))
@@ -186,14 +217,14 @@ def test_what_is_left_to_gate_in_the_end_is_all_there_is() -> None:
     along_steps = GateRun((Score(rest, rest, (one, 2 * one)),), 5, 0.0, 7.0, 100.0, "steps")
     left = charged(np.array([1.0]))
     tracked = TrackedPhotons(left, ((nothing,), (nothing,)), (3, 2), 0.0, 0.0, 0.0, 0.0)
-    followed = FollowedPhotons(tracked, 40, 4.0, Replayed(along_steps, left, (1, 0)))
+    followed = FollowedPhotons(tracked, 40, 4.0, Replayed(along_steps, left, (1, 0), 7.5))
     assert followed.batches == (1, 0)
     whole = followed.with_deposits(by_gate)
     assert whole.scores[0].energy_zyx == pytest.approx(4 * one)
     assert [batch.sum() for batch in whole.scores[0].batches] == [16.0, 16.0]
     assert (whole.seconds_transport, whole.particles, whole.electron_steps_sha256) == (13.0, 40, "steps")
     assert (whole.seconds_photons, whole.seconds_along_steps) == (4.0, 7.0)
-    assert whole.left_to_gate == 1.0
+    assert whole.left_to_gate == 7.5  # also where not all of it is followed
 
 
 def test_steps_joined_leave_the_same_and_end_where_they_did() -> None:

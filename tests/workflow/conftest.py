@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a test verifies plans."""
+    """Where a test verifies plans, and with which version of the code."""
 
     folder: Path
     calibrations: Calibrations
+    project: Path = field(default_factory=project_folder)
 
     @property
     def results(self) -> Path:
@@ -54,7 +55,7 @@ class Bench:
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        return os.environ | {"PYTHONPATH": str(project_folder() / "workflow"), "PATH": path}
+        return os.environ | {"PYTHONPATH": str(self.project / "workflow"), "PATH": path}
 
     def verify(self, dicom: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         self.calibrations.lend(self.results)
@@ -107,7 +108,7 @@ class Bench:
 
     def dry_run(self, config: Path, name: str) -> str:
         """What Snakemake would do with another configuration of a case."""
-        words = ["-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), "--configfile", str(config)]
+        words = ["-m", "snakemake", "--snakefile", str(self.project / "Snakefile"), "--configfile", str(config)]
         result = subprocess.run(
             [sys.executable, *words, "--cores", "1", "--nolock", "-n"],
             env=self.environment(),

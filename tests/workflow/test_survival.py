@@ -10,13 +10,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
-from gatecheck.files import sha256_of_file
+from gatecheck.config import project_folder
+from gatecheck.files import read_json, sha256_of_file
+from gatecheck.transport.model import ChunkResult
 
 from .conftest import SETTINGS, Bench, wait_for_chunk
 
@@ -199,6 +202,38 @@ def test_chunks_of_another_configuration_are_replaced_and_never_mixed_in(
     _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
     _end_all(process)
     bench.dose_of(water_plan, name)
+    assert _doses(bench, name) == _doses(bench, verified)
+
+
+def _next_version(folder: Path) -> Path:
+    """The project with a line more in the code of a chunk, and with all that was compiled of it."""
+    for name in ("workflow", "linac_models"):
+        shutil.copytree(project_folder() / name, folder / name)
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(project_folder() / name, folder / name)
+    chunk = folder / "workflow" / "gatecheck" / "transport" / "chunk.py"
+    chunk.write_text(chunk.read_text(encoding="utf-8") + "\n# One line more.\n", encoding="utf-8")
+    return folder
+
+
+def _planned_for(bench: Bench, name: str) -> set[str]:
+    """Hashes over what the chunks that there are were simulated from."""
+    return {read_json(path, ChunkResult).inputs_sha256 for path in _chunks(bench, name)}
+
+
+def test_chunks_of_another_version_of_the_code_are_replaced_and_never_mixed_in(
+    bench: Bench, verified: str, water_plan: Path, tmp_path: Path
+) -> None:
+    """Half of a run with the next version, of which no hash can know that its doses are the same, and back to this."""
+    name = "next_version"
+    shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
+    before = _chunks(bench, name)
+    process = replace(bench, project=_next_version(tmp_path)).start(water_plan, name)
+    _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
+    _end_all(process)
+    assert _planned_for(bench, name) - _planned_for(bench, verified), "no chunk is the other version's"
+    bench.dose_of(water_plan, name)
+    assert _planned_for(bench, name) == _planned_for(bench, verified)
     assert _doses(bench, name) == _doses(bench, verified)
 
 

@@ -73,6 +73,11 @@ class TransportConfig(ConfigSection):
         0.2,
         description="likewise of a photon that scatters onto a way past the fine voxels, once for each",
     )
+    air_electron_survival: Annotated[float, Field(ge=0.05, le=1)] = Field(
+        0.25,
+        description="likewise of a replayed electron that comes into air in the patient, where GATE takes a hundred "
+        "times as long for it as recorded steps do elsewhere",
+    )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
         0.025,
         description="mean relative sigma (k = 1) wanted in the fine voxels above half the prescription, or half the "

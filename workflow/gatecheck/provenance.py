@@ -49,6 +49,7 @@ _OF_CALIBRATION = (
     "photon_splitting",
     "far_electron_survival",
     "far_photon_survival",
+    "air_electron_survival",
     "seed",
 )
 _TOP_LEVEL = ("files.py", "layout.py", "errors.py", "compiled.py")

@@ -86,6 +86,10 @@ def physics_settings(settings: TransportConfig) -> dict[str, str]:
         "scatter onto a way past the fine voxels"
         if settings.tracks_photons and settings.far_photon_survival < 1
         else "all followed",
+        "electrons_into_air": f"one in {1 / settings.air_electron_survival:.3g} followed, in the place of all, where "
+        "GATE takes them over"
+        if settings.replays_electrons and settings.air_electron_survival < 1
+        else "all followed",
         "photon_cross_sections": "Compton and pair: Geant4's parametrisations; photoelectric and Rayleigh: "
         f"xraylib {metadata.version('xraylib')}"
         if settings.tracks_photons

@@ -159,7 +159,7 @@ class FollowedPhotons:
             seconds_along_steps=steps.seconds_transport,
             shared_memory_mb=steps.shared_memory_mb,
             electron_steps_sha256=steps.electron_steps_sha256,
-            left_to_gate=float(self.charged.weight @ self.charged.energy),
+            left_to_gate=self.replayed.left_energy,
         )
 
 
@@ -264,7 +264,7 @@ def follow_along_steps(
     progress: Progress | None = None,
     of_interest: Volume | None = None,
 ) -> FollowedPhotons:
-    """Charged particles along recorded steps; those that come into a gas in the patient are left to GATE.
+    """Charged particles along recorded steps; of those that come into a gas in the patient a share is left to GATE.
 
     Raises
     ------
@@ -281,6 +281,7 @@ def follow_along_steps(
         seed=seed,
         batches=followed.batches,
         roulette=_roulette(of_interest, settings),
+        survival_in_gas=settings.air_electron_survival,
         progress=followed.in_particles(progress),
     )
     return replace(followed, replayed=replayed)

@@ -38,7 +38,7 @@ from gatecheck.transport.electron_replay.steps import (
     TURNED,
     Steps,
 )
-from gatecheck.transport.fast_head.random import State, child_stream, start_stream, uniform
+from gatecheck.transport.fast_head.random import State, child_stream, start_stream, uniform, uniform_aside
 from gatecheck.transport.photon_tracker.kernel import (
     ELECTRON_PDG,
     ENERGY,
@@ -59,7 +59,8 @@ FloatArray = npt.NDArray[np.float64]
 Vector = tuple[float, float, float]
 
 # Places in the tally, MeV, weighted: that particles had, was deposited, left the boxes, photons took, mass that
-# annihilation freed, and what those have that are left to GATE; particles that found no room (never), and steps made.
+# annihilation freed, and what those had that came into what is left to GATE; particles that found no room (never), and
+# steps made.
 ENTERED, DEPOSITED, ESCAPED, PHOTONS, MASS, LEFT, OVERFLOW, STEPS, TALLIES = range(9)
 
 MOST_WAITING = 1000
@@ -70,6 +71,7 @@ _CHOICE = 20
 _NUDGE = 1e-6  # mm, across a face
 _STRIDE_IN_GAPS = 0.5  # mm, where no box is
 _AIR_ROUND = 1100.0  # mm of it round the boxes, as in GATE's world
+_OF_LEFT = 0  # what is chosen aside of a particle's stream
 # How a step ends: where the recorded one does, at other matter, or out of the world.
 _WHOLE, _CUT, _GONE = 0, 1, 2
 
@@ -86,13 +88,17 @@ class Scores(NamedTuple):
 
 
 class Matter(NamedTuple):
-    """Group, lengths and turns over those recorded in it, density of each material, and whether it is left to GATE."""
+    """Group, lengths and turns over those recorded in it, density of each material, and whether it is left to GATE.
+
+    Of particles that come into such matter a share survives, with its inverse as a factor of the weight.
+    """
 
     group: npt.NDArray[np.int64]
     length: FloatArray
     turn: FloatArray
     density: FloatArray
     is_left: npt.NDArray[np.bool_]
+    survival: float
 
 
 class Place(NamedTuple):
@@ -353,13 +359,19 @@ def _leave(
     weight: float,
     pdg: int,
     history: float,
+    survival: float,
     scores: Scores,
+    state: State,
 ) -> int:
-    """Hand a particle out as it is; how many there are in `out` then."""
+    """Hand a particle out as it is, if it survives; how many there are in `out` then."""
+    scores.tally[LEFT] += weight * energy
+    if survival < 1.0:
+        if uniform_aside(state, _OF_LEFT) >= survival:
+            return kept
+        weight /= survival
     if kept >= len(out):
         scores.tally[OVERFLOW] += 1.0
         return kept
-    scores.tally[LEFT] += weight * energy
     _put(out, kept, energy, place, direction, weight, pdg, history)
     out[kept, STREAM] = 0.0
     return kept + 1
@@ -413,7 +425,7 @@ def _follow(  # noqa: PLR0912, PLR0915 - one particle's life in the order it hap
                     break
             if place.voxel >= 0 and matter.is_left[place.row]:
                 pdg = ELECTRON_PDG if is_electron else -ELECTRON_PDG  # its row may be another's by now
-                kept = _leave(out, kept, energy, place, direction, weight, pdg, history, scores)
+                kept = _leave(out, kept, energy, place, direction, weight, pdg, history, matter.survival, scores, state)
                 break
             if step < 0:
                 library = matter.group[place.row] + (0 if is_electron else groups)

@@ -90,14 +90,17 @@ class Replayed:
     ----------
     run : GateRun
     left : PhaseSpace
-        Those that came into a gas, where and as they did.
+        Those that came into a gas, where and as they did, or a share of them with so much more weight.
     left_in_batches : tuple of int
         How many of them each batch has.
+    left_energy : float
+        MeV, weighted, of all that came into a gas.
     """
 
     run: GateRun
     left: PhaseSpace
     left_in_batches: tuple[int, ...]
+    left_energy: float
 
 
 def replay_charged(
@@ -109,6 +112,7 @@ def replay_charged(
     seed: int,
     batches: Sequence[int],
     roulette: Roulette | None = None,
+    survival_in_gas: float = 1.0,
     progress: Progress | None = None,
 ) -> Replayed:
     """What `run_gate` does with particles that photons set free, up to where they come into voxels of a gas.
@@ -120,6 +124,8 @@ def replay_charged(
     ----------
     batches : sequence of int
         Particles of each batch.
+    survival_in_gas : float, optional
+        Probability with which a particle that comes into a gas is among those that are left, in the place of all.
 
     Raises
     ------
@@ -143,7 +149,8 @@ def replay_charged(
         for generation in range(_MOST_GENERATIONS):
             _check_energies(given, electrons.highest_energy)
             report = None if progress is None or generation else lambda done, first=first: progress(first + done)
-            out = _follow(given, electrons, boxes, matter, _stream(seed, number, generation), scores, report)
+            stream = _stream(seed, number, generation)
+            out = _follow(given, electrons, survival_in_gas, boxes, matter, stream, scores, report)
             is_photon = out[:, photon_kernel.PDG] == photon_kernel.PHOTON_PDG
             photons = out[is_photon]
             of_batch.append(out[~is_photon])
@@ -164,7 +171,7 @@ def replay_charged(
     logger.info("%d charged particles took %.0f recorded steps each", len(rows), tally[STEPS] / max(len(rows), 1))
     number = sum(len(one) for one in left)
     share = tally[LEFT] / max(tally[ENTERED], 1e-300)
-    logger.info("%d particles with %.3g of the energy came into a gas and are left to GATE", number, share)
+    logger.info("%.3g of the energy came into a gas, and is left to GATE with %d particles", share, number)
     seconds = time.perf_counter() - started
     by_volume = _scores_of(parts, volumes, boxes.first)
     run = GateRun(
@@ -176,7 +183,8 @@ def replay_charged(
         electrons.sha256,
         shared_memory_mb=electrons.steps.megabytes,
     )
-    return Replayed(run, as_phase_space(np.concatenate(left), charged), tuple(len(one) for one in left))
+    batches_left = tuple(len(one) for one in left)
+    return Replayed(run, as_phase_space(np.concatenate(left), charged), batches_left, float(tally[LEFT]))
 
 
 def _check_energies(particles: FloatArray, highest: float) -> None:
@@ -191,6 +199,7 @@ def _check_energies(particles: FloatArray, highest: float) -> None:
 def _follow(
     particles: FloatArray,
     electrons: ElectronSteps,
+    survival_in_gas: float,
     boxes: photon_kernel.Boxes,
     matter: cross_sections.Matter,
     stream: np.uint64,
@@ -203,7 +212,9 @@ def _follow(
     state = np.zeros(1, dtype=np.uint64)
     found = [np.empty((0, photon_kernel.COLUMNS))]
     groups = electrons.groups
-    of_rows = kernel.Matter(groups.group, groups.length, groups.turn, matter.density, groups.is_gas)
+    of_rows = kernel.Matter(
+        groups.group, groups.length, groups.turn, matter.density, groups.is_gas, float(survival_in_gas)
+    )
     done = 0
     while done < len(particles):
         until = min(done + _BLOCK, len(particles))
