@@ -75,7 +75,7 @@ class TransportConfig(ConfigSection):
     )
     air_electron_survival: Annotated[float, Field(ge=0.05, le=1)] = Field(
         0.25,
-        description="likewise of a replayed electron that comes into air in the patient, where GATE takes a hundred "
+        description="likewise of a replayed electron that comes into air in the patient, where GATE takes two hundred "
         "times as long for it as recorded steps do elsewhere",
     )
     target_relative_sigma: Annotated[float, Field(gt=0.0005, le=0.5)] = Field(
