@@ -81,7 +81,7 @@ class Image:
             f"mount -t proc proc {root}/proc",
             f"mount --rbind /dev {root}/dev",
             f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp",
-            *(f"mount --bind {shlex.quote(str(one))} {root}{shlex.quote(str(one))}" for one in self._bound()),
+            *(self._bind(one) for one in self._bound()),
         ]
         variables = [f"{name}={value}" for name, value in ({"PATH": _FOLDERS} | dict(environment)).items()]
         inside = shlex.join(
@@ -94,6 +94,10 @@ class Image:
         for one in (*links, *self.folders):
             (self.root / one.relative_to("/")).mkdir(parents=True, exist_ok=True)
         return [*links, *self.folders]
+
+    def _bind(self, folder: Path) -> str:
+        target = f"{self.root}{folder}"  # some are in /tmp, which is another here
+        return f"mkdir -p {shlex.quote(target)}; mount --bind {shlex.quote(str(folder))} {shlex.quote(target)}"
 
     def _copy(self, source: Path, target: str) -> None:
         to = self.root / target.lstrip("/")
