@@ -11,6 +11,7 @@ from pathlib import Path
 import gatecheck
 from gatecheck.config import HeadKind
 from gatecheck.config_transport import TransportConfig
+from gatecheck.errors import SimulationError
 from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.transport.geant4_data import GEANT4_COMMANDS, activate, check_physics_list, resolve
 from gatecheck.transport.head_settings import head_settings
@@ -24,6 +25,9 @@ _WENTZEL_VI = "/process/msc/EnergyLimit 0.001 MeV"
 
 # No beam is near it; tables up to 100 TeV, of muons and pions most of all, take three times as long.
 _NO_HIGHER_ENERGY = "/process/eLoss/maxKinEnergy 1 GeV"
+
+SYSTEM_PACKAGES = "libgl1 libglu1-mesa libglib2.0-0 libx11-6 libxmu6 libexpat1"
+"""Of Debian: what opengate's wheel does not bring along."""
 
 _RECORDED_STEP_FUNCTION = (0.025, 0.005)
 # Code that decides what a chunk's dose is; a change of it makes new chunks and a new calibration.
@@ -129,7 +133,13 @@ def geant4_commands(settings: TransportConfig) -> list[str]:
 def _geant4_version() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import opengate_core  # noqa: PLC0415 (only after the data are activated)
+        try:
+            import opengate_core  # noqa: PLC0415 (only after the data are activated)
+        except ImportError as error:
+            raise SimulationError(
+                f"opengate cannot be loaded ({error}). It takes libraries from the system, which Debian has in the "
+                f"packages {SYSTEM_PACKAGES}: install what is missing, and run the same command again."
+            ) from error
 
     name = str(opengate_core.GateInfo.get_G4Version())
     found = re.search(r"geant4-(\d+)-(\d+)(?:-patch-(\d+))?", name)
