@@ -193,16 +193,21 @@ def test_chunks_of_another_configuration_are_replaced_and_never_mixed_in(
     """Half of a run with more photons, and then the configuration as it was."""
     name = "stale"
     shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
-    before = _chunks(bench, name)
     other = yaml.safe_load(yaml.safe_dump(SETTINGS))
     other["transport"]["source_photons"] += 4_000
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump(other), encoding="utf-8")
-    process = bench.start(water_plan, name, "--config", str(config))
-    _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
-    _end_all(process)
+    _replace_a_chunk(bench, water_plan, name, "--config", str(config))
     bench.dose_of(water_plan, name)
     assert _doses(bench, name) == _doses(bench, verified)
+
+
+def _replace_a_chunk(bench: Bench, dicom: Path, name: str, *options: str) -> None:
+    """Verify again until the first chunk is another one, and no further."""
+    before = _chunks(bench, name)
+    process = bench.start(dicom, name, *options)
+    _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
+    _end_all(process)
 
 
 def _next_version(folder: Path) -> Path:
@@ -227,10 +232,7 @@ def test_chunks_of_another_version_of_the_code_are_replaced_and_never_mixed_in(
     """Half of a run with the next version, of which no hash can know that its doses are the same, and back to this."""
     name = "next_version"
     shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
-    before = _chunks(bench, name)
-    process = replace(bench, project=_next_version(tmp_path)).start(water_plan, name)
-    _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
-    _end_all(process)
+    _replace_a_chunk(replace(bench, project=_next_version(tmp_path)), water_plan, name)
     assert _planned_for(bench, name) - _planned_for(bench, verified), "no chunk is the other version's"
     bench.dose_of(water_plan, name)
     assert _planned_for(bench, name) == _planned_for(bench, verified)
