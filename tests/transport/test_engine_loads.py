@@ -17,6 +17,7 @@ def test_an_engine_that_cannot_be_loaded_is_refused_in_one_sentence(monkeypatch:
         engine._geant4_version()
 
 
-def test_the_container_installs_the_packages_that_the_refusal_names() -> None:
+def test_the_container_installs_the_packages_that_the_refusal_names_and_the_readme_too() -> None:
     definition = project_folder() / "workflow" / "apptainer" / "gatecheck.def"
     assert f"--no-install-recommends {engine.SYSTEM_PACKAGES}\n" in definition.read_text(encoding="utf-8")
+    assert f"`{engine.SYSTEM_PACKAGES}`" in (project_folder() / "README.md").read_text(encoding="utf-8")
