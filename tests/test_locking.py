@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
+from gatecheck.file_locks import one_at_a_time
 from gatecheck.layout import CaseLayout
 from gatecheck.locking import locked, token_of_run, wait_until_left_alone, work_on
 
@@ -80,3 +85,49 @@ def test_a_step_of_a_run_that_has_ended_refuses(tmp_path: Path, monkeypatch: pyt
         work_on(layout)
     monkeypatch.delenv(PREPARED_VARIABLE)
     work_on(layout)
+
+
+def _no_locks(_descriptor: int, _operation: int) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_file_system_without_locks_is_said_and_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    layout = CaseLayout(tmp_path)
+    with locked(layout):
+        assert "nothing keeps a second gatecheck off this case" in caplog.text
+        monkeypatch.setenv(PREPARED_VARIABLE, token_of_run(layout))
+        work_on(layout)
+        assert "would not wait for this step" in caplog.text
+        wait_until_left_alone(layout, pytest.fail)
+    with one_at_a_time(tmp_path / "lock", lambda: pytest.fail("waited")):
+        pass
+    # What is no lack of locks is an error all the same.
+    monkeypatch.setattr(fcntl, "flock", _broken)
+    for block in (locked(layout), one_at_a_time(tmp_path / "lock", lambda: None)):
+        with pytest.raises(OSError, match=re.escape(os.strerror(errno.EIO))), block:
+            pass
+
+
+def _broken(_descriptor: int, _operation: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_one_at_a_time_goes_through_and_the_next_is_told_that_it_waits(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / "lock"
+    order: list[str] = []
+    waits = threading.Event()
+
+    def second() -> None:
+        with one_at_a_time(lock, waits.set):
+            order.append("second")
+
+    with one_at_a_time(lock, lambda: pytest.fail("waited")):
+        other = threading.Thread(target=second)
+        other.start()
+        assert waits.wait(20)
+        order.append("first")
+    other.join(20)
+    assert order == ["first", "second"]

@@ -13,7 +13,7 @@ from gatecheck import front_door
 from gatecheck.config import Config, project_folder
 from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
 from gatecheck.layout import locate_case
-from gatecheck.locking import locked
+from gatecheck.locking import locked, token_of_run
 from gatecheck.provenance import ROOMS, code_files, code_sha256, hashes_of, inputs_of, read_hashes, write_inputs
 from gatecheck.transport import engine
 
@@ -88,8 +88,11 @@ def test_the_first_process_prepares_and_locks_and_the_others_read(
     monkeypatch.delenv(PREPARED_VARIABLE, raising=False)
     config = _config(tmp_path)
     layout, hashes = front_door.enter(config, ["snakemake", "--cores", "1"])
-    monkeypatch.setenv(PREPARED_VARIABLE, "1")
+    monkeypatch.setenv(PREPARED_VARIABLE, token_of_run(layout))
     assert front_door.enter(config, ["snakemake", "--cores", "1"]) == (layout, hashes)
+    monkeypatch.setenv(PREPARED_VARIABLE, "of a run before")
+    with pytest.raises(GatecheckError, match="belongs to a run that has ended"):
+        front_door.enter(config, ["snakemake", "--cores", "1"])
     monkeypatch.delenv(PREPARED_VARIABLE)
     with pytest.raises(GatecheckError, match=r"another gatecheck works on this case \(process \d+\)"):
         front_door.enter(config, ["snakemake", "--cores", "1"])

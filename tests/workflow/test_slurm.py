@@ -23,7 +23,7 @@ from .slurm_here import Slurm, slurm, why_not
 
 pytestmark = [pytest.mark.gate, pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not())]
 
-# Two jobs of two chunks each.
+# Two jobs of two chunks each; or one of four, of which two are done when the others begin.
 HEAD_DONE = "Fast head: "  # in a job's log: its first chunk has begun, and takes some seconds more
 ON_CLUSTER: dict[str, Any] = {"execution": {"chunks_per_job": 2, "scratch_folder": "/tmp"}}
 
@@ -51,11 +51,12 @@ class OnCluster:
     def __init__(self, bench: Bench, cluster: Slurm, profile: Path, water_plan: Path) -> None:
         self.bench, self.cluster, self.profile, self.plan = bench, cluster, profile, water_plan
 
-    def command(self, name: str) -> list[str]:
+    def command(self, name: str, chunks_per_job: int) -> list[str]:
         """As of the bench, with the profile and settings of the cluster."""
         words = self.bench.command(self.plan, name, "--profile", str(self.profile))
-        settings = self.bench.folder / "on_cluster.yaml"
-        settings.write_text(yaml.safe_dump(SETTINGS | ON_CLUSTER), encoding="utf-8")
+        settings = self.bench.folder / f"on_cluster_{chunks_per_job}.yaml"
+        execution = ON_CLUSTER["execution"] | {"chunks_per_job": chunks_per_job}
+        settings.write_text(yaml.safe_dump(SETTINGS | {"execution": execution}), encoding="utf-8")
         words[words.index("--config") + 1] = str(settings)
         return words
 
@@ -64,10 +65,10 @@ class OnCluster:
         path = f"{self.bench.environment()['PATH']}:{self.cluster.environment['PATH']}"
         return self.cluster.environment | self.bench.environment() | {"PATH": path}
 
-    def start(self, name: str) -> subprocess.Popen[str]:
+    def start(self, name: str, chunks_per_job: int = 2) -> subprocess.Popen[str]:
         """Begin it."""
         return subprocess.Popen(
-            self.command(name),
+            self.command(name, chunks_per_job),
             env=self.environment(),
             cwd=self.bench.folder,
             stdout=subprocess.PIPE,
@@ -75,9 +76,9 @@ class OnCluster:
             text=True,
         )
 
-    def verify(self, name: str) -> str:
+    def verify(self, name: str, chunks_per_job: int = 2) -> str:
         """Verify it, and give Snakemake's log."""
-        process = self.start(name)
+        process = self.start(name, chunks_per_job)
         _, stderr = process.communicate(timeout=900)
         assert process.returncode == 0, f"{stderr}\n{self.log(name)}"
         return self.log(name)
@@ -86,16 +87,18 @@ class OnCluster:
         """What Snakemake said last."""
         return (self.bench.layout(name).logs / "snakemake.log").read_text(encoding="utf-8")
 
-    def job_at_work(self, name: str, process: subprocess.Popen[str]) -> str:
-        """Number of a job that simulates, once it has begun a chunk."""
+    def job_at_work(self, name: str, process: subprocess.Popen[str], *, finished: int = 0) -> str:
+        """Number of a job that simulates, once it has begun a chunk, or finished so many."""
         deadline = time.monotonic() + 600
         while time.monotonic() < deadline and process.poll() is None:
             logs = self.bench.layout(name).logs.glob("simulate-*.log")
-            if any(HEAD_DONE in log.read_text(encoding="utf-8") for log in logs):
+            if any(HEAD_DONE in log.read_text(encoding="utf-8") for log in logs) and (
+                len(_finished(self.bench, name)) >= finished
+            ):
                 at_work = [job for job, state, rule in self.cluster.jobs() if state == "RUNNING" and "simulate" in rule]
                 if at_work:
                     return at_work[-1]
-            time.sleep(0.1)
+            time.sleep(0.05)
         process.kill()
         raise AssertionError(f"no job simulated: {process.communicate()[1]}")
 
@@ -142,30 +145,79 @@ def test_a_plan_is_a_handful_of_jobs_and_its_dose_is_that_of_one_machine(
 
 
 def test_a_cancelled_job_is_run_again(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
-    process = on_cluster.start("cancelled")
-    job = on_cluster.job_at_work("cancelled", process)
+    process = on_cluster.start("cancelled", 4)
+    job = on_cluster.job_at_work("cancelled", process, finished=1)
     finished = _finished(bench, "cancelled")
     on_cluster.cluster.command("scancel", job)
     _, stderr = process.communicate(timeout=900)
     log = on_cluster.log("cancelled")
     assert process.returncode == 0, f"{stderr}\n{log}"
+    assert 1 <= len(finished) < 4
+    assert len(re.findall(r"rule simulate:\n", log)) == 2, log
     assert re.search(r"Error in rule simulate|failed|CANCELLED", log), log
     assert finished.items() <= _finished(bench, "cancelled").items(), "a finished chunk was simulated again"
     assert _same_dose(bench, "cancelled", verified)
 
 
 def test_a_node_that_goes_down_costs_its_jobs_alone(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
-    process = on_cluster.start("node_down")
-    on_cluster.job_at_work("node_down", process)
+    process = on_cluster.start("node_down", 4)
+    on_cluster.job_at_work("node_down", process, finished=1)
     finished = _finished(bench, "node_down")
+    assert 1 <= len(finished) < 4
     on_cluster.cluster.kill("slurmd")
     on_cluster.cluster.wait_for("down")
     on_cluster.cluster.start("slurmd")
     on_cluster.cluster.wait_for("idle")
-    process.communicate(timeout=900)
-    on_cluster.verify("node_down")
+    process.communicate(timeout=900)  # whether a retry found the node again in time is the profile's business
+    on_cluster.verify("node_down", 4)
     assert finished.items() <= _finished(bench, "node_down").items(), "a finished chunk was simulated again"
     assert _same_dose(bench, "node_down", verified)
+
+
+def test_a_job_that_waited_in_the_queue_until_the_next_run_was_done_touches_nothing(
+    bench: Bench, verified: str, on_cluster: OnCluster
+) -> None:
+    """Snakemake removes a job's files before the job begins: the refusal has to come before that."""
+    name, cluster = "late", on_cluster.cluster
+    process = on_cluster.start(name)
+    late = _waiting_to_simulate(cluster, process)
+    cluster.command("scontrol", "hold", late)
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        one.kill()
+    process.communicate(timeout=60)
+    on_cluster.verify(name)
+    assert _same_dose(bench, name, verified)
+    before = _files(bench, name)
+    assert any(path.name == "job-0002.json" for path in before)
+    cluster.command("scontrol", "release", late)
+    deadline = time.monotonic() + 120
+    while late in {job for job, _, _ in cluster.jobs()} and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _files(bench, name) == before
+    (log,) = (path for path in bench.layout(name).folder.rglob(f"*{late}*.log"))
+    assert "this step belongs to a run that has ended" in log.read_text(encoding="utf-8")
+
+
+def _waiting_to_simulate(cluster: Slurm, process: subprocess.Popen[str]) -> str:
+    """Number of a job that is to simulate when another does."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        simulate = {state: job for job, state, rule in cluster.jobs() if "simulate" in rule}
+        if {"RUNNING", "PENDING"} <= simulate.keys():
+            return simulate["PENDING"]
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"no job waited: {process.communicate()[1]}")
+
+
+def _files(bench: Bench, name: str) -> dict[Path, int]:
+    """All of a case, but for what Snakemake and SLURM note of jobs."""
+    folder = bench.layout(name).folder
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and ".snakemake" not in path.parts and "slurm_logs" not in path.parts
+    }
 
 
 def test_a_batch_is_verified_on_the_cluster(

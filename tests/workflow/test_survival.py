@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from gatecheck.config import project_folder
+from gatecheck.errors import PREPARED_VARIABLE
 from gatecheck.files import read_json, sha256_of_file
 from gatecheck.transport.model import ChunkResult
 
@@ -190,16 +192,55 @@ def test_a_disk_that_fills_up_while_merging_is_said_and_costs_no_chunk(
 def test_chunks_of_another_configuration_are_replaced_and_never_mixed_in(
     bench: Bench, verified: str, water_plan: Path, tmp_path: Path
 ) -> None:
-    """Half of a run with more photons, and then the configuration as it was."""
+    """Half of a run of dose to water, and then the configuration as it was."""
     name = "stale"
     shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
-    other = yaml.safe_load(yaml.safe_dump(SETTINGS))
-    other["transport"]["source_photons"] += 4_000
     config = tmp_path / "settings.yaml"
-    config.write_text(yaml.safe_dump(other), encoding="utf-8")
+    config.write_text(yaml.safe_dump(SETTINGS | {"dose": {"dose_to": "water"}}), encoding="utf-8")
     _replace_a_chunk(bench, water_plan, name, "--config", str(config))
     bench.dose_of(water_plan, name)
     assert _doses(bench, name) == _doses(bench, verified)
+
+
+def test_jobs_of_another_length_cost_no_chunk_and_leave_none_out(
+    bench: Bench, verified: str, water_plan: Path, tmp_path: Path
+) -> None:
+    """Half of a run in jobs of two chunks, as on a cluster, and then all in one job, as on one machine."""
+    name = "other_jobs"
+    bench.planned_as(verified, name)
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS | {"execution": {"chunks_per_job": 2}}), encoding="utf-8")
+    process = bench.start(water_plan, name, "--config", str(config))
+    _wait_for((bench.layout(name).transport / "job-0001.json").exists, process)
+    _end_all(process)
+    finished = _chunks(bench, name)
+    assert 2 <= len(finished) < 4
+    said = bench.dose_of(water_plan, name)
+    assert "of 4 chunks are not there" in said
+    assert finished.items() <= _chunks(bench, name).items(), "a finished chunk was simulated again"
+    assert _doses(bench, name) == _doses(bench, verified)
+
+
+def test_a_job_of_an_earlier_run_that_begins_late_touches_nothing(bench: Bench, verified: str) -> None:
+    """As one does that waited in a cluster's queue: Snakemake would remove a job's files before the job begins."""
+    name = "late_job"
+    shutil.copytree(bench.layout(verified).folder, bench.layout(name).folder, symlinks=True)
+    layout = bench.layout(name)
+    before = {path: path.stat().st_mtime_ns for path in layout.folder.rglob("*") if path.is_file()}
+    words = ["--snakefile", str(project_folder() / "Snakefile"), "--configfile", str(layout.config)]
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words, "--cores", "1", "--nolock", "--forcerun", "plan_chunks", "merge"],
+        env=bench.environment() | {PREPARED_VARIABLE: "of an earlier run"},
+        cwd=layout.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode != 0
+    assert "this step belongs to a run that has ended, and a newer one has the case" in result.stderr
+    after = {path: path.stat().st_mtime_ns for path in layout.folder.rglob("*") if path.is_file()}
+    assert {path: after.get(path) for path in before} == before
 
 
 def _replace_a_chunk(bench: Bench, dicom: Path, name: str, *options: str) -> None:

@@ -10,7 +10,6 @@ file and gives it to its steps: a step that starts after another run has begun f
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -19,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
+from gatecheck.file_locks import NO_LOCKS
 from gatecheck.layout import CaseLayout
 
 _POLL_SECONDS = 0.5
-_NO_LOCKS = frozenset([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +44,13 @@ def lock_case(layout: CaseLayout) -> int:
             f"{layout.folder.name}: another gatecheck works on this case"
             f"{f' (process {holder})' if holder else ''}. Wait for it to end, or stop it first."
         ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            os.close(descriptor)
+            raise
+        logger.warning(
+            "this file system has no locks: nothing keeps a second gatecheck off this case while this one works on it"
+        )
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()} {secrets.token_hex(8)}\n".encode("ascii"))
     return descriptor
@@ -87,7 +93,7 @@ def work_on(layout: CaseLayout) -> None:
         # Never closed: the lock goes with the process. A run that looks holds it for a moment only.
         fcntl.flock(os.open(layout.working, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_SH)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         logger.warning("this file system has no locks: a run that begins now would not wait for this step")
     token = os.environ.get(PREPARED_VARIABLE)
@@ -118,7 +124,7 @@ def wait_until_left_alone(layout: CaseLayout, say: Callable[[str], object]) -> N
                 waits = True
                 time.sleep(_POLL_SECONDS)
             except OSError as error:
-                if error.errno not in _NO_LOCKS:
+                if error.errno not in NO_LOCKS:
                     raise
                 return
             else:
