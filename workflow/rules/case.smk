@@ -11,7 +11,8 @@ if settings.case.dicom_folder is None:
             f"{FOLDER}/logs/phantom.log",
         threads: 1
         resources:
-            mem_mb=1500,
+            mem_mb=megabytes(1500),
+            runtime=minutes(60),
         params:
             depends_on=DEPENDS_ON["case"],
             name=settings.case.phantom,
@@ -34,7 +35,8 @@ rule ingest:
         f"{FOLDER}/benchmarks/ingest.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["case"],
         show_identity="--show-identity" if settings.case.show_identity else "",

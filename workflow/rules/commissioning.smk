@@ -25,7 +25,8 @@ rule commission:
         f"{COMMISSIONING}/{{machine}}/commission.tsv"
     threads: workflow.resource_settings.cores or 1
     resources:
-        mem_mb=6000,
+        mem_mb=megabytes(6000),
+        runtime=minutes(60),
     params:
         # the start of the fit, and what the fitted beam replaces: no reason to run again
         config=CASE.config,

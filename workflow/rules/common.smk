@@ -16,6 +16,16 @@ from gatecheck.transport.rounds import most_rounds, read_plan
 ROUNDS = most_rounds(settings.transport)
 
 
+def megabytes(first):
+    """So much memory, and half as much again at each attempt."""
+    return lambda wildcards, attempt: round(first * 1.5 ** (attempt - 1))
+
+
+def minutes(first):
+    """So long, and twice as long at each attempt."""
+    return lambda wildcards, attempt: first * 2 ** (attempt - 1)
+
+
 def inputs_of(room):
     """What a room's result depends on besides the rooms before it: changes when, and only when, that does."""
     return f"{FOLDER}/inputs/{room}.json"

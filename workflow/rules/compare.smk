@@ -14,7 +14,8 @@ rule check_comparison:
     priority: 2  # its refusal comes before whatever else is ready
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["compare"],
         folder=subpath(output[0], ancestor=2),
@@ -43,7 +44,8 @@ rule compare:
         f"{FOLDER}/benchmarks/compare.tsv"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["compare"],
         folder=subpath(output[0], ancestor=2),

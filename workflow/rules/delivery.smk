@@ -13,7 +13,8 @@ rule deliver:
         f"{FOLDER}/benchmarks/deliver.tsv"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=megabytes(500),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["delivery"],
         folder=subpath(output[0], ancestor=2),
@@ -40,7 +41,8 @@ if settings.case.trajectory_logs:
         priority: 2  # logs of another plan are refused before an hour is spent
         threads: 1
         resources:
-            mem_mb=1500,
+            mem_mb=megabytes(1500),
+            runtime=minutes(60),
         params:
             depends_on=DEPENDS_ON["logs"],
             folder=subpath(output[0], ancestor=2),

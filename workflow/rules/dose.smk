@@ -17,7 +17,8 @@ rule merge:
         f"{FOLDER}/benchmarks/merge.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["dose"],
         folder=subpath(output[0], ancestor=2),

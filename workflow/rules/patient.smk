@@ -14,7 +14,8 @@ rule voxelise:
         f"{FOLDER}/benchmarks/voxelise.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=megabytes(4000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["patient"],
         folder=subpath(output[0], ancestor=2),

@@ -48,7 +48,8 @@ rule error_budget:
         f"{FOLDER}/benchmarks/error_budget.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["recalculated"],
         folder=subpath(output[0], ancestor=2),

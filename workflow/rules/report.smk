@@ -18,7 +18,8 @@ rule report:
         f"{FOLDER}/benchmarks/report.tsv"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["report"],
         folder=subpath(output[0], ancestor=2),
@@ -46,7 +47,8 @@ if settings.report.dicom_doses:
             f"{FOLDER}/benchmarks/export.tsv"
         threads: 1
         resources:
-            mem_mb=3000,
+            mem_mb=megabytes(3000),
+            runtime=minutes(60),
         params:
             depends_on=DEPENDS_ON["report"],
             folder=subpath(output[0], ancestor=2),

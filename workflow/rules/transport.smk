@@ -18,7 +18,8 @@ rule calibrate:
     priority: 1  # it may refuse the machine or the data, and the pilot times its photons on free cores
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(180),
     params:
         depends_on=DEPENDS_ON["calibration"],
         folder=subpath(output[0], ancestor=2),
@@ -39,9 +40,10 @@ checkpoint plan_chunks:
         f"{FOLDER}/logs/plan_chunks.log",
     benchmark:
         f"{FOLDER}/benchmarks/plan_chunks.tsv"
-    threads: 1
+    threads: 2  # electron steps are recorded by two processes
     resources:
-        mem_mb=lambda wildcards, attempt: 5000 * attempt,
+        mem_mb=megabytes(5000),
+        runtime=minutes(60),
     params:
         depends_on=DEPENDS_ON["transport"],
         folder=subpath(output[0], ancestor=2),
@@ -100,7 +102,8 @@ checkpoint top_up:
         round=r"[1-3]",
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
     params:
         folder=subpath(output[0], ancestor=2),
     message:
