@@ -34,7 +34,8 @@ from gatecheck.dose.merge import course_factor, merge, per_fraction
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import RemovedResultError, ResultError, WriteError
 from gatecheck.files import array_zyx, read_image, read_json
-from gatecheck.transport.model import CalibrationResult
+from gatecheck.transport.jobs import job_file, write_job
+from gatecheck.transport.model import CalibrationResult, Chunk
 
 FACTOR = PHOTONS_PER_MU * METERSET * FRACTIONS
 
@@ -170,6 +171,27 @@ def test_a_missing_chunk_is_named(tmp_path: Path) -> None:
     write_case(tmp_path)
     (tmp_path / "transport" / "chunk-0004.json").unlink()
     with pytest.raises(ResultError, match="1 of 5 chunks are not there, the first is chunk-0004"):
+        _merge(tmp_path)
+
+
+def test_a_missing_chunk_is_asked_for_again_whatever_jobs_there_were(tmp_path: Path) -> None:
+    """A job of fewer chunks was done; with `execution.chunks_per_job` raised it stands for one of all of them."""
+    write_case(tmp_path)
+    transport = tmp_path / "transport"
+    write_job(transport, 1, [Chunk(index=index, histories=1, seed=1) for index in (1, 2)])
+    (transport / "chunk-0004.json").unlink()
+    with pytest.raises(RemovedResultError, match="The same command simulates them again"):
+        _merge(tmp_path)
+    assert not job_file(transport, 1).exists()
+
+
+def test_chunks_along_different_recordings_are_not_added_up(tmp_path: Path) -> None:
+    write_case(tmp_path)
+    for number, recording in enumerate("aabaa", start=1):
+        path = tmp_path / "transport" / f"chunk-000{number}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(content | {"electron_steps_sha256": 64 * recording}), encoding="utf-8")
+    with pytest.raises(ResultError, match=r"chunk-0001 and chunk-0003 .* different recorded electron steps"):
         _merge(tmp_path)
 
 

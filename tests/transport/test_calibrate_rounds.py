@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +71,37 @@ def test_an_interrupted_calibration_goes_on_and_gives_what_an_undisturbed_one_gi
     assert first.seeds + second.seeds == whole.seeds
     assert len(set(whole.seeds)) == len(whole.seeds)
     assert result.model_copy(update={"seconds": 0.0}) == undisturbed.model_copy(update={"seconds": 0.0})
-    assert [path.name for path in (tmp_path / "broken").glob("*/*")] == ["calibration.json"]
+    assert sorted(path.name for path in (tmp_path / "broken").glob("*/*")) == [".lock", "calibration.json"]
+
+
+class _Slow(_Pretended):
+    """Its first round lasts until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self, _function: Any, requests: list[dict[str, Any]], *, processes: int) -> list[ReferenceRun]:
+        self.began.set()
+        assert self.may_end.wait(60)
+        return super().__call__(_function, requests, processes=processes)
+
+
+def test_plans_that_begin_together_have_one_calibration_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = _Slow()
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(_calibrated, tmp_path, slow, 0.004, monkeypatch)
+        assert slow.began.wait(60)
+        second = threads.submit(_calibrated, tmp_path, slow, 0.004, monkeypatch)
+        deadline = time.monotonic() + 60
+        while "another gatecheck calibrates: waiting for it" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        slow.may_end.set()
+        assert first.result(60) == second.result(60)
+    assert "another gatecheck calibrates: waiting for it" in caplog.text
+    assert len(set(slow.seeds)) == len(slow.seeds)
 
 
 def test_damaged_notes_of_an_interrupted_calibration_cost_its_rounds_and_no_more(

@@ -29,7 +29,8 @@ from gatecheck.transport.head import sample_head
 from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
 from gatecheck.transport.model import CalibrationResult, Chunk, ChunkPlan, PhaseSpace
 from gatecheck.transport.phase_space_source import HistoryRun, PhaseSpaceSource
-from gatecheck.transport.plan import PilotEstimate, check_plan, histories_wanted, inputs_sha256, number_of_chunks
+from gatecheck.transport.pilot import PilotEstimate
+from gatecheck.transport.plan import check_plan, histories_wanted, inputs_sha256, number_of_chunks
 
 SETTINGS = TransportConfig()
 CALIBRATION = CalibrationConfig()

@@ -14,18 +14,23 @@ from made_patient import write_patient
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import SimulationError
-from gatecheck.files import write_image
-from gatecheck.transport.model import ChunkResult, Engine, ScoredBox
-from gatecheck.transport.plan import (
-    PilotEstimate,
-    chunk_seed,
-    estimate_from_pilot,
-    histories_wanted,
-    make_plan,
-    number_of_chunks,
-)
+from gatecheck.files import write_image, write_json
+from gatecheck.transport.model import Chunk, ChunkResult, Engine, Pilot, ScoredBox
+from gatecheck.transport.pilot import PilotEstimate, estimate_from_pilot, kept_pilot, pilot_file
+from gatecheck.transport.plan import chunk_seed, histories_wanted, make_plan, number_of_chunks, share_out
 
 ESTIMATE = PilotEstimate(relative_sigma_of_one=50.0, seconds_per_history=1e-4, seconds_start_up=4.0)
+PILOT = Pilot(
+    inputs_sha256="a" * 64,
+    histories=1000,
+    seed=7,
+    relative_sigma_of_one=50.0,
+    seconds_per_history=1e-4,
+    seconds_start_up=4.0,
+    peak_memory_mb=900.0,
+    shared_memory_mb=0.0,
+    electron_steps_sha256="b" * 64,
+)
 
 
 @given(index=st.integers(0, 10_000), user_seed=st.integers(0, 2**31))
@@ -58,7 +63,8 @@ def test_the_maximum_stops_a_run_before_its_target_with_a_warning(caplog: pytest
 
 def test_photons_asked_for_are_simulated_whatever_sigma_they_give() -> None:
     settings = TransportConfig(source_photons=123_000)
-    plan = make_plan("a" * 64, list(range(1, 11)), settings, ESTIMATE, 1000)
+    count, each = share_out(settings, PILOT)
+    plan = make_plan(PILOT, list(range(1, count + 1)), each, settings)
     assert sum(chunk.histories for chunk in plan.chunks) == 123_000
     assert plan.target_relative_sigma is None
     assert plan.expected_relative_sigma == pytest.approx(50.0 / np.sqrt(123_000))
@@ -73,7 +79,58 @@ def test_chunks_are_as_long_as_wanted_but_never_fewer_than_the_minimum() -> None
 
 def test_equal_seeds_are_refused_at_planning() -> None:
     with pytest.raises(SimulationError, match="same seed"):
-        make_plan("a" * 64, [1, 2, 2], TransportConfig(), ESTIMATE, 1000)
+        make_plan(PILOT, [1, 2, 2], 10, TransportConfig())
+
+
+def _share(
+    settings: TransportConfig, kept: list[int], *, speed: float = 1.0, most: int | None = None
+) -> tuple[int, int]:
+    pilot = PILOT.model_copy(update={"seconds_per_history": PILOT.seconds_per_history / speed})
+    return share_out(settings, pilot, kept=kept, most=most)
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.7, 1.0, 1.3, 3.9])
+def test_finished_chunks_keep_their_length_whatever_the_clock_says_now(speed: float) -> None:
+    """Above the least number of chunks, where length follows a pilot's speed, with a chunk of that length there."""
+    settings = TransportConfig(target_relative_sigma=0.005, chunk_minutes=1)
+    count, each = _share(settings, [])
+    assert count > 3 * settings.minimum_chunks
+    assert speed == 1.0 or _share(settings, [], speed=speed) != (count, each)
+    again = _share(settings, [each], speed=speed)
+    assert again[1] == each
+    assert again[0] in (count, count - 1)  # the last one is not needed for the photons that are wanted
+    assert again[0] * each >= histories_wanted(settings, PILOT)
+
+
+def test_finished_chunks_count_for_another_sigma_unless_they_are_little_of_it() -> None:
+    first = TransportConfig(target_relative_sigma=0.01)
+    _, each = _share(first, [])
+    closer = TransportConfig(target_relative_sigma=0.006)
+    count, length = _share(closer, [each] * 3)
+    assert length == each
+    assert 0 <= count * each - histories_wanted(closer, PILOT) < each
+    much_closer = TransportConfig(target_relative_sigma=0.005)
+    short = _share(TransportConfig(target_relative_sigma=0.05), [])[1]
+    assert _share(much_closer, [short]) == _share(much_closer, [])
+    # Never more than there may be, nor fewer chunks than sigma takes.
+    assert _share(closer, [each], most=histories_wanted(closer, PILOT)) == _share(closer, [])
+    assert _share(TransportConfig(target_relative_sigma=0.05), [each])[0] == first.minimum_chunks
+
+
+def test_a_pilot_is_used_again_for_the_same_inputs_photons_and_seed_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunk = Chunk(index=0, histories=PILOT.histories, seed=PILOT.seed)
+    assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk) is None
+    write_json(pilot_file(tmp_path), PILOT)
+    assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk) == PILOT
+    assert kept_pilot(tmp_path, "c" * 64, chunk) is None
+    assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk.model_copy(update={"histories": 999})) is None
+    assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk.model_copy(update={"seed": 8})) is None
+    pilot_file(tmp_path).write_text("{", encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk) is None
+    assert "pilot.json" in caplog.text
 
 
 def _pilot(

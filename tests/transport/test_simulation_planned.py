@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk
+from gatecheck.transport.chunk_files import remove_chunk
+from gatecheck.transport.pilot import pilot_file
 from gatecheck.transport.plan import plan_chunks
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.reference_field import reference_delivery
+from gatecheck.transport.rounds import chunk_plan_file
 
 pytestmark = pytest.mark.gate
 
@@ -26,15 +30,15 @@ def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_
     write_delivery(reference_delivery(linac), tmp_path / "timeline.parquet")
     settings = TransportConfig(pilot_photons=40_000, target_relative_sigma=0.3, minimum_chunks=4)
     out = tmp_path / "transport"
-    plan = plan_chunks(
-        delivery_path=tmp_path / "timeline.parquet",
-        linac=linac,
-        patient_folder=tmp_path / "patient",
-        settings=settings,
-        dose_to="medium",
-        out_folder=out,
-    )
-    assert [path.name for path in out.iterdir()] == ["chunks.json"]
+    common: dict[str, Any] = {
+        "delivery_path": tmp_path / "timeline.parquet",
+        "linac": linac,
+        "patient_folder": tmp_path / "patient",
+        "dose_to": "medium",
+        "out_folder": out,
+    }
+    plan = plan_chunks(**common, settings=settings)
+    assert sorted(path.name for path in out.iterdir()) == ["chunks.json", "pilot.json"]
     assert len({chunk.seed for chunk in plan.chunks}) == len(plan.chunks) >= 4
     assert plan.phase_space is None
     assert plan.expected_relative_sigma is not None
@@ -42,18 +46,21 @@ def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_
     result = run_in_process(
         simulate_chunk,
         chunk=plan.chunks[0],
-        inputs=ChunkInputs(
-            delivery_path=tmp_path / "timeline.parquet",
-            linac=linac,
-            patient_folder=tmp_path / "patient",
-            inputs_sha256=plan.inputs_sha256,
-            settings=settings,
-            dose_to="medium",
-            out_folder=out,
-        ),
+        inputs=ChunkInputs(**common, inputs_sha256=plan.inputs_sha256, settings=settings),
     )
     assert result.linac_sha256 == linac.content_sha256
     assert result.particles < result.histories
     assert result.fates["missed_patient"] > 0
     assert np.isfinite(result.energy["deposited"])
     assert 0 < result.energy["deposited"] < result.energy["entered"] < result.energy["below_head"]
+    # Planned again the chunks are the same, to the digits of the pilot's clock.
+    chunk_plan_file(out).unlink()
+    assert plan_chunks(**common, settings=settings) == plan
+    # A machine so slow that each chunk would be a tenth as long, and no pilot kept: the one that is done is not lost.
+    pilot_file(out).unlink()
+    shorter = settings.model_copy(update={"chunk_minutes": settings.chunk_minutes / 1000})
+    again = plan_chunks(**common, settings=shorter)
+    assert again.chunks[0] == plan.chunks[0]
+    assert (out / "chunk-0001.json").exists()
+    remove_chunk(out, 1)
+    assert plan_chunks(**common, settings=shorter).chunks[0].histories < plan.chunks[0].histories

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,12 @@ def digest_of_sources(*modules: ModuleType) -> int:
     """
     content = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
     return int(hashlib.sha256(content).hexdigest()[:15], 16)
+
+
+def digest_of_functions(*functions: Callable[..., object]) -> str:
+    """SHA-256 of the source of functions, compiled ones among them: of what is taken from a module that does more."""
+    content = "".join(inspect.getsource(getattr(function, "py_func", function)) for function in functions)
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
 
 def part_of_kernel(function: FunctionT) -> FunctionT:

@@ -179,6 +179,7 @@ def planned(layout: CaseLayout, config: Config) -> tuple[ChunkPlan, ChunkInputs]
         head=config.machine.head,
         source=source_of(layout, config),
         scratch_folder=config.execution.scratch,
+        electron_steps_sha256=plan.electron_steps_sha256,
     )
     check_plan(
         plan,

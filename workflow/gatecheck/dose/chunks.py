@@ -13,6 +13,7 @@ from gatecheck.errors import RemovedResultError, ResultError
 from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
 from gatecheck.patient.model import VoxelBox
 from gatecheck.transport.chunk_files import chunk_name, remove_chunk
+from gatecheck.transport.jobs import forget_jobs
 from gatecheck.transport.model import ChunkPlan, ChunkResult, ScoredBox
 from gatecheck.transport.rounds import read_plan
 
@@ -39,7 +40,8 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
     missing = [c.index for c in plan.chunks if not (transport_folder / f"{chunk_name(c.index)}.json").exists()]
     if missing:
         for index in missing:
-            remove_chunk(transport_folder, index)  # so that its job is not taken for done
+            remove_chunk(transport_folder, index)
+        forget_jobs(transport_folder)  # so that none is taken for done that should have simulated them
         raise RemovedResultError(
             f"{len(missing)} of {len(plan.chunks)} chunks are not there, the first is {chunk_name(missing[0])}. "
             "The same command simulates them again; the chunks that are there are kept."
@@ -56,6 +58,7 @@ def _read_result(transport_folder: Path, index: int) -> ChunkResult:
         return read_json(path, ChunkResult)
     except ResultError as error:
         _remove_damaged(transport_folder)
+        forget_jobs(transport_folder)
         raise RemovedResultError(
             f"{error} {chunk_name(index)} was removed; the same command simulates it again."
         ) from error
@@ -98,6 +101,7 @@ def check_belong_together(results: tuple[ChunkResult, ...]) -> None:
         same = {
             "inputs": other.inputs_sha256 == first.inputs_sha256,
             "engine or physics": other.engine == first.engine,
+            "recorded electron steps": other.electron_steps_sha256 == first.electron_steps_sha256,
             "machine model": other.linac_sha256 == first.linac_sha256,
             "dose quantity": other.dose_to == first.dose_to,
             "boxes": [box.name for box in other.boxes] == [box.name for box in first.boxes],
@@ -130,6 +134,7 @@ def read_score(transport_folder: Path, result: ChunkResult, box: VoxelBox) -> Bo
         found = "missing" if not path.exists() else f"cut short or changed ({path.stat().st_size} bytes)"
         remove_chunk(transport_folder, result.index)
         others = _remove_damaged(transport_folder)
+        forget_jobs(transport_folder)
         more = f", and {len(others)} more chunks ({', '.join(others)})" if others else ""
         raise RemovedResultError(
             f"{scored.file}: {found}, so {chunk_name(result.index)} cannot be used and was removed{more}. The same "

@@ -187,6 +187,7 @@ def _describe(
         maximum_gy_per_fraction=float(per_fraction(np.array(maximum), delivery.fractions)),
         engine=first.engine,
         made_with=_made_with(results),
+        electron_steps_sha256=first.electron_steps_sha256,
         seconds_of_chunks=float(sum(sum(result.seconds.values()) for result in results)),
         simulated_at=max((result.ended_at for result in results if result.ended_at is not None), default=None),
         peak_memory_mb=max(result.peak_memory_mb for result in results),

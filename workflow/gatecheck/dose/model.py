@@ -65,6 +65,9 @@ class MergeResult(HandedOn):
     made_with: dict[str, str] = Field(
         {}, description="versions of Python and libraries, and code_sha256, of all chunks; empty: of an earlier version"
     )
+    electron_steps_sha256: str | None = Field(
+        None, description="of the recorded steps that electrons took; null: GATE followed electrons"
+    )
     seconds_of_chunks: float
     simulated_at: datetime.datetime | None = Field(
         None, description="when the last chunk ended, UTC; null: of an earlier version"

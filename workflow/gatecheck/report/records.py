@@ -35,6 +35,7 @@ _STATED_ELSEWHERE = (
     "photon_cross_sections",
     "far_electrons",
     "far_photons",
+    "electrons_into_air",
     "head",
     "head_largest_segment",
 )
@@ -291,6 +292,12 @@ def _variance_reduction(run: Run) -> RecordsItem:
         f"Photons scattered past the fine voxels: {merge.engine.settings.get('far_photons', 'all followed')}",
         _fates(run.chunks),
     ]
+    if merge.electron_steps_sha256 is not None:
+        done.insert(
+            3,
+            f"Electrons in the patient: along recorded steps of SHA-256 {merge.electron_steps_sha256[:_DIGITS_OF_HASH]}"
+            f"…; in air in the body: {merge.engine.settings.get('electrons_into_air', 'all followed by GATE')}",
+        )
     return _item("Variance reduction", done, _MERGE, *([_CHUNKS] if run.chunks else []))
 
 

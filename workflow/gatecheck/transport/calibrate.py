@@ -12,6 +12,7 @@ from typing import Any
 from gatecheck.config import HeadKind
 from gatecheck.config_transport import CalibrationConfig, TransportConfig
 from gatecheck.errors import ResultError, SimulationError
+from gatecheck.file_locks import one_at_a_time
 from gatecheck.files import HandedOn, read_json, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
 from gatecheck.transport.engine import code_sha256, describe_engine
@@ -39,6 +40,7 @@ _MOST_HISTORIES = 300_000_000
 """Some five hours of two cores; what would take more is refused when the first rounds have shown it."""
 _SURE_HISTORIES = 1_500_000  # from so many the forecast is good to a tenth or two
 _RUNS_FILE = "reference-runs.json"
+_LOCK_FILE = ".lock"
 
 
 class _KeptRuns(HandedOn):
@@ -79,6 +81,24 @@ def calibrate(
     cached = _cached(path, key)
     if cached is not None:
         return cached
+    # Plans of a batch that begin together ask for the same one: the first simulates it, and the others wait for it.
+    with one_at_a_time(path.with_name(_LOCK_FILE), lambda: logger.info("another gatecheck calibrates: waiting for it")):
+        return _cached(path, key) or _calibrated(
+            linac, settings, calibration, path, key, progress=progress, head=head, source=source
+        )
+
+
+def _calibrated(
+    linac: LinacModel,
+    settings: TransportConfig,
+    calibration: CalibrationConfig,
+    path: Path,
+    key: str,
+    *,
+    progress: Progress | None,
+    head: HeadKind,
+    source: PhaseSpaceSource | None,
+) -> CalibrationResult:
     started = time.perf_counter()
     kept = path.with_name(_RUNS_FILE)
     runs = _simulate(
@@ -90,7 +110,7 @@ def calibrate(
         key_sha256=key,
         machine=linac.name,
         linac_sha256=linac.content_sha256,
-        engine=engine,
+        engine=describe_engine(settings, head),
         reference={
             "field_size_mm": reference.field_size,
             "source_surface_distance_mm": reference.source_surface_distance,

@@ -21,6 +21,7 @@ from gatecheck.delivery.coordinates import RigidTransform
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.linac.model import LinacModel
+from gatecheck.patient.model import Material
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.chunk_files import BegunChunk, chunk_name, remove_chunk
@@ -34,7 +35,7 @@ from gatecheck.transport.head import sample_head
 from gatecheck.transport.model import Chunk, ChunkResult, Engine, PhaseSpace
 from gatecheck.transport.patient_files import PatientMatter
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
-from gatecheck.transport.process import called_every_second, run_in_process, run_in_processes
+from gatecheck.transport.process import age_of_process, called_every_second, run_in_process, run_in_processes
 from gatecheck.transport.run import (
     FollowedPhotons,
     follow_along_steps,
@@ -76,6 +77,8 @@ class ChunkInputs:
         Where files lie that are needed while a job runs; without it in out_folder.
     counterpart : Counterpart, optional
         What the photons are sent through instead; for the fast head and the machine model's source alone.
+    electron_steps_sha256 : str, optional
+        Of the recorded steps that electrons have to take; without it, whichever are found or made.
     """
 
     delivery_path: Path
@@ -90,6 +93,26 @@ class ChunkInputs:
     transform: RigidTransform | None = None
     scratch_folder: Path | None = None
     counterpart: Counterpart | None = None
+    electron_steps_sha256: str | None = None
+
+    def get_electron_steps(self, materials: Sequence[Material]) -> None:
+        """Have recorded steps for these in memory, made where need be.
+
+        Raises
+        ------
+        SimulationError
+            When they are not those that all chunks of the plan have to take.
+        """
+        if not self.settings.replays_electrons:
+            return
+        here = electron_steps(self.settings, materials).sha256
+        if self.electron_steps_sha256 not in (None, here):
+            raise SimulationError(
+                f"Recorded electron steps differ from those that the pilot took ({here[:8]} found, "
+                f"{self.electron_steps_sha256[:8]} expected): they were recorded anew, on another kind of machine. All "
+                "chunks of a dose have to take the same. Give every machine the same cache (GATECHECK_CACHE), or "
+                "remove transport/pilot.json of the case, and run the same command again."
+            )
 
     def matter(self) -> PatientMatter:
         """What lies in the beam."""
@@ -145,6 +168,8 @@ def simulate_chunk(inputs: ChunkInputs, chunk: Chunk) -> ChunkResult:
     WriteError
         When the result cannot be written; nothing is left of it.
     """
+    if inputs.electron_steps_sha256 is not None:  # a full head takes long, and this is known before it
+        inputs.get_electron_steps(inputs.matter().patient.materials)
     started = time.perf_counter()
     phase_space = inputs.phase_space_of(chunk)
     return simulate_phase_space(
@@ -220,10 +245,12 @@ def simulate_chunks_here(
         requests = [{"inputs": inputs, "chunk": chunk} for chunk in chunks]
         run_in_processes(simulate_chunk, requests, processes=at_a_time, longest_seconds=longest_seconds)
         return
+    age = age_of_process()
+    job_began = None if age is None else time.perf_counter() - age
     matter = inputs.matter()
     engine = describe_engine(inputs.settings, inputs.head)
     inputs.out_folder.mkdir(parents=True, exist_ok=True)
-    tasks = [_ChunkTask(inputs, chunk, matter, engine) for chunk in chunks]
+    tasks = [_ChunkTask(inputs, chunk, matter, engine, job_began) for chunk in chunks]
     settings = inputs.settings
     if settings.replays_electrons:
         tasks[0].get_ready()
@@ -290,8 +317,16 @@ def _replay_for_each(tasks: Sequence[_ChunkTask], *, at_a_time: int, longest_sec
 class _ChunkTask:
     """A chunk for `run_gate_for_each` or `_replay_for_each`: its photons are followed in the child."""
 
-    def __init__(self, inputs: ChunkInputs, chunk: Chunk, matter: PatientMatter, engine: Engine) -> None:
+    def __init__(
+        self,
+        inputs: ChunkInputs,
+        chunk: Chunk,
+        matter: PatientMatter,
+        engine: Engine,
+        job_began: float | None = None,
+    ) -> None:
         self._inputs, self._chunk, self._matter, self._engine = inputs, chunk, matter, engine
+        self._job_began = job_began
         self.seed = chunk.seed
         self._begun: tuple[BegunChunk, FollowedPhotons] | None = None
         self._seconds_to_get_ready = 0.0
@@ -312,6 +347,7 @@ class _ChunkTask:
             inputs_sha256=inputs.inputs_sha256,
             linac_sha256=inputs.linac.content_sha256,
             seconds_head=time.perf_counter() - started,
+            seconds_into_job=None if self._job_began is None else started - self._job_began,
         )
         remove_chunk(inputs.out_folder, chunk.index)
         followed = follow_photons(
@@ -352,7 +388,7 @@ class _ChunkTask:
     def get_ready(self) -> None:
         """Have the recorded steps in memory, made where need be."""
         started = time.perf_counter()
-        electron_steps(self._inputs.settings, self._matter.patient.materials)
+        self._inputs.get_electron_steps(self._matter.patient.materials)
         self._seconds_to_get_ready += time.perf_counter() - started
 
     def replay(self) -> None:

@@ -52,6 +52,7 @@ class BegunChunk:
     inputs_sha256: str
     linac_sha256: str
     seconds_head: float
+    seconds_into_job: float | None = None
 
     def say(self, particles: int) -> None:
         """Tell those who wait how far it is."""
@@ -102,6 +103,7 @@ class BegunChunk:
                 "along_steps": run.seconds_along_steps,
                 "gate": run.seconds_transport - run.seconds_photons - run.seconds_along_steps,
             },
+            seconds_into_job=self.seconds_into_job,
             ended_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
             peak_memory_mb=run.peak_memory_mb,
             shared_memory_mb=run.shared_memory_mb,

@@ -153,12 +153,16 @@ _LIBRARIES = ("opengate", "numpy", "numba", "llvmlite", "scipy", "SimpleITK", "x
 
 
 def made_with() -> dict[str, str]:
-    """Versions of Python and the libraries that a dose is made with, and the hash of the code that makes it.
+    """Versions of Python and the libraries that a dose is made with, the kind of processor, and the hash of the code.
 
-    They are stated, and no part of any hash: doses made with other versions may be added up.
+    They are stated, and no part of any hash: doses made with other versions, or on other kinds of processor, for which
+    other instructions are compiled, may be added up. They may differ in their last bits.
     """
+    from llvmlite import binding  # noqa: PLC0415 - what the photons' code is compiled with, and for what
+
     libraries = {name: metadata.version(name) for name in _LIBRARIES}
-    return {"Python": platform.python_version(), **libraries, "code_sha256": code_sha256()}
+    processor = {"processor": binding.get_host_cpu_name()}
+    return {"Python": platform.python_version(), **libraries, **processor, "code_sha256": code_sha256()}
 
 
 def code_sha256() -> str:

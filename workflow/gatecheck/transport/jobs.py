@@ -79,10 +79,13 @@ def _is_done(folder: Path, plan: ChunkPlan, chunk: Chunk) -> bool:
         result = read_json(path, ChunkResult)
     except ResultError:
         return False
-    planned = (plan.inputs_sha256, chunk.index, chunk.histories, chunk.seed)
-    return (result.inputs_sha256, result.index, result.histories, result.seed) == planned and all(
-        (folder / box.file).exists() for box in result.boxes
-    )
+    return is_of(plan, chunk, result) and all((folder / box.file).exists() for box in result.boxes)
+
+
+def is_of(plan: ChunkPlan, chunk: Chunk, result: ChunkResult) -> bool:
+    """Whether a result is what a plan asked for as this chunk."""
+    of_all = (result.inputs_sha256, result.electron_steps_sha256) == (plan.inputs_sha256, plan.electron_steps_sha256)
+    return of_all and (result.index, result.histories, result.seed) == (chunk.index, chunk.histories, chunk.seed)
 
 
 def write_job(transport_folder: Path, number: int, chunks: Sequence[Chunk]) -> None:
@@ -92,7 +95,12 @@ def write_job(transport_folder: Path, number: int, chunks: Sequence[Chunk]) -> N
 
 
 def forget_jobs(transport_folder: Path, chunk: int | None = None) -> None:
-    """Remove what says that jobs are done: all of them, or those that a chunk belongs to, which is there no more."""
+    """Remove what says that jobs are done: all of them, or those that a chunk belongs to, which is simulated anew.
+
+    For a chunk that is found missing it is all of them. Which job has it changes with `execution.chunks_per_job`: a job
+    that was done with fewer may stand for the one that is asked for it, and does not name it. A job whose chunks are
+    there is done again in a moment.
+    """
     for path in transport_folder.glob("job-*.json"):
         if chunk is None or chunk in _chunks_in(path):
             path.unlink(missing_ok=True)

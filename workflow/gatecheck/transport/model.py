@@ -135,6 +135,20 @@ class Chunk(_Part):
     seed: int
 
 
+class Pilot(HandedOn):
+    """Written by plan_chunks as transport/pilot.json: planning again from the same inputs gives the same chunks."""
+
+    inputs_sha256: str
+    histories: int
+    seed: int
+    relative_sigma_of_one: float = Field(description="see gatecheck.transport.pilot.PilotEstimate")
+    seconds_per_history: float
+    seconds_start_up: float
+    peak_memory_mb: float
+    shared_memory_mb: float
+    electron_steps_sha256: str | None = Field(None, description="of recorded steps; null: GATE followed electrons")
+
+
 class ChunkPlan(HandedOn):
     """Written by plan_chunks as transport/chunks.json."""
 
@@ -147,6 +161,9 @@ class ChunkPlan(HandedOn):
     pilot_histories: int
     peak_memory_mb: float = Field(0.0, description="of the pilot's process")
     shared_memory_mb: float = Field(0.0, description="of it, what the chunks of a job share")
+    electron_steps_sha256: str | None = Field(
+        None, description="of the recorded steps that all chunks are to follow; null: GATE follows electrons"
+    )
     phase_space: PhaseSpaceUse | None = Field(None, description="null: the machine model's source")
     chunks_of_rounds: tuple[int, ...] = Field(
         (), description="how many of the chunks the pilot and each round after it asked for; empty: all by the pilot"
@@ -218,6 +235,11 @@ class ChunkResult(HandedOn):
     seconds: dict[str, float] = Field(description="head, start_up (of head and transport), transport, writing")
     seconds_of_transport: dict[str, float] = Field(
         {}, description="photons, along_steps (electrons along recorded steps), gate; empty: of an earlier version"
+    )
+    seconds_into_job: float | None = Field(
+        None,
+        description="from the start of its job's process to its own first photon: of a job's first chunk what the job "
+        "takes to start; null: a process of its own, or a system that does not say",
     )
     ended_at: datetime.datetime | None = Field(None, description="UTC; null: of an earlier version")
     peak_memory_mb: float

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
 import tempfile
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from gatecheck.config import HeadKind
 from gatecheck.config_transport import TransportConfig
 from gatecheck.errors import ResultError, SimulationError
-from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file, sha256_of_json, write_json
+from gatecheck.files import read_json, sha256_of_file, sha256_of_json, write_json
 from gatecheck.linac.model import LinacModel
-from gatecheck.patient.model import Grid, VoxelBox
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, starts_once
 from gatecheck.transport.chunk_files import remove_chunk
 from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.head_settings import MOST_HISTORIES_AT_ONCE
-from gatecheck.transport.jobs import forget_jobs
-from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse, Precision, TopUp
-from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
+from gatecheck.transport.jobs import forget_jobs, is_of
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse, Pilot, Precision, TopUp
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
+from gatecheck.transport.pilot import PilotEstimate, estimate_from_pilot, kept_pilot, pilot_file
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.rounds import (
     added_chunks,
@@ -39,16 +38,13 @@ from gatecheck.transport.scored_dose import DoseTo
 
 logger = logging.getLogger(__name__)
 
-FloatArray = npt.NDArray[np.float64]
-
 PILOT_INDEX = 0
 # More photons than the pilot asks for: its estimate has its own noise, and takes the electrons that one photon
 # sets free for independent, which makes sigma 3 to 5 % too small.
 _RESERVE = 1.15
-# One standard deviation, mm: a pilot's voxels hold few photons each, but a small target smoothed too widely loses its
-# maximum, and one of 0.3 ml would ask for 3 times the photons that it takes with 6 mm for all.
-_SMOOTHINGS = (2.0, 3.0, 4.5, 6.0)
-_NOISE_OF_MAXIMUM = 0.05
+# Chunks that are there keep their length up to so many times the number that would be planned: each has a start of its
+# own, and beyond it what is there is little of what is wanted.
+_MOST_TIMES_AS_MANY = 4
 _SEED_DIGITS = 8
 _SEED_MASK = 0x7FFFFFFF
 
@@ -118,26 +114,6 @@ def chunk_seed(inputs: str, linac_sha256: str, index: int, user_seed: int = 0) -
     return (number & _SEED_MASK) or 1
 
 
-@dataclass(frozen=True, slots=True)
-class PilotEstimate:
-    """What a pilot run says of the runs to come.
-
-    Attributes
-    ----------
-    relative_sigma_of_one : float
-        Mean relative sigma (k = 1) of voxels above half the maximum if one history were simulated;
-        divided by the square root of the histories it is that of the run.
-    seconds_per_history : float
-        Head and transport, without start-up.
-    seconds_start_up : float
-        What every chunk takes beside: the start of its processes and, in a full head, the changes of segment.
-    """
-
-    relative_sigma_of_one: float
-    seconds_per_history: float
-    seconds_start_up: float
-
-
 def plan_chunks(
     *,
     delivery_path: Path,
@@ -150,6 +126,8 @@ def plan_chunks(
     source: PhaseSpaceSource | None = None,
 ) -> ChunkPlan:
     """Run a pilot in a process of its own, plan the chunks and write chunks.json.
+
+    What the pilot found is kept in pilot.json, and used when chunks are planned again from the same inputs.
 
     Parameters
     ----------
@@ -175,30 +153,23 @@ def plan_chunks(
         source=source,
     )
     out_folder.mkdir(parents=True, exist_ok=True)
-    seed = chunk_seed(inputs, linac.content_sha256, PILOT_INDEX, settings.seed)
-    pilot = Chunk(index=PILOT_INDEX, histories=_pilot_histories(settings, source), seed=seed)
-    with tempfile.TemporaryDirectory(prefix=".partial-pilot-", dir=out_folder) as folder:
-        common = ChunkInputs(
-            delivery_path=delivery_path,
-            linac=linac,
-            patient_folder=patient_folder,
-            inputs_sha256=inputs,
-            settings=settings,
-            dose_to=dose_to,
-            out_folder=Path(folder),
-            head=head,
-            source=source,
-        )
-        result: ChunkResult = run_in_process(simulate_chunk, inputs=common, chunk=pilot)
-        estimate = estimate_from_pilot(result, Path(folder), patient_folder)
-        remove_chunk(Path(folder), PILOT_INDEX)
-    seeds = [
-        chunk_seed(inputs, linac.content_sha256, index, settings.seed)
-        for index in range(1, number_of_chunks(settings, estimate, head) + 1)
-    ]
-    plan = make_plan(inputs, seeds, settings, estimate, result.histories)
-    shared = result.shared_memory_mb if starts_once(settings, head) else 0.0
-    plan = plan.model_copy(update={"peak_memory_mb": result.peak_memory_mb, "shared_memory_mb": shared})
+    common = ChunkInputs(
+        delivery_path=delivery_path,
+        linac=linac,
+        patient_folder=patient_folder,
+        inputs_sha256=inputs,
+        settings=settings,
+        dose_to=dose_to,
+        out_folder=out_folder,
+        head=head,
+        source=source,
+    )
+    pilot = _pilot(common)
+    most = settings.maximum_source_photons if source is None else min(settings.maximum_source_photons, source.uses)
+    finished = _finished_chunks(out_folder, pilot)
+    count, each = share_out(settings, pilot, head, kept=[chunk.histories for chunk in finished], most=most)
+    seeds = [chunk_seed(inputs, linac.content_sha256, index, settings.seed) for index in range(1, count + 1)]
+    plan = make_plan(pilot, seeds, each, settings)
     if source is not None:
         last = plan.chunks[-1]
         used = source.run_of_chunk(last.index, last.histories).end
@@ -208,6 +179,36 @@ def plan_chunks(
     _remove_stale_chunks(out_folder, plan, linac.content_sha256, settings.seed)
     write_json(chunk_plan_file(out_folder), plan)
     return plan
+
+
+def _pilot(inputs: ChunkInputs) -> Pilot:
+    """Of these chunks: kept from before, or run now and kept."""
+    settings = inputs.settings
+    seed = chunk_seed(inputs.inputs_sha256, inputs.linac.content_sha256, PILOT_INDEX, settings.seed)
+    chunk = Chunk(index=PILOT_INDEX, histories=_pilot_histories(settings, inputs.source), seed=seed)
+    kept = kept_pilot(inputs.out_folder, inputs.inputs_sha256, chunk)
+    if kept is not None:
+        logger.info("the pilot of these inputs has run before: what it found is used")
+        return kept
+    with tempfile.TemporaryDirectory(prefix=".partial-pilot-", dir=inputs.out_folder) as folder:
+        result: ChunkResult = run_in_process(
+            simulate_chunk, inputs=replace(inputs, out_folder=Path(folder)), chunk=chunk
+        )
+        estimate = estimate_from_pilot(result, Path(folder), inputs.patient_folder)
+        remove_chunk(Path(folder), PILOT_INDEX)
+    pilot = Pilot(
+        inputs_sha256=inputs.inputs_sha256,
+        histories=chunk.histories,
+        seed=seed,
+        relative_sigma_of_one=estimate.relative_sigma_of_one,
+        seconds_per_history=estimate.seconds_per_history,
+        seconds_start_up=estimate.seconds_start_up,
+        peak_memory_mb=result.peak_memory_mb,
+        shared_memory_mb=result.shared_memory_mb if starts_once(settings, inputs.head) else 0.0,
+        electron_steps_sha256=result.electron_steps_sha256,
+    )
+    write_json(pilot_file(inputs.out_folder), pilot)
+    return pilot
 
 
 def plan_top_up(
@@ -272,6 +273,20 @@ def phase_space_use(source: PhaseSpaceSource, histories_used: int) -> PhaseSpace
     )
 
 
+def _finished_chunks(folder: Path, pilot: Pilot) -> list[ChunkResult]:
+    """What was simulated from the pilot's inputs before, and is whole as far as its JSON says."""
+    found = []
+    for path in sorted(folder.glob("chunk-*.json")):
+        with contextlib.suppress(ResultError):
+            result = read_json(path, ChunkResult)
+            if (result.inputs_sha256, result.electron_steps_sha256) == (
+                pilot.inputs_sha256,
+                pilot.electron_steps_sha256,
+            ):
+                found.append(result)
+    return found
+
+
 def _remove_stale_chunks(folder: Path, plan: ChunkPlan, linac_sha256: str, user_seed: int) -> None:
     """Remove the chunks of other plans; what lies beyond this plan's last, a round may ask for again."""
     each = plan.chunks[0].histories
@@ -280,7 +295,7 @@ def _remove_stale_chunks(folder: Path, plan: ChunkPlan, linac_sha256: str, user_
             result = read_json(path, ChunkResult)
             index = result.index
             seed = chunk_seed(plan.inputs_sha256, linac_sha256, index, user_seed)
-            fits = (result.inputs_sha256, result.histories, result.seed) == (plan.inputs_sha256, each, seed)
+            fits = is_of(plan, Chunk(index=index, histories=each, seed=seed), result)
         except ResultError:
             index, fits = int(path.stem.removeprefix("chunk-")), False
         if not fits:
@@ -296,7 +311,7 @@ def _pilot_histories(settings: TransportConfig, source: PhaseSpaceSource | None)
     return min(limits)
 
 
-def histories_wanted(settings: TransportConfig, estimate: PilotEstimate) -> int:
+def histories_wanted(settings: TransportConfig, estimate: PilotEstimate | Pilot) -> int:
     """Source photons for the wanted sigma with a reserve, or as asked for, never above the maximum."""
     if settings.source_photons is not None:
         return min(settings.source_photons, settings.maximum_source_photons)
@@ -315,7 +330,7 @@ def histories_wanted(settings: TransportConfig, estimate: PilotEstimate) -> int:
     return min(wanted, settings.maximum_source_photons)
 
 
-def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate, head: HeadKind = "fast") -> int:
+def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate | Pilot, head: HeadKind = "fast") -> int:
     """Chunks of about the wanted length, never fewer than the standard deviation needs.
 
     Where each chunk starts by itself (see `simulate_chunks_here`), its length is with its start, and it follows photons
@@ -328,10 +343,41 @@ def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate, head: H
     return count if head == "fast" else max(count, math.ceil(histories / MOST_HISTORIES_AT_ONCE))
 
 
-def make_plan(
-    inputs: str, seeds: list[int], settings: TransportConfig, estimate: PilotEstimate, pilot_histories: int
-) -> ChunkPlan:
-    """Share the source photons out evenly, one chunk per seed.
+def share_out(
+    settings: TransportConfig,
+    estimate: PilotEstimate | Pilot,
+    head: HeadKind = "fast",
+    *,
+    kept: Sequence[int] = (),
+    most: int | None = None,
+) -> tuple[int, int]:
+    """How many chunks, and the source photons of each.
+
+    Chunks that are there already keep their length where it can serve: what was simulated for another sigma then
+    counts for this one, and the wall clock, which a pilot's speed is, cannot make a finished chunk worthless.
+
+    Parameters
+    ----------
+    kept : sequence of int
+        Source photons of chunks of these inputs that are there.
+    most : int, optional
+        Source photons that may be had in all.
+    """
+    histories = histories_wanted(settings, estimate)
+    count = number_of_chunks(settings, estimate, head)
+    each = max(1, math.ceil(histories / count))
+    for length, _ in Counter(kept).most_common():
+        if length == each:
+            break
+        number = math.ceil(histories / length)
+        is_allowed = most is None or number * length <= most
+        if is_allowed and settings.minimum_chunks <= number <= _MOST_TIMES_AS_MANY * count:
+            return number, length
+    return count, each
+
+
+def make_plan(pilot: Pilot, seeds: Sequence[int], each: int, settings: TransportConfig) -> ChunkPlan:
+    """A chunk of so many source photons for each seed.
 
     Raises
     ------
@@ -340,95 +386,15 @@ def make_plan(
     """
     if len(set(seeds)) != len(seeds):
         raise SimulationError("Two chunks would have the same seed. Set transport.seed to another number.")
-    each = max(1, math.ceil(histories_wanted(settings, estimate) / len(seeds)))
     return ChunkPlan(
-        inputs_sha256=inputs,
+        inputs_sha256=pilot.inputs_sha256,
         chunks=tuple(Chunk(index=index, histories=each, seed=seed) for index, seed in enumerate(seeds, start=1)),
         target_relative_sigma=None if settings.source_photons is not None else settings.target_relative_sigma,
-        expected_relative_sigma=estimate.relative_sigma_of_one / math.sqrt(each * len(seeds)),
-        seconds_per_history=estimate.seconds_per_history,
-        seconds_start_up=estimate.seconds_start_up,
-        pilot_histories=pilot_histories,
+        expected_relative_sigma=pilot.relative_sigma_of_one / math.sqrt(each * len(seeds)),
+        seconds_per_history=pilot.seconds_per_history,
+        seconds_start_up=pilot.seconds_start_up,
+        pilot_histories=pilot.histories,
+        peak_memory_mb=pilot.peak_memory_mb,
+        shared_memory_mb=pilot.shared_memory_mb,
+        electron_steps_sha256=pilot.electron_steps_sha256,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """A box of the pilot: sums over its histories, and how many joined voxels of each voxel are in the body."""
-
-    dose: FloatArray
-    squared: FloatArray
-    in_body: FloatArray
-    spacing: tuple[float, float, float]
-
-    @classmethod
-    def read(cls, path: Path, box: VoxelBox, body_zyx: npt.NDArray[np.bool_], grid: Grid) -> _Scored:
-        both = array_zyx(read_image(path)).astype(np.float64)
-        return cls(both[..., 0], both[..., 1], body_voxels_per_box_voxel(box, body_zyx, grid), box.spacing)
-
-    def smoothed(self, deviation: float) -> _Scored:
-        """Dose and squared dose by a Gaussian of that many mm."""
-        from scipy import ndimage  # noqa: PLC0415 - half a second, for the pilot alone
-
-        width = [deviation / step for step in reversed(self.spacing)]
-        return replace(
-            self,
-            dose=ndimage.gaussian_filter(self.dose, width),
-            squared=ndimage.gaussian_filter(self.squared, width),
-        )
-
-    @property
-    def maximum(self) -> float:
-        """In the body."""
-        return float((self.dose * (self.in_body > 0)).max())
-
-    def noise_of_maximum(self, deviation: float) -> float:
-        """Relative sigma of the maximum after smoothing by so many mm, as of so many voxels together."""
-        place = np.unravel_index(int((self.dose * (self.in_body > 0)).argmax()), self.dose.shape)
-        voxels = math.prod(max(1.0, 2 * math.sqrt(math.pi) * deviation / step) for step in self.spacing)
-        return math.sqrt(float(self.squared[place]) / voxels) / float(self.dose[place])
-
-
-def estimate_from_pilot(result: ChunkResult, chunk_folder: Path, patient_folder: Path) -> PilotEstimate:
-    """Relative sigma per history in fine voxels where the smoothed pilot dose is above half its maximum, and speed.
-
-    Without fine voxels it is that of all. Dose and squared dose are smoothed box by box, by as much as leaves 5 % of
-    noise in the maximum, between 2 and 6 mm: a pilot's voxels hold too few photons for a variance of their own.
-
-    Raises
-    ------
-    SimulationError
-        When no dose reached these.
-    """
-    patient = read_patient(patient_folder)
-    body = read_body(patient_folder, patient)
-    boxes = list(zip(result.boxes, patient.boxes, strict=True))
-    fine = [(scored, box) for scored, box in boxes if box.role == "fine"]
-    parts = [_Scored.read(chunk_folder / scored.file, box, body, patient.joined_grid) for scored, box in fine or boxes]
-    if max(part.maximum for part in parts) <= 0:
-        raise SimulationError(
-            f"The pilot run of {result.histories} source photons gave no dose in the "
-            f"{'fine region' if fine else 'body'} ({result.particles} "
-            "particles reached the patient). Check the isocentre against the CT, or raise transport.pilot_photons."
-        )
-    parts = _smoothed(parts)
-    maximum = max(part.maximum for part in parts)
-    weighted = total = 0.0
-    for part in parts:
-        high = (part.dose > maximum / 2) & (part.in_body > 0)
-        mean = part.dose[high] / result.histories
-        variance = np.maximum(part.squared[high] / result.histories - mean**2, 0.0)
-        weighted += float((part.in_body[high] * np.sqrt(variance) / mean).sum())
-        total += float(part.in_body[high].sum())
-    seconds = result.seconds["head"] + result.seconds["transport"]
-    return PilotEstimate(weighted / total, seconds / result.histories, result.seconds["start_up"])
-
-
-def _smoothed(parts: list[_Scored]) -> list[_Scored]:
-    """All boxes alike, by no more than the maximum's noise asks for."""
-    for deviation in _SMOOTHINGS:
-        smoothed = [part.smoothed(deviation) for part in parts]
-        highest = max(smoothed, key=lambda part: part.maximum)
-        if highest.noise_of_maximum(deviation) <= _NOISE_OF_MAXIMUM:
-            break
-    return smoothed

@@ -70,7 +70,10 @@ def reproduce(inputs: ChunkInputs, plan: ChunkPlan, index: int) -> Reproduction:
     there = read_json(inputs.out_folder / f"{chunk_name(index)}.json", ChunkResult)
     with tempfile.TemporaryDirectory(prefix=".partial-reproduce-", dir=inputs.out_folder) as folder:
         again: ChunkResult = run_in_process(
-            simulate_chunk, inputs=replace(inputs, out_folder=Path(folder)), chunk=chunks[0]
+            simulate_chunk,
+            # Along whichever recorded steps there are: if they are others, that is what is to be told.
+            inputs=replace(inputs, out_folder=Path(folder), electron_steps_sha256=None),
+            chunk=chunks[0],
         )
     before, now = ({box.file: box.sha256 for box in result.boxes} for result in (there, again))
     # What was said of the files, and what they hold: a damaged image is no image that was simulated.

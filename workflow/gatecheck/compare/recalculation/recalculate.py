@@ -116,6 +116,7 @@ def recalculate(
         out_folder=folder,
         counterpart=counterpart,
         scratch_folder=config.execution.scratch,
+        electron_steps_sha256=plan.electron_steps_sha256,
     )
     _simulate(common, chunks, processes, progress)
     result = _compared(layout, config, _Changed(change, size, counterpart, inputs), chunks, merged)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from gatecheck.compiled import digest_of_sources, in_threads
+from gatecheck.compiled import digest_of_functions, digest_of_sources, in_threads
 from gatecheck.config_transport import TransportConfig
+from gatecheck.file_locks import one_at_a_time
 from gatecheck.files import sha256_of_file, sha256_of_json
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay import merge, record
-from gatecheck.transport.electron_replay.grouping import group_materials
+from gatecheck.transport.electron_replay.grouping import MatterGroups, group_materials
+from gatecheck.transport.electron_replay.kernel import turned_into, unit
 from gatecheck.transport.electron_replay.merge import merged
 from gatecheck.transport.electron_replay.record import Recording, record_tracks
 from gatecheck.transport.electron_replay.replay import ElectronSteps
@@ -26,8 +28,11 @@ from gatecheck.transport.electron_replay.steps import (
     one_after_the_other,
 )
 from gatecheck.transport.engine import describe_engine, recorded_step_function
+from gatecheck.transport.gate import add_materials
+from gatecheck.transport.gate_run import new_simulation
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
+from gatecheck.transport.photon_tracker.kernel import longest_range
 from gatecheck.transport.process import run_in_processes
 
 logger = logging.getLogger(__name__)
@@ -82,27 +87,44 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         for particle in _STARTS
         for reference in groups.references
     }
-    found = dict(zip(paths, in_threads(_extent_in, paths.values(), most=PARTS_AT_A_TIME), strict=True))
-    missing = [key for key, extent in found.items() if extent is None]
-    if missing:
-        started = time.perf_counter()
-        logger.info("recording electron steps for %d of %d materials and particles", len(missing), len(paths))
-        requests = [
-            {
-                "recording": _recording(particle, groups.references[label], paths[particle, label].stem),
-                "material": groups.references[label],
-                "path": paths[particle, label],
-                "settings": settings,
-            }
-            for particle, label in missing
-        ]
+    found = _extents(paths)
+    if None in found.values():
         folder.mkdir(parents=True, exist_ok=True)
-        run_in_processes(record_and_keep, requests, processes=_PROCESSES)
-        logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
+        # Plans of a batch that begin together ask for the same ones.
+        with one_at_a_time(
+            folder / ".lock", lambda: logger.info("another gatecheck records electron steps: waiting for it")
+        ):
+            found = _extents(paths)
+            _record(settings, groups, {key: path for key, path in paths.items() if found[key] is None}, len(paths))
     extents = [found[key] or RecordedTracks.load(path).extent for key, path in paths.items()]
     parts = [partial(RecordedTracks.load, path) for path in paths.values()]
     digest = sha256_of_json(in_threads(sha256_of_file, paths.values(), most=PARTS_AT_A_TIME))
     return ElectronSteps(joined(parts, extents), groups, HIGHEST_ENERGY, digest)
+
+
+def _extents(paths: Mapping[tuple[str, int], Path]) -> dict[tuple[str, int], Extent | None]:
+    return dict(zip(paths, in_threads(_extent_in, paths.values(), most=PARTS_AT_A_TIME), strict=True))
+
+
+def _record(
+    settings: TransportConfig, groups: MatterGroups, missing: Mapping[tuple[str, int], Path], of_all: int
+) -> None:
+    """Record what is missing, for particles and references."""
+    if not missing:
+        return
+    started = time.perf_counter()
+    logger.info("recording electron steps for %d of %d materials and particles", len(missing), of_all)
+    requests = [
+        {
+            "recording": _recording(particle, groups.references[label], path.stem),
+            "material": groups.references[label],
+            "path": path,
+            "settings": settings,
+        }
+        for (particle, label), path in missing.items()
+    ]
+    run_in_processes(record_and_keep, requests, processes=_PROCESSES)
+    logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
 
 
 def recorded_with(settings: TransportConfig) -> TransportConfig:
@@ -153,6 +175,7 @@ def _physics(settings: TransportConfig) -> dict[str, object]:
         "share_of_range": _SHARE_OF_RANGE,
         "in_gas": [_GAS_BELOW, _LONGEST_STEP_IN_GAS, _SHARE_IN_GAS],
         "code": str(digest_of_sources(record, merge)),
+        "parts": digest_of_functions(turned_into, unit, longest_range, add_materials, new_simulation),
         "version": _VERSION,
     }
 

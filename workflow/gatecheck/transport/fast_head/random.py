@@ -1,7 +1,7 @@
 """Random numbers for compiled code: one stream for each source photon, from the seed and its index.
 
 SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same photon gives the same particle whatever was
-sampled before it, on any machine.
+sampled before it.
 """
 
 from __future__ import annotations
