@@ -22,6 +22,7 @@ from gatecheck.dose.model import MergeResult
 from gatecheck.files import read_json
 from gatecheck.layout import CaseLayout
 from gatecheck.transport.geant4_data.folders import cache_folder
+from gatecheck.transport.jobs import JobResult
 from gatecheck.transport.model import ChunkResult
 from gatecheck.transport.process import called_every_second
 from gatecheck.transport.rounds import read_plan
@@ -125,7 +126,9 @@ def _what_it_took(layout: CaseLayout, cores: int) -> dict[str, Any]:
     merged = read_json(layout.dose / "merge.json", MergeResult)
     seconds = {path.stem: _seconds(path) for path in (layout.folder / "benchmarks").glob("*.tsv")}
     at_work = sum(sum(chunk.seconds.values()) - chunk.seconds["start_up"] for chunk in chunks)
-    given = cores * sum(taken for step, taken in seconds.items() if step.startswith("simulate"))
+    of_jobs = {step: taken for step, taken in seconds.items() if step.startswith("simulate")}
+    given = cores * sum(of_jobs.values())
+    starts = _starts_of_jobs(layout, chunks)
     of_transport = {
         part: sum(chunk.seconds_of_transport[part] for chunk in chunks) / at_work
         for part in ("photons", "along_steps", "gate")
@@ -139,13 +142,26 @@ def _what_it_took(layout: CaseLayout, cores: int) -> dict[str, Any]:
         "chunks": len(chunks),
         "head_share": sum(chunk.seconds["head"] for chunk in chunks) / at_work,
         **{f"{part}_share": share for part, share in of_transport.items()},
-        "start_up_seconds": max(chunk.seconds["start_up"] for chunk in chunks),
+        "start_of_job_seconds": max(starts.values()),
+        "start_of_job_share": max(starts[step] / taken for step, taken in of_jobs.items()),
         "not_at_work_share": 1 - at_work / given,
         "peak_memory_gib": max(chunk.peak_memory_mb for chunk in chunks) * 1e6 / 2**30,
         "compare_and_report_seconds": seconds["compare"] + seconds["report"],
         "seconds_of_steps": seconds,
         "chunk_seconds_of_rounds": _of_rounds(layout, chunks),
     }
+
+
+def _starts_of_jobs(layout: CaseLayout, chunks: Sequence[ChunkResult]) -> dict[str, float]:
+    """Seconds from the start of each simulate step's process to the first photon of the first of its chunks."""
+    into_job = {chunk.index: chunk.seconds_into_job for chunk in chunks}
+    starts = {}
+    for path in layout.transport.glob("job-*.json"):
+        job = read_json(path, JobResult)
+        starts[f"simulate-{job.number:04d}"] = min(
+            seconds for index in job.chunks if (seconds := into_job[index]) is not None
+        )
+    return starts
 
 
 def _of_rounds(layout: CaseLayout, chunks: Sequence[ChunkResult]) -> list[list[float]]:
@@ -156,7 +172,7 @@ def _of_rounds(layout: CaseLayout, chunks: Sequence[ChunkResult]) -> list[list[f
 
 def _recordings() -> int:
     """Recordings of electron steps in the cache."""
-    return len(list((cache_folder() / "electron-steps").glob("*")))
+    return len(list((cache_folder() / "electron-steps").glob("*.npz")))
 
 
 def _seconds(path: Path) -> float:

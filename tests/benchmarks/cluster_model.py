@@ -84,7 +84,7 @@ def of_measured(row: Mapping[str, Any]) -> PlanWork:
         questions=questions,
         finish=steps["merge"] + steps["compare"],
         report=steps["report"],
-        start=row["start_up_seconds"],
+        start=row["start_of_job_seconds"],
         between=0.0,
     )
     simulated = sum(seconds for step, seconds in steps.items() if step.startswith("simulate"))

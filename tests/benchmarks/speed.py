@@ -31,6 +31,8 @@ from cluster_model import batch_on_paper, measured_work
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
 from speed_page import markdown
 from unbiased import (
+    AIR_ROULETTE,
+    AIR_ROULETTE_IN_AIR,
     RECORDED_STEPS,
     RECORDED_STEPS_AROUND,
     RECORDED_STEPS_IN_AIR,
@@ -41,6 +43,7 @@ from unbiased import (
     SPLIT_PHOTONS_IN_AIR,
     TRACKED_PHOTONS,
     TRACKED_PHOTONS_IN_AIR,
+    TRACKED_PHOTONS_IN_TARGET,
     Claim,
     mean_doses,
 )
@@ -62,10 +65,13 @@ CLAIMS: dict[str, tuple[Claim, float]] = {
     "unbiased_around": (RECORDED_STEPS_AROUND, 1.2e8),
     "unbiased_air": (RECORDED_STEPS_IN_AIR, 8e7),
     "analog": (TRACKED_PHOTONS, 4e8),
+    "analog_target": (TRACKED_PHOTONS_IN_TARGET, 1e9),
     "analog_air": (TRACKED_PHOTONS_IN_AIR, 2e8),
     "roulette": (ROULETTE_ALONE, 1.6e8),
     "roulette_air": (ROULETTE_IN_AIR, 1.6e8),
     "roulette_far": (ROULETTE_FAR, 1.6e8),
+    "air_roulette": (AIR_ROULETTE, 8e7),
+    "air_roulette_air": (AIR_ROULETTE_IN_AIR, 8e7),
     "split": (SPLIT_PHOTONS, 2e9),
     "split_air": (SPLIT_PHOTONS_IN_AIR, 2e9),
 }

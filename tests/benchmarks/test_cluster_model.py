@@ -107,7 +107,7 @@ def measured(folder: Path) -> Path:
         "compare": 25.0,
         "report": 10.0,
     }
-    row: dict[str, object] = {"case": "one", "minutes": 5.0, "start_up_seconds": 5.0, "seconds_of_steps": steps}
+    row: dict[str, object] = {"case": "one", "minutes": 5.0, "start_of_job_seconds": 5.0, "seconds_of_steps": steps}
     row["chunk_seconds_of_rounds"] = [[27.0, 27.0, 27.0, 27.0]]
     file = folder / "benchmarks.json"
     file.write_text(json.dumps({"cases": {"rows": [row]}}), encoding="utf-8")

@@ -65,6 +65,8 @@ class Claim:
     faster_every : int
         Of so many runs of the slower way one is of the faster one, too. Where both ways share but the source's
         photons, most of the noise is the slower one's, and so is the time best spent.
+    coarse : float
+        Voxels elsewhere, mm.
     without_gate : bool
         Recorded steps serve in air, too. All random numbers are particles' own then, and the difference is that of
         those alone that one way does not follow.
@@ -79,6 +81,7 @@ class Claim:
     regions: tuple[str, ...]
     aim: str | None = None
     faster_every: int = 1
+    coarse: float = 2 * VOXEL
     without_gate: bool = False
     outside: float | None = None
 
@@ -92,6 +95,10 @@ _FINE_STEPS = {"electron_step_function": recorded_step_function(TransportConfig(
 RECORDED_STEPS_IN_AIR = Claim(_STEPS[0], {**_STEPS[1], **_FINE_STEPS}, 45.0, ("air",), aim="air")
 TRACKED_PHOTONS = Claim(ROULETTE, PLAIN, 45.0, ("tumour", "target", "cord", "bone", "air"), faster_every=4)
 """Tracked, split and with roulette far away, as gatecheck does by itself, against nothing of it."""
+TRACKED_PHOTONS_IN_TARGET = Claim(
+    ROULETTE, PLAIN, _AROUND_TUMOUR + VOXEL, ("tumour", "target"), faster_every=4, coarse=4 * VOXEL
+)
+"""Where all depends on how many photons GATE can follow: it spends its time on the faces of voxels."""
 TRACKED_PHOTONS_IN_AIR = Claim(ROULETTE, PLAIN, 45.0, ("air",), aim="air", faster_every=4)
 SPLIT_PHOTONS = replace(TRACKED_PHOTONS, faster=OWN, slower={**TRACKED, **OWN})
 """Split and with roulette, against each photon followed once and every electron: six times as fast as with GATE."""
@@ -105,6 +112,9 @@ ROULETTE_IN_AIR = replace(ROULETTE_ALONE, regions=("air",), aim="air")
 ROULETTE_FAR = replace(ROULETTE_ALONE, regions=("cord", "bone", "air"), outside=12.0)
 """Of those regions what lies where roulette is played, in a box as whole verifications have it."""
 
+AIR_ROULETTE = Claim(OWN, {**OWN, "air_electron_survival": 1.0}, 45.0, ("tumour", "target", "cord", "bone", "air"))
+"""A quarter of the electrons that come into air, with four times the weight, against all."""
+AIR_ROULETTE_IN_AIR = replace(AIR_ROULETTE, regions=("air",), aim="air")
 
 Rows = list[dict[str, Any]]
 
@@ -199,7 +209,7 @@ def _of_regions(case: Case, claim: Claim, transport: dict[str, Any], seed: int) 
         voxelise(
             case.case_folder,
             Path(folder),
-            PatientConfig(coarse_voxel_size=2 * VOXEL, fine_voxel_size=VOXEL, **patient),
+            PatientConfig(coarse_voxel_size=claim.coarse, fine_voxel_size=VOXEL, **patient),
         )
         matter = PatientMatter.read(Path(folder))
     number = [box.role for box in matter.patient.boxes].index("fine")
