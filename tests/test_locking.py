@@ -102,8 +102,8 @@ def test_a_file_system_without_locks_is_said_and_worked_on(
         work_on(layout)
         assert "would not wait for this step" in caplog.text
         wait_until_left_alone(layout, pytest.fail)
-    with one_at_a_time(tmp_path / "lock", lambda: pytest.fail("waited")):
-        pass
+    with one_at_a_time(tmp_path / "lock", lambda: pytest.fail("waited")) as is_alone:
+        assert not is_alone
     # What is no lack of locks is an error all the same.
     monkeypatch.setattr(fcntl, "flock", _broken)
     for block in (locked(layout), one_at_a_time(tmp_path / "lock", lambda: None)):
@@ -124,7 +124,8 @@ def test_one_at_a_time_goes_through_and_the_next_is_told_that_it_waits(tmp_path:
         with one_at_a_time(lock, waits.set):
             order.append("second")
 
-    with one_at_a_time(lock, lambda: pytest.fail("waited")):
+    with one_at_a_time(lock, lambda: pytest.fail("waited")) as is_alone:
+        assert is_alone
         other = threading.Thread(target=second)
         other.start()
         assert waits.wait(20)

@@ -172,7 +172,7 @@ def _of_rounds(layout: CaseLayout, chunks: Sequence[ChunkResult]) -> list[list[f
 
 def _recordings() -> int:
     """Recordings of electron steps in the cache."""
-    return len(list((cache_folder() / "electron-steps").glob("*.npz")))
+    return len(list((cache_folder() / "electron-steps").glob("[!.]*.npz")))
 
 
 def _seconds(path: Path) -> float:

@@ -26,7 +26,9 @@ from gatecheck.phantoms import write_phantom
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunks
 from gatecheck.transport.engine import describe_engine
 from gatecheck.transport.model import CalibrationResult
+from gatecheck.transport.patient_files import PatientMatter, placement, read_body
 from gatecheck.transport.plan import plan_chunks
+from gatecheck.transport.volumes import VoxelVolume, density_zyx
 
 pytestmark = [pytest.mark.physics, pytest.mark.gate]
 
@@ -36,13 +38,20 @@ REPEATS = 10
 PHOTONS = 1_000_000
 FloatArray = npt.NDArray[np.float64]
 
+# Where particles of little weight and particles of much meet: outside of the fine box roulette leaves one of ten, in
+# air of these one electron of four. How well the ratio is known (k = 1), at least, by leaving out a run each time.
+HIGH, COARSE, AIR = "above half the maximum", "coarse, above a tenth of it", "air, coarse"
+KNOWN = {HIGH: 0.033, COARSE: 0.033, AIR: 0.15}
+_LEAST_OF_MAXIMUM = {COARSE: 0.1, AIR: 0.01}
+_DENSEST_AIR = 0.05  # g/cm3
+
 
 @dataclass(frozen=True)
 class Repeats:
-    """Doses and sigmas of shape (repeats, voxels) above half of the maximum of their mean, and what merging said."""
+    """Doses and sigmas of shape (repeats, voxels) of each region, and what merging said."""
 
-    doses: FloatArray
-    sigmas: FloatArray
+    doses: dict[str, FloatArray]
+    sigmas: dict[str, FloatArray]
     merged: tuple[MergeResult, ...]
 
 
@@ -63,8 +72,33 @@ def repeats(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         for name in ("mc_dose.mha", "mc_sigma.mha")
     )
     mean = doses.mean(axis=0)
-    high = mean > mean.max() / 2
-    return Repeats(doses[:, high], sigmas[:, high], merged)
+    chosen = {HIGH: mean > mean.max() / 2, **_outside_of_the_fine_box(folder / "patient", mean)}
+    return Repeats(
+        {region: doses[:, which] for region, which in chosen.items()},
+        {region: sigmas[:, which] for region, which in chosen.items()},
+        merged,
+    )
+
+
+def _outside_of_the_fine_box(patient_folder: Path, mean: FloatArray) -> dict[str, npt.NDArray[np.bool_]]:
+    """Regions on the joined grid; of each coarse voxel the joined one at its corner alone."""
+    matter = PatientMatter.read(patient_folder)
+    patient = matter.patient
+    body = read_body(patient_folder, patient)
+    regions = {region: np.zeros(mean.shape, bool) for region in _LEAST_OF_MAXIMUM}
+    for box, volume in zip(patient.boxes, matter.volumes, strict=True):
+        if box.role == "fine" or not isinstance(volume, VoxelVolume):
+            continue
+        ratio, start = placement(box, patient.joined_grid)
+        corners = tuple(
+            slice(first, first + step * number, step)
+            for first, step, number in zip(start[::-1], ratio[::-1], box.size[::-1], strict=True)
+        )
+        density = density_zyx(volume, patient.materials)
+        for region, least in _LEAST_OF_MAXIMUM.items():
+            which = body[corners] & (mean[corners] > least * mean.max())
+            regions[region][corners] = which & (density < _DENSEST_AIR) if region == AIR else which
+    return regions
 
 
 def _repeat(
@@ -109,16 +143,17 @@ def _ratio(doses: FloatArray, sigmas: FloatArray) -> float:
     return float(np.sqrt(np.mean(sigmas**2) / np.mean(doses.var(axis=0, ddof=1))))
 
 
-def test_sigma_from_ten_chunks_is_the_spread_of_ten_runs_within_10_percent(repeats: Repeats) -> None:
-    """Known to 3 % and better, by leaving out one run after the other: 10 % are three sigma and more."""
-    found = _ratio(repeats.doses, repeats.sigmas)
-    left_out = [
-        _ratio(np.delete(repeats.doses, one, axis=0), np.delete(repeats.sigmas, one, axis=0)) for one in range(REPEATS)
-    ]
+@pytest.mark.parametrize("region", list(KNOWN))
+def test_sigma_from_ten_chunks_is_the_spread_of_ten_runs_within_10_percent(repeats: Repeats, region: str) -> None:
+    """Known to 3 % and better, by leaving out one run after the other: 10 % are three sigma and more. In air, where few
+    electrons of much weight make the dose, it is known less well, and has to be within three sigma."""
+    doses, sigmas = repeats.doses[region], repeats.sigmas[region]
+    found = _ratio(doses, sigmas)
+    left_out = [_ratio(np.delete(doses, one, axis=0), np.delete(sigmas, one, axis=0)) for one in range(REPEATS)]
     sigma = float(np.sqrt((REPEATS - 1) * np.var(left_out)))
-    logger.info("stated over spread %.3f +- %.3f in %d voxels", found, sigma, repeats.doses.shape[1])
-    assert sigma < 0.033
-    assert found == pytest.approx(1.0, abs=0.10)
+    logger.info("%s: stated over spread %.3f +- %.3f in %d voxels", region, found, sigma, doses.shape[1])
+    assert sigma < KNOWN[region]
+    assert found == pytest.approx(1.0, abs=max(0.10, 3 * sigma))
 
 
 def test_sigma_history_by_history_agrees_with_that_from_chunks_within_10_percent(repeats: Repeats) -> None:

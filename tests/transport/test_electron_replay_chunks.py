@@ -67,7 +67,7 @@ def together(inputs: ChunkInputs, cache: Path, tmp_path_factory: pytest.TempPath
 
 
 def test_steps_are_recorded_once_for_each_material_and_particle(together: Path, cache: Path) -> None:
-    kept = sorted((cache / "electron-steps").glob("*.npz"))
+    kept = sorted((cache / "electron-steps").glob("[!.]*.npz"))
     assert len(kept) == 6  # water, bone and air; electrons and positrons
     for path in kept:
         tracks = RecordedTracks.load(path)
@@ -79,13 +79,13 @@ def test_steps_are_recorded_once_for_each_material_and_particle(together: Path, 
 def test_a_chunk_alone_is_the_same_as_beside_others(
     together: Path, inputs: ChunkInputs, cache: Path, tmp_path: Path
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").glob("*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").glob("[!.]*.npz")}
     run_in_process(with_few_tracks, cache=cache, inputs=replace(inputs, out_folder=tmp_path), chunks=CHUNKS[1:2])
     alone, beside = (read_json(folder / "chunk-0002.json", ChunkResult) for folder in (tmp_path, together))
     assert alone.boxes == beside.boxes
     assert alone.energy == beside.energy
     assert alone.electron_steps_sha256 == beside.electron_steps_sha256
-    assert {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").glob("*.npz")} == before
+    assert {path: path.stat().st_mtime_ns for path in (cache / "electron-steps").glob("[!.]*.npz")} == before
 
 
 def test_result_says_how_electrons_went_and_energy_is_near_gates(

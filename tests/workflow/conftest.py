@@ -39,6 +39,7 @@ class Bench:
     folder: Path
     calibrations: Calibrations
     project: Path = field(default_factory=project_folder)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def results(self) -> Path:
@@ -55,7 +56,7 @@ class Bench:
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        return os.environ | {"PYTHONPATH": str(self.project / "workflow"), "PATH": path}
+        return os.environ | {"PYTHONPATH": str(self.project / "workflow"), "PATH": path} | self.variables
 
     def verify(self, dicom: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         self.calibrations.lend(self.results)
@@ -82,12 +83,12 @@ class Bench:
             text=True,
         )
 
-    def dose_of(self, dicom: Path, name: str) -> str:
+    def dose_of(self, dicom: Path, name: str, *options: str) -> str:
         """Verify until there is a dose, and no further, for what comes after it takes longer; what was said."""
         # Snakemake has taken the dose for whole when the step behind it begins, and not before.
         behind = self.layout(name).logs / "compare.log"
         before = behind.stat().st_mtime_ns if behind.exists() else None
-        process = self.start(dicom, name)
+        process = self.start(dicom, name, *options)
         deadline = time.monotonic() + 900
         while time.monotonic() < deadline and process.poll() is None:
             if behind.exists() and behind.stat().st_mtime_ns != before:

@@ -14,7 +14,7 @@ NO_LOCKS = frozenset([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 
 
 @contextlib.contextmanager
-def one_at_a_time(lock: Path, say: Callable[[], object]) -> Iterator[None]:
+def one_at_a_time(lock: Path, say: Callable[[], object]) -> Iterator[bool]:
     """A block that one process at a time goes through, on all machines that see the file; on a file system without
     locks, any number.
 
@@ -24,9 +24,15 @@ def one_at_a_time(lock: Path, say: Callable[[], object]) -> Iterator[None]:
         A file of no content, made where there is none, and left there.
     say : callable
         Called once when another process is in it, before this one waits.
+
+    Yields
+    ------
+    bool
+        Whether this process is alone in it, for sure.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    is_alone = True
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,6 +42,7 @@ def one_at_a_time(lock: Path, say: Callable[[], object]) -> Iterator[None]:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-        yield
+            is_alone = False
+        yield is_alone
     finally:
         os.close(descriptor)

@@ -66,6 +66,12 @@ def write_atomically(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what `write_atomically` left in a folder when its process was killed; nobody may be writing to it."""
+    for path in folder.glob(".*.partial-*"):
+        path.unlink(missing_ok=True)
+
+
 def _make_durable(path: Path) -> None:
     """Flush the file to the disk, so that a full disk shows now and not after the rename."""
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 from gatecheck.compiled import digest_of_functions, digest_of_sources, in_threads
 from gatecheck.config_transport import TransportConfig
 from gatecheck.file_locks import one_at_a_time
-from gatecheck.files import sha256_of_file, sha256_of_json
+from gatecheck.files import remove_partial, sha256_of_file, sha256_of_json
 from gatecheck.patient.model import Material
 from gatecheck.transport.electron_replay import merge, record
 from gatecheck.transport.electron_replay.grouping import MatterGroups, group_materials
@@ -93,7 +93,9 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
         # Plans of a batch that begin together ask for the same ones.
         with one_at_a_time(
             folder / ".lock", lambda: logger.info("another gatecheck records electron steps: waiting for it")
-        ):
+        ) as is_alone:
+            if is_alone:
+                remove_partial(folder)
             found = _extents(paths)
             _record(settings, groups, {key: path for key, path in paths.items() if found[key] is None}, len(paths))
     extents = [found[key] or RecordedTracks.load(path).extent for key, path in paths.items()]
