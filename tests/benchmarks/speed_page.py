@@ -118,8 +118,8 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "analog_target": (
         "Mean doses in tumours with tracked photons",
-        "As above, other photons, with voxels of 2 mm within 7 mm of the tumour only and of 8 mm elsewhere, so that "
-        "GATE follows more photons in the same time.",
+        "As above, with voxels of 2 mm within 7 mm of the tumour only and of 8 mm elsewhere, so that "
+        "GATE follows more photons in the same time. GATE follows those, too, that pass the patient by.",
         _mean_doses("tracked - GATE"),
     ),
     "analog_air": (
