@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,27 @@ class Bench:
     def summary(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.layout(name).report / "summary.json").read_text(encoding="utf-8"))
         return content
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Until something is so, while a command runs."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        if condition():
+            return
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"it never came so far: {process.communicate()[1]}")
+
+
+def end_all(process: subprocess.Popen[str]) -> None:
+    """kill -9 of the command, Snakemake, its jobs and their children at once, as a power cut does."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for one in family:
+        one.suspend()
+    for one in family:
+        one.kill()
+    process.communicate(timeout=60)
 
 
 def wait_for_chunk(process: subprocess.Popen[str]) -> psutil.Process:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from gatecheck.errors import PREPARED_VARIABLE
 from gatecheck.files import read_json, sha256_of_file
 from gatecheck.transport.model import ChunkResult
 
-from .conftest import SETTINGS, Bench, wait_for_chunk
+from .conftest import SETTINGS, Bench, end_all, wait_for, wait_for_chunk
 
 pytestmark = pytest.mark.gate
 
@@ -42,34 +42,14 @@ def _left_over(bench: Bench, name: str) -> list[Path]:
     return list(bench.layout(name).folder.rglob(".*partial-*"))
 
 
-def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and process.poll() is None:
-        if condition():
-            return
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"it never came so far: {process.communicate()[1]}")
-
-
-def _end_all(process: subprocess.Popen[str]) -> None:
-    """kill -9 of the command, Snakemake, its jobs and their children at once, as a power cut does."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for one in family:
-        one.suspend()
-    for one in family:
-        one.kill()
-    process.communicate(timeout=60)
-
-
 def test_after_a_power_cut_finished_chunks_are_kept_and_no_rest_is_left(
     bench: Bench, verified: str, water_plan: Path
 ) -> None:
     bench.planned_as(verified, "power_cut")
     process = bench.start(water_plan, "power_cut")
     transport = bench.layout("power_cut").transport
-    _wait_for(lambda: len(_chunks(bench, "power_cut")) >= 1, process)
-    _end_all(process)
+    wait_for(lambda: len(_chunks(bench, "power_cut")) >= 1, process)
+    end_all(process)
     finished = _chunks(bench, "power_cut")
     (transport / ".partial-chunk-0004-left").mkdir()
     (transport / ".partial-chunk-0004-left" / "half.mha").write_bytes(b"half")
@@ -83,7 +63,7 @@ def test_after_a_power_cut_finished_chunks_are_kept_and_no_rest_is_left(
 
 def test_a_killed_snakemake_is_said_and_costs_no_finished_chunk(bench: Bench, verified: str, water_plan: Path) -> None:
     process = bench.start(water_plan, "no_snakemake")
-    _wait_for(lambda: len(_chunks(bench, "no_snakemake")) >= 1, process)
+    wait_for(lambda: len(_chunks(bench, "no_snakemake")) >= 1, process)
     family = psutil.Process(process.pid).children(recursive=True)
     next(child for child in family if _is_snakemake(child)).kill()
     _, stderr = process.communicate(timeout=600)
@@ -113,7 +93,7 @@ def test_a_step_that_outlives_its_run_is_waited_for_and_its_chunks_are_used(
 ) -> None:
     bench.planned_as(verified, "outlived")
     process = bench.start(water_plan, "outlived")
-    _wait_for(lambda: len(_chunks(bench, "outlived")) >= 1, process)
+    wait_for(lambda: len(_chunks(bench, "outlived")) >= 1, process)
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         if one.pid == process.pid or _is_snakemake(one):
             one.kill()
@@ -251,8 +231,8 @@ def _replace_a_chunk(bench: Bench, dicom: Path, name: str, *options: str) -> Non
     """Verify again until the first chunk is another one, and no further."""
     before = _chunks(bench, name)
     process = bench.start(dicom, name, *options)
-    _wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
-    _end_all(process)
+    wait_for(lambda: any(before[path] != time_of for path, time_of in _chunks(bench, name).items()), process)
+    end_all(process)
 
 
 def _next_version(folder: Path) -> Path:

@@ -9,12 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -24,7 +21,7 @@ from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.model import ChunkResult
 from gatecheck.transport.rounds import read_plan
 
-from .conftest import SETTINGS, Bench
+from .conftest import SETTINGS, Bench, end_all, wait_for
 
 pytestmark = pytest.mark.gate
 
@@ -90,28 +87,14 @@ def _times(folder: Path, pattern: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
-def _cut_off(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """kill -9 of all of a run at once, as soon as something is so."""
-    deadline = time.monotonic() + 600
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for one in family:
-        one.suspend()
-    for one in family:
-        one.kill()
-    process.communicate(timeout=60)
-
-
 def test_a_run_cut_off_while_it_records_goes_on_with_what_is_recorded(
     few_tracks: Bench, undisturbed: str, water_plan: Path, settings: tuple[str, ...], tmp_path: Path
 ) -> None:
     bench = replace(few_tracks, variables=_new_cache(tmp_path / "cache"))
     steps = tmp_path / "cache" / "electron-steps"
     process = bench.start(water_plan, "cut_off", *settings)
-    _cut_off(process, lambda: len(_times(steps, "[!.]*.npz")) > 0)
+    wait_for(lambda: len(_times(steps, "[!.]*.npz")) > 0, process)
+    end_all(process)
     recorded = _times(steps, "[!.]*.npz")
     (steps / f".{'0' * 32}.partial-left.npz").write_bytes(b"half")
     bench.dose_of(water_plan, "cut_off", *settings)
@@ -131,7 +114,8 @@ def test_a_run_cut_off_in_its_second_round_keeps_both_rounds_chunks_but_a_damage
     shutil.copytree(source.folder, layout.folder, symlinks=True, ignore=shutil.ignore_patterns(*later))
     first = read_plan(source.transport).chunks_of_rounds[0]
     process = bench.start(water_plan, name, *settings)
-    _cut_off(process, lambda: len(_times(layout.transport, "chunk-*.json")) > first)
+    wait_for(lambda: len(_times(layout.transport, "chunk-*.json")) > first, process)
+    end_all(process)
     finished = _times(layout.transport, "chunk-*.json")
     damaged = max(finished)
     image = layout.transport / read_json(damaged, ChunkResult).boxes[0].file
