@@ -40,9 +40,9 @@ FloatArray = npt.NDArray[np.float64]
 
 # Where particles of little weight and particles of much meet: outside of the fine box roulette leaves one of ten, in
 # air of these one electron of four. How well the ratio is known (k = 1), at least, by leaving out a run each time.
-HIGH, COARSE, AIR = "above half the maximum", "coarse, above a tenth of it", "air, coarse"
+HIGH, COARSE, AIR = "above half the maximum", "coarse, above 3 % of it", "coarse air, above 0.3 %"
 KNOWN = {HIGH: 0.033, COARSE: 0.033, AIR: 0.15}
-_LEAST_OF_MAXIMUM = {COARSE: 0.1, AIR: 0.01}
+_LEAST_OF_MAXIMUM = {COARSE: 0.03, AIR: 0.003}
 _DENSEST_AIR = 0.05  # g/cm3
 
 
