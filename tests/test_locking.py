@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gatecheck.errors import PREPARED_VARIABLE, GatecheckError
+from gatecheck.errors import PREPARED_VARIABLE, GatecheckError, WriteError
 from gatecheck.file_locks import one_at_a_time
 from gatecheck.layout import CaseLayout
 from gatecheck.locking import locked, token_of_run, wait_until_left_alone, work_on
@@ -132,3 +132,12 @@ def test_one_at_a_time_goes_through_and_the_next_is_told_that_it_waits(tmp_path:
         order.append("first")
     other.join(20)
     assert order == ["first", "second"]
+
+
+def test_a_folder_that_takes_no_lock_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file in its place", encoding="utf-8")
+    with (
+        pytest.raises(WriteError, match=r"^folder: cannot be written to \(.+\)\.$"),
+        one_at_a_time(tmp_path / "folder" / "lock", lambda: None),
+    ):
+        pass

@@ -15,6 +15,7 @@ from made_patient import write_patient
 
 from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
+from gatecheck.errors import SimulationError
 from gatecheck.files import read_json
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks_here
 from gatecheck.transport.electron_replay import provide
@@ -64,6 +65,16 @@ def together(inputs: ChunkInputs, cache: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("together")
     run_in_process(with_few_tracks, cache=cache, inputs=replace(inputs, out_folder=folder), chunks=CHUNKS)
     return folder
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["alone", "in children"])
+def test_other_recorded_steps_than_the_plans_are_refused(
+    inputs: ChunkInputs, cache: Path, together: Path, tmp_path: Path, number: int
+) -> None:
+    others = replace(inputs, out_folder=tmp_path, electron_steps_sha256="0" * 64)
+    with pytest.raises(SimulationError, match=r"found, 00000000 expected.* transport/pilot.json and chunks.json"):
+        run_in_process(with_few_tracks, cache=cache, inputs=others, chunks=CHUNKS[:number])
+    assert not list(tmp_path.glob("chunk-*"))
 
 
 def test_steps_are_recorded_once_for_each_material_and_particle(together: Path, cache: Path) -> None:

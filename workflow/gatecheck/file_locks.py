@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gatecheck.errors import WriteError
+
 NO_LOCKS = frozenset([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 """What a file system says that has none, such as Lustre mounted without them."""
 
@@ -25,13 +27,21 @@ def one_at_a_time(lock: Path, say: Callable[[], object]) -> Iterator[bool]:
     say : callable
         Called once when another process is in it, before this one waits.
 
+    Raises
+    ------
+    WriteError
+        When the file cannot be made.
+
     Yields
     ------
     bool
         Whether this process is alone in it, for sure.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise WriteError(f"{lock.parent.name}: cannot be written to ({error.strerror}).") from error
     is_alone = True
     try:
         try:

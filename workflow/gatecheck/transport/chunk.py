@@ -111,7 +111,7 @@ class ChunkInputs:
                 f"Recorded electron steps differ from those that the pilot took ({here[:8]} found, "
                 f"{self.electron_steps_sha256[:8]} expected): they were recorded anew, on another kind of machine. All "
                 "chunks of a dose have to take the same. Give every machine the same cache (GATECHECK_CACHE), or "
-                "remove transport/pilot.json of the case, and run the same command again."
+                "remove transport/pilot.json and chunks.json of the case, and run the same command again."
             )
 
     def matter(self) -> PatientMatter:
