@@ -83,7 +83,7 @@ def _mean_doses(section: str, options: argparse.Namespace, _: Case) -> list[dict
     names = _cases(options)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         cases = {name: made_case(Path(folder) / name, name) for name in names}
-        return mean_doses(claim, cases, int(options.scale * histories), before=before)
+        return mean_doses(claim, cases, int(options.scale * histories), commit=_commit(), before=before)
 
 
 def _cases(options: argparse.Namespace) -> list[str]:
@@ -164,10 +164,13 @@ def _write(docs: Path, found: dict[str, Any]) -> None:
 
 def _where(scale: float) -> dict[str, Any]:
     """Machine, code and share of the photons that a section was measured with."""
-    asked = ["git", "-C", str(project_folder()), "describe", "--always", "--dirty"]
-    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     machine = f"{platform.machine()}, Python {platform.python_version()}"
-    return {"machine": machine, "commit": commit or "not known", "scale": scale}
+    return {"machine": machine, "commit": _commit(), "scale": scale}
+
+
+def _commit() -> str:
+    asked = ["git", "-C", str(project_folder()), "describe", "--always", "--dirty"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or "not known"
 
 
 def _parser() -> argparse.ArgumentParser:

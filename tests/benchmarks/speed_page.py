@@ -6,7 +6,7 @@ from typing import Any
 
 _INTRODUCTION = """# Speed
 
-Made by `make bench` from `benchmarks.json`; each section says of which commit it was measured. Seconds are of the
+Made by `make bench` from `benchmarks.json`; each section, or each of its rows, says of which commit it was measured. Seconds are of the
 machine that ran it, with nothing else at work, ratios travel. Efficiency is 1 / (sigma² core-seconds), where sigma² is
 the sum of all voxels' variances over that of their squared doses, for the voxels named, from 20 batches; each row is
 one run, and a ratio is known to some 10 %. (The sigma that a verification is to reach is the mean of the voxels'
@@ -25,6 +25,8 @@ below.
 """
 
 Columns = tuple[tuple[str, str, str], ...]
+_OF_COMMITS = "photons"
+"""Not a format, but how many source photons are of which commit: rows go on from one run to another."""
 
 
 def _mean_doses(difference: str, digits: int = 2) -> Columns:
@@ -34,6 +36,7 @@ def _mean_doses(difference: str, digits: int = 2) -> Columns:
         ("source_photons", "source photons", ".2g"),
         ("difference", difference, f"+.{digits}%"),
         ("sigma", "sigma", f".{digits}%"),
+        ("of_commits", "of commit", _OF_COMMITS),
     )
 
 
@@ -282,16 +285,21 @@ def _section(name: str, section: dict[str, Any]) -> str:
         words,
         "",
         _line([title for _, title, _ in columns]),
-        _line(["---" if form == "s" else "---:" for _, _, form in columns]),
+        _line(["---" if form in ("s", _OF_COMMITS) else "---:" for _, _, form in columns]),
         *(_line([_cell(row.get(key), form) for key, _, form in columns]) for row in section["rows"]),
         "",
-        *_of_what(section),
+        *([] if any(form == _OF_COMMITS for _, _, form in columns) else _of_what(section)),
     ]
     return "\n".join(lines)
 
 
 def _cell(value: Any, form: str) -> str:
-    return "not measured" if value is None else format(value, form)
+    if value is None:
+        return "not measured"
+    if form == _OF_COMMITS:
+        alone = len(value) == 1
+        return ", ".join(commit if alone else f"{commit} ({photons:.2g})" for commit, photons in value.items())
+    return format(value, form)
 
 
 def _of_what(section: dict[str, Any]) -> list[str]:

@@ -69,8 +69,11 @@ def test_the_centre_of_voxels_is_the_mean_of_theirs() -> None:
 
 def test_runs_of_other_photons_count_by_their_photons() -> None:
     one = {"case": "a", "region": "cord", "source_photons": 300, "difference": 0.01, "sigma": 0.02}
-    found = together(one, {**one, "source_photons": 100, "difference": -0.03, "sigma": 0.03})
+    one["of_commits"] = {"early": 200, "late": 100}
+    other = {"source_photons": 100, "difference": -0.03, "sigma": 0.03, "of_commits": {"late": 100}}
+    found = together(one, {**one, **other})
     assert found["source_photons"] == 400
+    assert found["of_commits"] == {"early": 200, "late": 200}
     assert found["difference"] == pytest.approx(0.0)
     assert found["sigma"] == pytest.approx(np.hypot(0.75 * 0.02, 0.25 * 0.03))
 
@@ -121,10 +124,12 @@ def test_a_plan_that_is_not_given_cannot_be_asked_for(capsys: pytest.CaptureFixt
 
 def test_every_section_has_a_table_on_the_page() -> None:
     assert set(_TABLES) == set(SECTIONS)
+    made: dict[str, object] = {"s": "made", "photons": {"abc": 3e8, "def": 1e8}}
     rows = {
-        name: {"machine": "any", "rows": [{key: "made" if form == "s" else 1 for key, _, form in columns}]}
+        name: {"machine": "any", "rows": [{key: made.get(form, 1) for key, _, form in columns}]}
         for name, (_, _, columns) in _TABLES.items()
     }
     page = markdown(rows)
     for heading, _, _ in _TABLES.values():
         assert f"## {heading}" in page
+    assert "| abc (3e+08), def (1e+08) |" in page

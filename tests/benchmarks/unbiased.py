@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,13 @@ Rows = list[dict[str, Any]]
 
 
 def mean_doses(
-    claim: Claim, cases: dict[str, Case], histories: int, *, before: Rows | None = None, processes: int = 2
+    claim: Claim,
+    cases: dict[str, Case],
+    histories: int,
+    *,
+    commit: str,
+    before: Rows | None = None,
+    processes: int = 2,
 ) -> Rows:
     """Rows: one for each case and region.
 
@@ -137,6 +144,8 @@ def mean_doses(
     ----------
     claim, cases, histories
         What is simulated now.
+    commit : str
+        Of the code that simulates it. Each row says how many photons it has of which.
     before : list of dict, optional
         Rows of other runs, which these go on with: other photons, and the mean of both.
     processes : int, optional
@@ -146,7 +155,10 @@ def mean_doses(
     for name, case in cases.items():
         of_case = {row["region"]: row for row in before or [] if row["case"] == name}
         done = max((round(row["source_photons"] / _AT_A_TIME) for row in of_case.values()), default=0)
-        now = _rows(claim, name, case, range(1 + done, 1 + done + runs), processes)
+        now = [
+            {**row, "of_commits": {commit: row["source_photons"]}}
+            for row in _rows(claim, name, case, range(1 + done, 1 + done + runs), processes)
+        ]
         rows += [together(of_case[row["region"]], row) if row["region"] in of_case else row for row in now]
     return rows
 
@@ -160,6 +172,7 @@ def together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         "source_photons": sum(photons),
         "difference": float(shares @ [row["difference"] for row in (one, other)]),
         "sigma": float(np.hypot(*(shares * [row["sigma"] for row in (one, other)]))),
+        "of_commits": dict(sum((Counter(row["of_commits"]) for row in (one, other)), Counter())),
     }
 
 
