@@ -6,16 +6,16 @@ from typing import Any
 
 _INTRODUCTION = """# Speed
 
-Made by `make bench` from `benchmarks.json`; each section, or each of its rows, says of which commit it was measured. Seconds are of the
-machine that ran it, with nothing else at work, ratios travel. Efficiency is 1 / (sigma² core-seconds), where sigma² is
-the sum of all voxels' variances over that of their squared doses, for the voxels named, from 20 batches; each row is
-one run, and a ratio is known to some 10 %. (The sigma that a verification is to reach is the mean of the voxels'
-relative ones.) Core-seconds are those of transport: a chunk's start, and the reading of recorded steps, are not in
-them. *Plain* is the whole patient in
-one grid of voxels with every particle followed by GATE, at gatecheck's converged electron steps. *At GATE's defaults*
-it has Geant4's steps of option 0 (a step function of 0.2 and 1 mm), that list's own multiple scattering, and production
-cuts of 0.7 mm: faster in voxels of 2 mm, not in those of 1 mm, and with another dose beside small fields. All ways of
-the patient's transport take photons from behind the fast head. The case is clinical case 2.
+Made by `make bench` from `benchmarks.json`; each section, or each of its rows, says of which commit it was measured.
+Seconds are of the machine that ran it, with nothing else at work, ratios travel. Efficiency is 1 / (sigma²
+core-seconds), where sigma² is the sum of all voxels' variances over that of their squared doses, for the voxels
+named, from 20 batches; each row is one run, and a ratio is known to some 10 %. (The sigma that a verification is to
+reach is the mean of the voxels' relative ones.) Core-seconds are those of transport: a chunk's start, and the reading
+of recorded steps, are not in them. *Plain* is the whole patient in one grid of voxels with every particle followed by
+GATE, at gatecheck's converged electron steps. *At GATE's defaults* it has Geant4's steps of option 0 (a step function
+of 0.2 and 1 mm), that list's own multiple scattering, and production cuts of 0.7 mm: faster in voxels of 2 mm, not in
+those of 1 mm, and with another dose beside small fields. All ways of the patient's transport take photons from behind
+the fast head. The case is clinical case 2.
 
 The mark to pass is EGSnrc, measured once side by side with plain GATE on a field of 20 x 20 mm in water, voxels of
 2 mm, and not run here, nor on this case: per core-second DOSXYZnrc was 8.6 times as efficient as plain GATE when

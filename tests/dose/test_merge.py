@@ -6,6 +6,7 @@ import datetime
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,9 +34,10 @@ from gatecheck.dose.chunks import check_belong_together, read_chunks
 from gatecheck.dose.merge import course_factor, merge, per_fraction
 from gatecheck.dose.model import MergeResult
 from gatecheck.errors import RemovedResultError, ResultError, WriteError
-from gatecheck.files import array_zyx, read_image, read_json
-from gatecheck.transport.jobs import job_file, write_job
-from gatecheck.transport.model import CalibrationResult, Chunk
+from gatecheck.files import array_zyx, read_image, read_json, write_json
+from gatecheck.transport.jobs import job_file, missing_chunks, write_job
+from gatecheck.transport.model import CalibrationResult, Chunk, ChunkResult
+from gatecheck.transport.rounds import read_plan
 
 FACTOR = PHOTONS_PER_MU * METERSET * FRACTIONS
 
@@ -187,12 +189,54 @@ def test_a_missing_chunk_is_asked_for_again_whatever_jobs_there_were(tmp_path: P
 
 def test_chunks_along_different_recordings_are_not_added_up(tmp_path: Path) -> None:
     write_case(tmp_path)
-    for number, recording in enumerate("aabaa", start=1):
-        path = tmp_path / "transport" / f"chunk-000{number}.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps(content | {"electron_steps_sha256": 64 * recording}), encoding="utf-8")
+    results = [
+        result.model_copy(update={"electron_steps_sha256": 64 * recording})
+        for result, recording in zip(read_chunks(tmp_path / "transport"), "aabaa", strict=True)
+    ]
     with pytest.raises(ResultError, match=r"chunk-0001 and chunk-0003 .* different recorded electron steps"):
+        check_belong_together(tuple(results))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"electron_steps_sha256": "a" * 64}, "simulated along other recorded electron steps than the pilot"),
+        ({"inputs_sha256": "9" * 64}, r"simulated from other inputs \(99999999\) than planned"),
+        ({"seed": 77}, "seed or photons differ from chunks.json"),
+    ],
+)
+def test_chunks_that_were_not_planned_are_removed_and_asked_for_again(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    """Whatever jobs were done: a run that stops at the same chunk each time is no use to anyone."""
+    write_case(tmp_path)
+    transport = tmp_path / "transport"
+    write_job(transport, 1, [Chunk(index=index, histories=1, seed=1) for index in (1, 2, 3, 4, 5)])
+    path = transport / "chunk-0003.json"
+    write_json(path, read_json(path, ChunkResult).model_copy(update={**changed, "content_sha256": ""}).sealed())
+    with pytest.raises(RemovedResultError, match=f"chunk-0003: {message}"):
         _merge(tmp_path)
+    assert not list(transport.glob("chunk-0003*"))
+    assert len(list(transport.glob("chunk-000?.json"))) == 4
+    assert not job_file(transport, 1).exists()
+
+
+def test_one_digit_that_changes_in_a_chunks_json_is_found(tmp_path: Path) -> None:
+    """A flipped bit makes another digit of a digit: every number of it stays a number."""
+    write_case(tmp_path)
+    transport = tmp_path / "transport"
+    path = transport / "chunk-0002.json"
+    write_json(path, read_json(path, ChunkResult).sealed())
+    content = path.read_text(encoding="utf-8")
+    photons = re.search(r'"nominal_photons": ([1-8])', content)
+    assert photons is not None
+    flipped = chr(ord(photons[1]) ^ 1)
+    path.write_text(content[: photons.start(1)] + flipped + content[photons.end(1) :], encoding="utf-8")
+    plan = read_plan(transport)
+    assert [chunk.index for chunk in missing_chunks(transport, plan, plan.chunks)] == [2]
+    with pytest.raises(RemovedResultError, match=r"chunk-0002.json: .* it has changed since it was written"):
+        _merge(tmp_path)
+    assert not list(transport.glob("chunk-0002*"))
 
 
 def test_a_truncated_chunk_is_named_and_removed_so_that_it_alone_is_simulated_anew(tmp_path: Path) -> None:

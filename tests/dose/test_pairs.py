@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_chunks import BOXES, INPUTS, write_case, write_one_chunk
 
+from gatecheck.compare.recalculation import recalculate
+from gatecheck.config import project_folder
+from gatecheck.config_transport import TransportConfig
 from gatecheck.dose.pairs import ChunkFolder, pairs_of_doses
 from gatecheck.errors import ResultError
+from gatecheck.linac.load import load_linac_model
+from gatecheck.transport.chunk import ChunkInputs
 from gatecheck.transport.model import Chunk
 from gatecheck.transport.patient_files import read_patient
 from gatecheck.transport.rounds import read_plan
@@ -51,6 +57,25 @@ def test_the_meterset_of_each_delivery_counts(case: Path) -> None:
     patient = read_patient(case / "patient")
     (pair, *_) = pairs_of_doses(*folders(case, factor=1.5), patient, chunks(case))
     np.testing.assert_allclose(pair.changed_zyx, pair.planned_zyx, rtol=1e-6)
+
+
+def test_a_counterpart_that_is_cut_short_or_changed_is_simulated_again(case: Path) -> None:
+    patient = case / "patient"
+    linac = load_linac_model(project_folder() / "linac_models" / "truebeam_stx")
+    common = ChunkInputs(case / "timeline.parquet", linac, patient, OTHER, TransportConfig(), "medium", case / "other")
+    asked: list[int] = []
+
+    def simulated(_: ChunkInputs, missing: Sequence[Chunk], **__: object) -> None:
+        asked.extend(chunk.index for chunk in missing)
+
+    (case / "other" / "chunk-0003.json").write_text('{"index": 3', encoding="utf-8")
+    name = BOXES[0][0]
+    with (case / "other" / f"chunk-0001-{name}.mha").open("ab") as image:
+        image.write(b"0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recalculate, "simulate_chunks", simulated)
+        recalculate._simulate(common, chunks(case), 1, None)
+    assert asked == [1, 3]
 
 
 def test_counterparts_of_other_inputs_or_photons_are_refused(case: Path) -> None:

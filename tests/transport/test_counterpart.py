@@ -42,6 +42,8 @@ def test_every_change_has_a_hash_of_its_own(planned: Path, tmp_path: Path) -> No
         Counterpart(planned, STX, density_factor=0.99),
     ]
     hashes = [one.inputs_sha256("1" * 64) for one in changed] + [changed[0].inputs_sha256("2" * 64)]
+    # Along other recorded steps the difference would be theirs, too.
+    hashes += [changed[0].inputs_sha256("1" * 64, steps * 64) for steps in "ab"]
     assert len(set(hashes)) == len(hashes)
 
 

@@ -6,6 +6,7 @@ The patient has a cavity, or none: what comes into it is left to GATE.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gatecheck.delivery.storage import write_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.files import read_json
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk, simulate_chunks_here
+from gatecheck.transport.counterpart import Counterpart
 from gatecheck.transport.electron_replay import provide
 from gatecheck.transport.electron_replay.steps import RecordedTracks
 from gatecheck.transport.model import Chunk, ChunkResult
@@ -72,7 +74,7 @@ def test_other_recorded_steps_than_the_plans_are_refused(
     inputs: ChunkInputs, cache: Path, together: Path, tmp_path: Path, number: int
 ) -> None:
     others = replace(inputs, out_folder=tmp_path, electron_steps_sha256="0" * 64)
-    with pytest.raises(SimulationError, match=r"found, 00000000 expected.* transport/pilot.json and chunks.json"):
+    with pytest.raises(SimulationError, match=r"found, 00000000 expected.* transport/pilots and transport/chunks.json"):
         run_in_process(with_few_tracks, cache=cache, inputs=others, chunks=CHUNKS[:number])
     assert not list(tmp_path.glob("chunk-*"))
 
@@ -119,3 +121,22 @@ def test_result_says_how_electrons_went_and_energy_is_near_gates(
     assert (replayed.energy["left_to_gate"] > 0.01 * replayed.energy["deposited"]) == has_cavity
     assert (replayed.energy["left_to_gate"] == 0.0) != has_cavity
     assert "left_to_gate" not in gate.energy
+
+
+def test_thinner_matter_is_followed_where_the_plans_steps_are_the_same(
+    together: Path, inputs: ChunkInputs, cache: Path, tmp_path: Path
+) -> None:
+    """As in a recalculation: at half its density matter may be grouped with another, which the plan never asked for."""
+    planned = read_json(together / "chunk-0001.json", ChunkResult)
+    cache = Path(shutil.copytree(cache, tmp_path / "cache"))  # whose other tests count what it holds
+    thinner = replace(
+        inputs,
+        out_folder=tmp_path,
+        counterpart=Counterpart(inputs.delivery_path, STX, density_factor=0.5),
+        electron_steps_sha256=planned.electron_steps_sha256,
+    )
+    run_in_process(with_few_tracks, cache=cache, inputs=thinner, chunks=CHUNKS[:1])
+    assert read_json(tmp_path / "chunk-0001.json", ChunkResult).electron_steps_sha256 != planned.electron_steps_sha256
+    others = replace(thinner, out_folder=tmp_path / "others", electron_steps_sha256="0" * 64)
+    with pytest.raises(SimulationError, match="Recorded electron steps differ"):
+        run_in_process(with_few_tracks, cache=cache, inputs=others, chunks=CHUNKS[:1])

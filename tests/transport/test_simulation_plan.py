@@ -121,16 +121,22 @@ def test_a_pilot_is_used_again_for_the_same_inputs_photons_and_seed_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chunk = Chunk(index=0, histories=PILOT.histories, seed=PILOT.seed)
+    of_other = {**chunk.model_dump(), "seed": 8}
     assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk) is None
-    write_json(pilot_file(tmp_path), PILOT)
+    path = pilot_file(tmp_path, PILOT.inputs_sha256, chunk)
+    path.parent.mkdir()
+    write_json(path, PILOT)
     assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk) == PILOT
     assert kept_pilot(tmp_path, "c" * 64, chunk) is None
     assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk.model_copy(update={"histories": 999})) is None
     assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk.model_copy(update={"seed": 8})) is None
-    pilot_file(tmp_path).write_text("{", encoding="utf-8")
+    # Others have files of their own, so that the way back to these inputs is not one of another pilot.
+    others = {pilot_file(tmp_path, "c" * 64, chunk), pilot_file(tmp_path, PILOT.inputs_sha256, Chunk(**of_other))}
+    assert len({path, *others}) == 3
+    path.write_text("{", encoding="utf-8")
     with caplog.at_level(logging.WARNING):
         assert kept_pilot(tmp_path, PILOT.inputs_sha256, chunk) is None
-    assert "pilot.json" in caplog.text
+    assert path.name in caplog.text
 
 
 def _pilot(

@@ -14,14 +14,17 @@ from gatecheck.config_transport import TransportConfig
 from gatecheck.delivery.storage import write_delivery
 from gatecheck.linac.load import load_linac_model
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunk
-from gatecheck.transport.chunk_files import remove_chunk
-from gatecheck.transport.pilot import pilot_file
 from gatecheck.transport.plan import plan_chunks
 from gatecheck.transport.process import run_in_process
 from gatecheck.transport.reference_field import reference_delivery
 from gatecheck.transport.rounds import chunk_plan_file
 
 pytestmark = pytest.mark.gate
+
+
+def _forget_pilots(out: Path) -> None:
+    for path in (out / "pilots").iterdir():
+        path.unlink()
 
 
 def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_runs(tmp_path: Path) -> None:
@@ -38,7 +41,7 @@ def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_
         "out_folder": out,
     }
     plan = plan_chunks(**common, settings=settings)
-    assert sorted(path.name for path in out.iterdir()) == ["chunks.json", "pilot.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["chunks.json", "pilots"]
     assert len({chunk.seed for chunk in plan.chunks}) == len(plan.chunks) >= 4
     assert plan.phase_space is None
     assert plan.expected_relative_sigma is not None
@@ -57,10 +60,14 @@ def test_a_pilot_plans_chunks_of_one_hash_and_different_seeds_and_the_first_one_
     chunk_plan_file(out).unlink()
     assert plan_chunks(**common, settings=settings) == plan
     # A machine so slow that each chunk would be a tenth as long, and no pilot kept: the one that is done is not lost.
-    pilot_file(out).unlink()
+    _forget_pilots(out)
     shorter = settings.model_copy(update={"chunk_minutes": settings.chunk_minutes / 1000})
     again = plan_chunks(**common, settings=shorter)
     assert again.chunks[0] == plan.chunks[0]
     assert (out / "chunk-0001.json").exists()
-    remove_chunk(out, 1)
+    # With another seed it is none of those that are asked for, and its length says nothing.
+    _forget_pilots(out)
+    other_seed = plan_chunks(**common, settings=shorter.model_copy(update={"seed": 7}))
+    assert other_seed.chunks[0].histories < plan.chunks[0].histories
+    assert not (out / "chunk-0001.json").exists()
     assert plan_chunks(**common, settings=shorter).chunks[0].histories < plan.chunks[0].histories

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gatecheck.files import array_zyx, read_image, read_json, sha256_of_file
 from gatecheck.patient.model import VoxelBox
 from gatecheck.transport.chunk_files import chunk_name, remove_chunk
 from gatecheck.transport.jobs import forget_jobs
-from gatecheck.transport.model import ChunkPlan, ChunkResult, ScoredBox
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, ScoredBox
 from gatecheck.transport.rounds import read_plan
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,7 +35,8 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
     Raises
     ------
     ResultError
-        When chunks are missing, belong to other inputs, or two of them have the same seed.
+        When chunks are missing, damaged or not what was planned (these are removed), do not belong together, or two of
+        them have the same seed.
     """
     plan = read_plan(transport_folder)
     missing = [c.index for c in plan.chunks if not (transport_folder / f"{chunk_name(c.index)}.json").exists()]
@@ -47,7 +49,7 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
             "The same command simulates them again; the chunks that are there are kept."
         )
     results = tuple(_read_result(transport_folder, chunk.index) for chunk in plan.chunks)
-    _check_inputs(plan, results)
+    _remove_unplanned(transport_folder, plan, results)
     check_belong_together(results)
     return results
 
@@ -64,16 +66,29 @@ def _read_result(transport_folder: Path, index: int) -> ChunkResult:
         ) from error
 
 
-def _check_inputs(plan: ChunkPlan, results: tuple[ChunkResult, ...]) -> None:
-    for planned, result in zip(plan.chunks, results, strict=True):
-        name = chunk_name(planned.index)
-        if result.inputs_sha256 != plan.inputs_sha256:
-            raise ResultError(
-                f"{name}: simulated from other inputs ({result.inputs_sha256[:8]}) than planned "
-                f"({plan.inputs_sha256[:8]}). Delete {name}.json and run again."
-            )
-        if (result.index, result.seed, result.histories) != (planned.index, planned.seed, planned.histories):
-            raise ResultError(f"{name}: seed or photons differ from chunks.json. Delete {name}.json and run again.")
+def _remove_unplanned(transport_folder: Path, plan: ChunkPlan, results: tuple[ChunkResult, ...]) -> None:
+    """Refuse what the plan did not ask for, and remove it, so that the same command simulates what it asks for."""
+    unplanned = [
+        (chunk_name(planned.index), what)
+        for planned, result in zip(plan.chunks, results, strict=True)
+        for what in _other_than_planned(plan, planned, result)
+    ]
+    if not unplanned:
+        return
+    for name in {name for name, _ in unplanned}:
+        remove_chunk(transport_folder, int(name.removeprefix("chunk-")))
+    forget_jobs(transport_folder)
+    said = "; ".join(f"{name}: {what}" for name, what in unplanned)
+    raise RemovedResultError(f"{said}. They were removed; the same command simulates them again, and nothing else.")
+
+
+def _other_than_planned(plan: ChunkPlan, planned: Chunk, result: ChunkResult) -> Iterator[str]:
+    if result.inputs_sha256 != plan.inputs_sha256:
+        yield f"simulated from other inputs ({result.inputs_sha256[:8]}) than planned ({plan.inputs_sha256[:8]})"
+    elif (result.index, result.seed, result.histories) != (planned.index, planned.seed, planned.histories):
+        yield "seed or photons differ from chunks.json"
+    elif result.electron_steps_sha256 != plan.electron_steps_sha256:
+        yield "simulated along other recorded electron steps than the pilot"
 
 
 def check_belong_together(results: tuple[ChunkResult, ...]) -> None:

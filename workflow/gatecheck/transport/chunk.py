@@ -21,7 +21,6 @@ from gatecheck.delivery.coordinates import RigidTransform
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.errors import SimulationError
 from gatecheck.linac.model import LinacModel
-from gatecheck.patient.model import Material
 from gatecheck.transport.aim import aimed_at
 from gatecheck.transport.children import can_fork, end_child, fork_each
 from gatecheck.transport.chunk_files import BegunChunk, chunk_name, remove_chunk
@@ -95,8 +94,8 @@ class ChunkInputs:
     counterpart: Counterpart | None = None
     electron_steps_sha256: str | None = None
 
-    def get_electron_steps(self, materials: Sequence[Material]) -> None:
-        """Have recorded steps for these in memory, made where need be.
+    def get_electron_steps(self, matter: PatientMatter) -> None:
+        """Have recorded steps for this matter in memory, made where need be.
 
         Raises
         ------
@@ -105,14 +104,16 @@ class ChunkInputs:
         """
         if not self.settings.replays_electrons:
             return
-        here = electron_steps(self.settings, materials).sha256
+        # Of the plan's own matter: that of a counterpart may be grouped otherwise.
+        here = electron_steps(self.settings, matter.flights_of or matter.patient.materials).sha256
         if self.electron_steps_sha256 not in (None, here):
             raise SimulationError(
                 f"Recorded electron steps differ from those that the pilot took ({here[:8]} found, "
                 f"{self.electron_steps_sha256[:8]} expected): they were recorded anew, on another kind of machine. All "
                 "chunks of a dose have to take the same. Give every machine the same cache (GATECHECK_CACHE), or "
-                "remove transport/pilot.json and chunks.json of the case, and run the same command again."
+                "remove transport/pilots and transport/chunks.json of the case, and run the same command again."
             )
+        electron_steps(self.settings, matter.patient.materials)
 
     def matter(self) -> PatientMatter:
         """What lies in the beam."""
@@ -169,7 +170,7 @@ def simulate_chunk(inputs: ChunkInputs, chunk: Chunk) -> ChunkResult:
         When the result cannot be written; nothing is left of it.
     """
     if inputs.electron_steps_sha256 is not None:  # a full head takes long, and this is known before it
-        inputs.get_electron_steps(inputs.matter().patient.materials)
+        inputs.get_electron_steps(inputs.matter())
     started = time.perf_counter()
     phase_space = inputs.phase_space_of(chunk)
     return simulate_phase_space(
@@ -388,7 +389,7 @@ class _ChunkTask:
     def get_ready(self) -> None:
         """Have the recorded steps in memory, made where need be."""
         started = time.perf_counter()
-        self._inputs.get_electron_steps(self._matter.patient.materials)
+        self._inputs.get_electron_steps(self._matter)
         self._seconds_to_get_ready += time.perf_counter() - started
 
     def replay(self) -> None:

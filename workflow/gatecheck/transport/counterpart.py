@@ -34,10 +34,17 @@ class Counterpart:
     linac: LinacModel
     density_factor: float = 1.0
 
-    def inputs_sha256(self, of_plan: str) -> str:
-        """Hash over all that decides the dose, from that of the plan whose photons are used."""
+    def inputs_sha256(self, of_plan: str, electron_steps: str | None = None) -> str:
+        """Hash over all that decides the dose, from that of the plan whose photons are used.
+
+        Parameters
+        ----------
+        electron_steps : str, optional
+            Hash of the recorded steps that the plan's electrons take: with others the difference would be theirs, too.
+        """
         machine = self.linac.model_dump(mode="json")
-        return sha256_of_json([of_plan, sha256_of_file(self.delivery_path), machine, self.density_factor])
+        of_all = [of_plan, sha256_of_file(self.delivery_path), machine, self.density_factor]
+        return sha256_of_json(of_all if electron_steps is None else [*of_all, electron_steps])
 
     def phase_space_of(self, chunk: Chunk, delivery: Delivery, linac: LinacModel) -> PhaseSpace:
         """The photons that a chunk samples for a delivery and a machine, behind this machine's head."""

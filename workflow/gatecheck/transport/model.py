@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gatecheck.files import HandedOn
+from gatecheck.files import HandedOn, sha256_of_json
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -136,7 +136,7 @@ class Chunk(_Part):
 
 
 class Pilot(HandedOn):
-    """Written by plan_chunks as transport/pilot.json: planning again from the same inputs gives the same chunks."""
+    """Written by plan_chunks into transport/pilots: planning again from the same inputs gives the same chunks."""
 
     inputs_sha256: str
     histories: int
@@ -211,8 +211,9 @@ class ScoredBox(_Part):
 
 
 class ChunkResult(HandedOn):
-    """Written last, so that a chunk counts as done only when all of it is there."""
+    """Written last, sealed, so that a chunk counts as done only when all of it is there, and as it was written."""
 
+    content_sha256: str = Field("", description="of all else in this document; empty: not sealed")
     inputs_sha256: str
     index: int
     seed: int
@@ -244,6 +245,20 @@ class ChunkResult(HandedOn):
     ended_at: datetime.datetime | None = Field(None, description="UTC; null: of an earlier version")
     peak_memory_mb: float
     shared_memory_mb: float = Field(0.0, description="of it, recorded steps, which processes that fork from one share")
+
+    @property
+    def _of_content(self) -> str:
+        return sha256_of_json(self.model_dump(mode="json", exclude={"content_sha256"}))
+
+    def sealed(self) -> ChunkResult:
+        """With the hash of its own content: a digit that changes on a disk is a valid digit."""
+        return self.model_copy(update={"content_sha256": self._of_content})
+
+    @model_validator(mode="after")
+    def _check_content(self) -> ChunkResult:
+        if self.content_sha256 not in ("", self._of_content):
+            raise ValueError("it has changed since it was written")
+        return self
 
 
 class CalibrationResult(HandedOn):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatecheck.errors import ResultError, SimulationError
-from gatecheck.files import array_zyx, read_image, read_json
+from gatecheck.files import array_zyx, read_image, read_json, sha256_of_json
 from gatecheck.patient.model import Grid, VoxelBox
 from gatecheck.transport.model import Chunk, ChunkResult, Pilot
 from gatecheck.transport.patient_files import body_voxels_per_box_voxel, read_body, read_patient
@@ -46,14 +46,15 @@ class PilotEstimate:
     seconds_start_up: float
 
 
-def pilot_file(transport_folder: Path) -> Path:
-    """What a pilot found."""
-    return transport_folder / "pilot.json"
+def pilot_file(transport_folder: Path, inputs_sha256: str, chunk: Chunk) -> Path:
+    """What a pilot found: each has its own, so that what was asked for in between makes none of them run again."""
+    asked = sha256_of_json([inputs_sha256, chunk.histories, chunk.seed])
+    return transport_folder / "pilots" / f"pilot-{asked[:16]}.json"
 
 
 def kept_pilot(transport_folder: Path, inputs_sha256: str, chunk: Chunk) -> Pilot | None:
     """What the same pilot found when it ran before: no clock ticks twice alike, and chunks are as long as it said."""
-    path = pilot_file(transport_folder)
+    path = pilot_file(transport_folder, inputs_sha256, chunk)
     if not path.exists():
         return None
     try:
@@ -61,16 +62,8 @@ def kept_pilot(transport_folder: Path, inputs_sha256: str, chunk: Chunk) -> Pilo
     except ResultError as error:
         logger.warning("%s The pilot runs again.", error)
         return None
-    return (
-        pilot
-        if (pilot.inputs_sha256, pilot.histories, pilot.seed)
-        == (
-            inputs_sha256,
-            chunk.histories,
-            chunk.seed,
-        )
-        else None
-    )
+    same = (pilot.inputs_sha256, pilot.histories, pilot.seed) == (inputs_sha256, chunk.histories, chunk.seed)
+    return pilot if same else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def plan_chunks(
 ) -> ChunkPlan:
     """Run a pilot in a process of its own, plan the chunks and write chunks.json.
 
-    What the pilot found is kept in pilot.json, and used when chunks are planned again from the same inputs.
+    What the pilot found is kept in pilots, and used when chunks are planned again from the same inputs.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def plan_chunks(
     )
     pilot = _pilot(common)
     most = settings.maximum_source_photons if source is None else min(settings.maximum_source_photons, source.uses)
-    finished = _finished_chunks(out_folder, pilot)
+    finished = _finished_chunks(out_folder, pilot, linac.content_sha256, settings.seed)
     count, each = share_out(settings, pilot, head, kept=[chunk.histories for chunk in finished], most=most)
     seeds = [chunk_seed(inputs, linac.content_sha256, index, settings.seed) for index in range(1, count + 1)]
     plan = make_plan(pilot, seeds, each, settings)
@@ -207,7 +207,9 @@ def _pilot(inputs: ChunkInputs) -> Pilot:
         shared_memory_mb=result.shared_memory_mb if starts_once(settings, inputs.head) else 0.0,
         electron_steps_sha256=result.electron_steps_sha256,
     )
-    write_json(pilot_file(inputs.out_folder), pilot)
+    path = pilot_file(inputs.out_folder, inputs.inputs_sha256, chunk)
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, pilot)
     return pilot
 
 
@@ -273,16 +275,15 @@ def phase_space_use(source: PhaseSpaceSource, histories_used: int) -> PhaseSpace
     )
 
 
-def _finished_chunks(folder: Path, pilot: Pilot) -> list[ChunkResult]:
-    """What was simulated from the pilot's inputs before, and is whole as far as its JSON says."""
+def _finished_chunks(folder: Path, pilot: Pilot, linac_sha256: str, user_seed: int) -> list[ChunkResult]:
+    """What was simulated from the pilot's inputs and seed before, and is whole as far as its JSON says."""
     found = []
     for path in sorted(folder.glob("chunk-*.json")):
         with contextlib.suppress(ResultError):
             result = read_json(path, ChunkResult)
-            if (result.inputs_sha256, result.electron_steps_sha256) == (
-                pilot.inputs_sha256,
-                pilot.electron_steps_sha256,
-            ):
+            seed = chunk_seed(pilot.inputs_sha256, linac_sha256, result.index, user_seed)
+            of_these = (pilot.inputs_sha256, pilot.electron_steps_sha256, seed)
+            if (result.inputs_sha256, result.electron_steps_sha256, result.seed) == of_these:
                 found.append(result)
     return found
 

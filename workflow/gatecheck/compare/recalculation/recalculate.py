@@ -105,7 +105,7 @@ def recalculate(
         raise ResultError("chunks.json: made from other inputs than merge.json. Run merge again.")
     chunks = _equal_chunks(plan.chunks, config.recalculation.chunks)
     folder = layout.recalculations / change
-    inputs = counterpart.inputs_sha256(plan.inputs_sha256)
+    inputs = counterpart.inputs_sha256(plan.inputs_sha256, plan.electron_steps_sha256)
     common = ChunkInputs(
         delivery_path=layout.delivery,
         linac=linac,
@@ -168,7 +168,10 @@ def _is_done(common: ChunkInputs, chunk: Chunk) -> bool:
     path = common.out_folder / f"{chunk_name(chunk.index)}.json"
     if not path.exists():
         return False
-    found = read_json(path, ChunkResult)
+    try:
+        found = read_json(path, ChunkResult)
+    except ResultError:  # cut short or changed: it is simulated again
+        return False
     same = found.inputs_sha256 == common.inputs_sha256 and (found.seed, found.histories) == (
         chunk.seed,
         chunk.histories,
