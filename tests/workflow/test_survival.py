@@ -182,6 +182,26 @@ def test_chunks_of_another_configuration_are_replaced_and_never_mixed_in(
     assert _doses(bench, name) == _doses(bench, verified)
 
 
+def test_chunks_that_follow_the_pilots_clock_come_back_after_another_configuration(
+    bench: Bench, water_plan: Path, tmp_path: Path
+) -> None:
+    """More chunks than there have to be, their number from how fast the pilot was: dose to water, and back again."""
+    name = "by_the_clock"
+    transport = SETTINGS["transport"] | {"chunk_minutes": 0.051, "source_photons": 120_000}
+    configs = {dose_to: tmp_path / f"{dose_to}.yaml" for dose_to in ("medium", "water")}
+    for dose_to, config in configs.items():
+        of_dose = {"transport": transport, "dose": {"dose_to": dose_to}}
+        config.write_text(yaml.safe_dump(SETTINGS | of_dose), encoding="utf-8")
+    bench.dose_of(water_plan, name, "--config", str(configs["medium"]))
+    undisturbed, chunks = _doses(bench, name), len(_chunks(bench, name))
+    assert chunks > transport["minimum_chunks"]
+    bench.dose_of(water_plan, name, "--config", str(configs["water"]))
+    assert _doses(bench, name) != undisturbed
+    bench.dose_of(water_plan, name, "--config", str(configs["medium"]))
+    assert len(_chunks(bench, name)) == chunks
+    assert _doses(bench, name) == undisturbed
+
+
 def test_jobs_of_another_length_cost_no_chunk_and_leave_none_out(
     bench: Bench, verified: str, water_plan: Path, tmp_path: Path
 ) -> None:
