@@ -114,15 +114,17 @@ def _finished(bench: Bench, name: str) -> dict[Path, int]:
 
 def test_jobs_that_outlive_the_command_are_waited_for(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
     """The command and its Snakemake are killed; the job at work goes on, and the next command uses what it finishes."""
-    process = on_cluster.start("submitter_killed")
-    on_cluster.job_at_work("submitter_killed", process)
+    process = on_cluster.start("submitter_killed", 4)
+    on_cluster.job_at_work("submitter_killed", process, finished=1)
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         one.kill()
     process.communicate(timeout=60)
-    again = on_cluster.start("submitter_killed")
+    finished = _finished(bench, "submitter_killed")
+    again = on_cluster.start("submitter_killed", 4)
     _, stderr = again.communicate(timeout=900)
     assert again.returncode == 0, f"{stderr}\n{on_cluster.log('submitter_killed')}"
     assert "still works on this case: waiting for it" in stderr
+    assert finished.items() <= _finished(bench, "submitter_killed").items()
     assert _same_dose(bench, "submitter_killed", verified)
 
 
