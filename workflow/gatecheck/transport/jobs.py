@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,13 +124,22 @@ def memory_mb(transport_folder: Path, at_a_time: int) -> float:
     return shared + at_a_time * ((plan.peak_memory_mb or _MEMORY_MB) - shared)
 
 
-def core_seconds(transport_folder: Path, chunks_per_job: int, number: int) -> float:
-    """What a job of a plan takes of one core with its start, by the pilot; nothing before there is one."""
+def seconds_of_job(
+    transport_folder: Path, chunks_per_job: int, number: int, *, at_a_time: int, has_one_start: bool
+) -> float:
+    """How long a job of a plan takes with so many chunks at a time, by the pilot; nothing before there is one.
+
+    A chunk is one core's, and cores that have none left wait for the last: it takes whole goes, each as long as the
+    longest chunk. Without one start for all, each chunk has its own.
+    """
     if not chunk_plan_file(transport_folder).exists():
         return 0.0
     plan = read_plan(transport_folder)
     chunks = chunks_of_job(plan, chunks_per_job, number)
-    return plan.seconds_start_up + plan.seconds_per_history * sum(chunk.histories for chunk in chunks)
+    goes = math.ceil(len(chunks) / at_a_time)
+    starts = 1 if has_one_start else goes
+    longest = max(chunk.histories for chunk in chunks)
+    return starts * plan.seconds_start_up + goes * plan.seconds_per_history * longest
 
 
 def longest_seconds(plan: ChunkPlan, minutes: float | None) -> float:
