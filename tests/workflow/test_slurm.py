@@ -36,11 +36,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The profile as it is, but for jobs of two cores: there are no more here."""
+    """The profile as it is, but for jobs of two cores, as there are no more here, and asking for them more often."""
     folder = tmp_path_factory.mktemp("profile")
     shutil.copy(project_folder() / "workflow" / "profiles" / "slurm" / "config.yaml", folder)
     content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     content["set-threads"]["simulate"] = 2
+    content["slurm-init-seconds-before-status-checks"] = 5
     (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder
 
