@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gatecheck.errors import InputError, ResultError
 from gatecheck.files import HandedOn, read_json, write_json
-from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
-from gatecheck.transport.rounds import chunk_plan_file, read_plan
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, TopUp
+from gatecheck.transport.rounds import chunk_plan_file, forget_top_ups, read_plan
 
 _MEMORY_MB = 1500.0
 
@@ -105,6 +105,31 @@ def forget_jobs(transport_folder: Path, chunk: int | None = None) -> None:
     for path in transport_folder.glob("job-*.json"):
         if chunk is None or chunk in _chunks_in(path):
             path.unlink(missing_ok=True)
+
+
+def remove_damaged_plans(transport_folder: Path) -> list[str]:
+    """Remove what asks for chunks and cannot be read, with the rounds behind it; the names of the damaged files.
+
+    The workflow reads these files before any step could say what is wrong with them. Their chunks stay.
+    """
+    removed = []
+    plan = chunk_plan_file(transport_folder)
+    if plan.exists() and not _is_readable(plan, ChunkPlan):
+        plan.unlink()
+        removed.append(plan.name)
+    for path in sorted(transport_folder.glob("top-up-*.json")):
+        if path.exists() and not _is_readable(path, TopUp):
+            forget_top_ups(transport_folder, int(path.stem.removeprefix("top-up-")))
+            removed.append(path.name)
+    return removed
+
+
+def _is_readable(path: Path, kind: type[HandedOn]) -> bool:
+    try:
+        read_json(path, kind)
+    except ResultError:
+        return False
+    return True
 
 
 def _chunks_in(path: Path) -> tuple[int, ...]:
