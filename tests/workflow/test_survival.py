@@ -280,6 +280,25 @@ def test_a_clock_that_jumped_costs_no_chunk_and_changes_no_dose(
     assert _doses(bench, name) == _doses(bench, verified)
 
 
+def test_a_link_and_an_export_that_are_dated_ahead_do_not_stop_ingest(
+    bench: Bench, verified: str, water_plan: Path, tmp_path: Path
+) -> None:
+    layout = bench.layout("linked_ahead")
+    shutil.copytree(bench.layout(verified).folder, layout.folder, symlinks=True)
+    export = tmp_path / "export"
+    shutil.copytree(water_plan, export)
+    layout.dicom.unlink()
+    layout.dicom.symlink_to(export, target_is_directory=True)
+    moment = time.time() + 400 * 86400
+    for path in (layout.dicom, export):
+        os.utime(path, (moment, moment), follow_symlinks=False)
+    (layout.case / "case.json").unlink()
+    chunks = _chunks(bench, "linked_ahead")
+    bench.dose_of(export, "linked_ahead")
+    assert _chunks(bench, "linked_ahead") == chunks
+    assert _doses(bench, "linked_ahead") == _doses(bench, verified)
+
+
 def test_a_chunk_that_never_ends_is_stopped_and_said(
     bench: Bench, verified: str, water_plan: Path, tmp_path: Path
 ) -> None:
