@@ -35,7 +35,7 @@ from gatecheck.transport.gate_run import new_simulation
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
 from gatecheck.transport.photon_tracker.kernel import longest_range
-from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.process import LONGEST_WITHOUT_PLAN, run_in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _record(
         }
         for (particle, label), path in missing.items()
     ]
-    run_in_processes(record_and_keep, requests, processes=_PROCESSES)
+    run_in_processes(record_and_keep, requests, processes=_PROCESSES, longest_seconds=LONGEST_WITHOUT_PLAN)
     logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
 
 
