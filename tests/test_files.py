@@ -15,6 +15,7 @@ from gatecheck.files import (
     image_from_zyx,
     read_image,
     read_json,
+    remove_partial,
     sha256_of_file,
     sha256_of_json,
     write_atomically,
@@ -86,3 +87,13 @@ def test_hashes_are_those_of_an_independent_tool(tmp_path: Path) -> None:
     # FIPS 180-2, appendix B.1: the SHA-256 of "abc"
     assert sha256_of_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of_json({"b": 1, "a": 2}) == sha256_of_json({"a": 2, "b": 1})
+
+
+def test_what_a_killed_process_left_is_removed_folders_too(tmp_path: Path) -> None:
+    left = tmp_path / ".steps.partial-abc"
+    left.mkdir()
+    (left / "steps.root").touch()
+    (tmp_path / ".other.partial-abc.npz").touch()
+    (tmp_path / "kept.npz").touch()
+    remove_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]

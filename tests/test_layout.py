@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from gatecheck.config import Config, load_config
 from gatecheck.errors import InputError
-from gatecheck.layout import prepare_case, pseudonym_of
+from gatecheck.layout import CaseLayout, bring_back_from_the_future, prepare_case, pseudonym_of
 
 
 def _dicom_folder(parent: Path, name: str, content: bytes = b"plan") -> Path:
@@ -94,3 +96,38 @@ def test_a_file_that_was_touched_is_the_same_and_a_renamed_one_is_not(tmp_path: 
     assert prepare_case(config).source_signature == before
     (source / "DOE_JANE_plan.dcm").rename(source / "plan.dcm")
     assert prepare_case(config).source_signature != before
+
+
+def _date_ahead(path: Path) -> float:
+    moment = time.time() + 400 * 86400
+    os.utime(path, (moment, moment), follow_symlinks=False)
+    return path.lstat().st_mtime
+
+
+def test_a_phantom_and_links_to_files_that_are_dated_ahead_are_brought_back(tmp_path: Path) -> None:
+    layout = CaseLayout(tmp_path / "case")
+    layout.dicom.mkdir(parents=True)
+    made = layout.dicom / ".snakemake_timestamp"
+    made.touch()
+    target = tmp_path / "dose.dcm"
+    target.touch()
+    layout.earlier_dose(0).symlink_to(target)
+    ahead = _date_ahead(target)
+    for path in (made, layout.earlier_dose(0)):
+        _date_ahead(path)
+    assert bring_back_from_the_future(layout) == 2
+    assert max(path.lstat().st_mtime for path in (made, layout.earlier_dose(0))) < time.time() + 60
+    assert target.stat().st_mtime == ahead, "a file of the site was touched"
+
+
+def test_a_given_folder_is_not_touched_whatever_its_date(tmp_path: Path) -> None:
+    layout = CaseLayout(tmp_path / "case")
+    layout.folder.mkdir()
+    export = tmp_path / "export"
+    export.mkdir()
+    file = export / ".snakemake_timestamp"
+    file.touch()
+    layout.dicom.symlink_to(export)
+    ahead = _date_ahead(file)
+    assert bring_back_from_the_future(layout) == 0
+    assert file.stat().st_mtime == ahead

@@ -170,7 +170,7 @@ def test_a_calibration_says_after_each_round_how_far_it_is(
 ) -> None:
     rounds = iter([(1.0e-15, 1.2e-15, 0.8e-15, 1.0e-15), (1.0e-15, 1.001e-15, 0.999e-15, 1.0e-15)])
 
-    def next_round(_function: Any, requests: list[Any], processes: int) -> list[ReferenceRun]:
+    def next_round(_function: Any, requests: list[Any], processes: int, longest_seconds: float) -> list[ReferenceRun]:
         doses = next(rounds)
         return [ReferenceRun(doses, request["histories"], 10.0) for request in requests]
 

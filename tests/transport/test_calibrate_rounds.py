@@ -31,7 +31,9 @@ class _Pretended:
         self.histories: list[int] = []
         self.left = breaks_off_after
 
-    def __call__(self, _function: Any, requests: list[dict[str, Any]], *, processes: int) -> list[ReferenceRun]:
+    def __call__(
+        self, _function: Any, requests: list[dict[str, Any]], *, processes: int, longest_seconds: float
+    ) -> list[ReferenceRun]:
         assert processes == len(requests) == 2
         if self.left is not None:
             if self.left == 0:
@@ -81,10 +83,12 @@ class _Slow(_Pretended):
         super().__init__()
         self.began, self.may_end = threading.Event(), threading.Event()
 
-    def __call__(self, _function: Any, requests: list[dict[str, Any]], *, processes: int) -> list[ReferenceRun]:
+    def __call__(
+        self, _function: Any, requests: list[dict[str, Any]], *, processes: int, longest_seconds: float
+    ) -> list[ReferenceRun]:
         self.began.set()
         assert self.may_end.wait(60)
-        return super().__call__(_function, requests, processes=processes)
+        return super().__call__(_function, requests, processes=processes, longest_seconds=longest_seconds)
 
 
 def test_plans_that_begin_together_have_one_calibration_made(

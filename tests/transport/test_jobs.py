@@ -9,8 +9,17 @@ import pytest
 from gatecheck.errors import InputError
 from gatecheck.files import write_json
 from gatecheck.transport.chunk_files import remove_chunk
-from gatecheck.transport.jobs import chunks_of_job, forget_jobs, job_file, jobs_of, memory_mb, write_job
-from gatecheck.transport.model import Chunk, ChunkPlan
+from gatecheck.transport.jobs import (
+    chunks_of_job,
+    forget_jobs,
+    job_file,
+    jobs_of,
+    memory_mb,
+    remove_damaged_plans,
+    seconds_of_job,
+    write_job,
+)
+from gatecheck.transport.model import Chunk, ChunkPlan, TopUp
 
 
 def _plan(chunks: int) -> ChunkPlan:
@@ -58,3 +67,48 @@ def test_what_the_chunks_of_a_job_share_counts_once(tmp_path: Path) -> None:
     )
     assert memory_mb(tmp_path, 1) == pytest.approx(3100.0)
     assert memory_mb(tmp_path, 16) == pytest.approx(2000.0 + 16 * 1100.0)
+
+
+@pytest.mark.parametrize(
+    ("at_a_time", "has_one_start", "seconds"),
+    [
+        pytest.param(1, True, 5 + 7 * 10, id="one after the other"),
+        pytest.param(4, True, 5 + 2 * 10, id="two goes, the second not full"),
+        pytest.param(16, True, 5 + 10, id="more cores than chunks"),
+        pytest.param(4, False, 2 * (5 + 10), id="a start for each chunk"),
+    ],
+)
+def test_a_job_takes_whole_goes_of_its_longest_chunk(
+    tmp_path: Path, at_a_time: int, has_one_start: bool, seconds: float
+) -> None:
+    assert seconds_of_job(tmp_path, 7, 1, at_a_time=at_a_time, has_one_start=has_one_start) == 0.0
+    write_json(tmp_path / "chunks.json", _plan(7).model_copy(update={"seconds_start_up": 5.0}))
+    found = seconds_of_job(tmp_path, 7, 1, at_a_time=at_a_time, has_one_start=has_one_start)
+    assert found == pytest.approx(seconds)
+
+
+def _write_plans(folder: Path) -> None:
+    write_json(folder / "chunks.json", _plan(4))
+    for number in (1, 2):
+        top_up = TopUp(number=number, inputs_sha256="a" * 64, precisions=(), chunks=())
+        write_json(folder / f"top-up-{number}.json", top_up)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "left"),
+    [
+        ([], {"chunks.json", "top-up-1.json", "top-up-2.json"}),
+        (["chunks.json"], {"top-up-1.json", "top-up-2.json"}),
+        (["top-up-1.json"], {"chunks.json"}),
+        (["top-up-2.json"], {"chunks.json", "top-up-1.json"}),
+    ],
+)
+def test_what_asks_for_chunks_and_is_cut_short_is_removed_with_the_rounds_behind_it(
+    tmp_path: Path, damaged: list[str], left: set[str]
+) -> None:
+    _write_plans(tmp_path)
+    for name in damaged:
+        path = tmp_path / name
+        path.write_text(path.read_text(encoding="utf-8")[:20], encoding="utf-8")
+    assert remove_damaged_plans(tmp_path) == damaged
+    assert {path.name for path in tmp_path.iterdir()} == left

@@ -83,7 +83,9 @@ def test_the_calibration_counts_the_histories_of_all_its_rounds(
     source = opened(tmp_path, recycle=7) if recorded else None
     asked: list[dict[str, Any]] = []
 
-    def pretended(_simulate: object, requests: list[dict[str, Any]], *, processes: int) -> list[ReferenceRun]:
+    def pretended(
+        _simulate: object, requests: list[dict[str, Any]], *, processes: int, longest_seconds: float
+    ) -> list[ReferenceRun]:
         """Two batches a run, 2 % apart in the first round and 0.1 % in those after it."""
         spread = 0.02 if not asked else 0.001
         asked.extend(requests)

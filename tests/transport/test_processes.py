@@ -51,6 +51,12 @@ def test_a_process_that_runs_for_too_long_is_ended_and_said(tmp_path: Path) -> N
     assert not (tmp_path / "long").exists()
 
 
+def test_where_no_setting_decides_how_long_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatecheck.transport.process.LONGEST_WITHOUT_PLAN", 2.0)
+    with pytest.raises(SimulationError, match=r"ran out of memory or of time or Geant4 stopped it"):
+        run_in_processes(sleep_and_write, [{"path": tmp_path / "long", "seconds": 600.0}], longest_seconds=2.0)
+
+
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(_PARENT, encoding="utf-8")

@@ -36,11 +36,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The profile as it is, but for jobs of two cores: there are no more here."""
+    """The profile as it is, but for jobs of two cores, as there are no more here, and asking for them more often."""
     folder = tmp_path_factory.mktemp("profile")
     shutil.copy(project_folder() / "workflow" / "profiles" / "slurm" / "config.yaml", folder)
     content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     content["set-threads"]["simulate"] = 2
+    content["slurm-init-seconds-before-status-checks"] = 5
     (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder
 
@@ -114,15 +115,17 @@ def _finished(bench: Bench, name: str) -> dict[Path, int]:
 
 def test_jobs_that_outlive_the_command_are_waited_for(bench: Bench, verified: str, on_cluster: OnCluster) -> None:
     """The command and its Snakemake are killed; the job at work goes on, and the next command uses what it finishes."""
-    process = on_cluster.start("submitter_killed")
-    on_cluster.job_at_work("submitter_killed", process)
+    process = on_cluster.start("submitter_killed", 4)
+    on_cluster.job_at_work("submitter_killed", process, finished=1)
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         one.kill()
     process.communicate(timeout=60)
-    again = on_cluster.start("submitter_killed")
+    finished = _finished(bench, "submitter_killed")
+    again = on_cluster.start("submitter_killed", 4)
     _, stderr = again.communicate(timeout=900)
     assert again.returncode == 0, f"{stderr}\n{on_cluster.log('submitter_killed')}"
     assert "still works on this case: waiting for it" in stderr
+    assert finished.items() <= _finished(bench, "submitter_killed").items()
     assert _same_dose(bench, "submitter_killed", verified)
 
 

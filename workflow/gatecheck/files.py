@@ -67,9 +67,12 @@ def write_atomically(target: Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what `write_atomically` left in a folder when its process was killed; nobody may be writing to it."""
+    """Remove what a killed process was about to write to a folder, folders too; nobody may be writing to it."""
     for path in folder.glob(".*.partial-*"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _make_durable(path: Path) -> None:

@@ -194,20 +194,25 @@ def _is_dated_after(path: Path, moment: float) -> bool:
         found = path.lstat()
     except FileNotFoundError:  # renamed meanwhile by a job that outlived its run
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_mtime > moment
+    return not stat.S_ISDIR(found.st_mode) and found.st_mtime > moment
 
 
 def bring_back_from_the_future(layout: CaseLayout) -> int:
-    """Give files that a wrong clock dated after now the time of now; how many there were.
+    """Give files that a wrong clock dated after now the time of now, a phantom's too; how many there were.
 
     Snakemake stops at an input that is newer than what it has just made of it. What lies behind such a file is made
     again, chunks not: their hashes say what they are.
     """
     now = time.time() + _CLOCKS_AGREE
-    dated = [path for room in layout.rooms for path in room.glob("*") if _is_dated_after(path, now)]
+    # Snakemake takes the time of a folder that a rule makes from this file.
+    files = [*(path for room in layout.rooms for path in room.glob("*")), layout.dicom / ".snakemake_timestamp"]
+    if layout.dicom.is_symlink():  # the site's folder is not ours to touch
+        files.pop()
+    files += [*layout.folder.glob("earlier_dose_*.dcm"), *layout.folder.glob("trajectory_log_*.bin")]
+    dated = [path for path in files if _is_dated_after(path, now)]
     for path in dated:
         with contextlib.suppress(OSError):  # Snakemake says what it makes of it
-            os.utime(path)
+            os.utime(path, follow_symlinks=False)
     return len(dated)
 
 

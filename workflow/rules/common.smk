@@ -4,11 +4,11 @@ from pathlib import Path
 from gatecheck.config_recalculation import CHANGES
 from gatecheck.files import read_json
 from gatecheck.transport.jobs import (
-    core_seconds,
     job_file,
     jobs_of,
     memory_mb,
     round_of_job,
+    seconds_of_job,
 )
 from gatecheck.transport.model import TopUp
 from gatecheck.transport.rounds import most_rounds, read_plan
@@ -73,15 +73,24 @@ def memory_of_job(wildcards, threads, attempt):
     return round((500 + 1.2 * of_chunks) * 1.5 ** (attempt - 1))
 
 
-def minutes_of_job(wildcards, threads, attempt):
-    """Minutes for a job, by the pilot's speed, twice over; more at each attempt."""
-    seconds = (
-        core_seconds(
-            CASE.transport, settings.execution.chunks_per_job, int(wildcards.job)
-        )
-        / threads
+def minutes_for(chunks_per_job, number, threads, attempt):
+    """Minutes for the chunks of a job, by the pilot's speed, twice over; more at each attempt."""
+    seconds = seconds_of_job(
+        CASE.transport,
+        chunks_per_job,
+        number,
+        at_a_time=threads,
+        has_one_start=settings.transport.tracks_photons
+        and settings.machine.head == "fast",
     )
     return round((5 + 2 * seconds / 60) * 2 ** (attempt - 1))
+
+
+def minutes_of_job(wildcards, threads, attempt):
+    """Minutes for a job."""
+    return minutes_for(
+        settings.execution.chunks_per_job, int(wildcards.job), threads, attempt
+    )
 
 
 def memory_of_recalculation(wildcards, threads, attempt):
@@ -90,7 +99,6 @@ def memory_of_recalculation(wildcards, threads, attempt):
 
 
 def minutes_of_recalculation(wildcards, threads, attempt):
-    """Minutes for as many chunks as are simulated again, by the pilot's speed, twice over; more at each attempt."""
+    """Minutes for as many chunks as are simulated again."""
     # The plan's first chunks are the first job's, were they asked for in jobs of so many.
-    seconds = core_seconds(CASE.transport, settings.recalculation.chunks, 1)
-    return round((5 + 2 * seconds / threads / 60) * 2 ** (attempt - 1))
+    return minutes_for(settings.recalculation.chunks, 1, threads, attempt)

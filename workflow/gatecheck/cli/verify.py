@@ -34,6 +34,7 @@ from gatecheck.layout import (
 )
 from gatecheck.locking import locked, token_of_run, wait_until_left_alone
 from gatecheck.provenance import write_inputs
+from gatecheck.transport.jobs import remove_damaged_plans
 
 _POLL_SECONDS = 0.5
 
@@ -77,6 +78,11 @@ def run_verification(options: VerifyOptions) -> Path:
             sys.stderr.write(
                 f"warning: {dated} files of this case were dated after now: the clock was wrong, now or then. What "
                 "lies behind them is made again; chunks are kept.\n"
+            )
+        if damaged := remove_damaged_plans(layout.transport):
+            sys.stderr.write(
+                f"warning: {', '.join(damaged)} in the case's transport folder cannot be read, and was removed: the "
+                "chunks are planned again. Those that are there are kept.\n"
             )
         prepared = prepare_case(config)
         write_inputs(layout.inputs, config, prepared.source_signature)
@@ -272,11 +278,11 @@ def _explained(error_file: Path, log_file: Path) -> GatecheckError:
     if error is not None:
         return error
     log = log_file.read_text(encoding="utf-8", errors="replace")
-    refused = re.search(r"^WorkflowError in .*\n(.+)$", log, re.MULTILINE)
+    refused = re.search(r"^(?:WorkflowError|InputFunctionException) in .*\n(?:Error:\n)?(.+)$", log, re.MULTILINE)
     failed = re.search(r"^Error in (?:rule|checkpoint) (\w+):", log, re.MULTILINE)
     if failed is None:
         detail = refused.group(1).strip() if refused else "Snakemake ended without a result"
-        return SimulationError(f"{detail}. See logs/{log_file.name} in the case's folder.")
+        return SimulationError(f"{detail.rstrip('.')}. See logs/{log_file.name} in the case's folder.")
     step = failed.group(1)
     which = {"simulate": ("job", r"job[-= ](\d{4})"), "top_up": ("round", r"top-up-(\d)")}.get(step)
     found = re.search(which[1], log[failed.start() :]) if which else None

@@ -19,7 +19,7 @@ from gatecheck.transport.engine import code_sha256, describe_engine
 from gatecheck.transport.model import CalibrationResult, Engine, PhaseSpaceUse
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.plan import chunk_seed, phase_space_use
-from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.process import LONGEST_WITHOUT_PLAN, run_in_processes
 from gatecheck.transport.progress import CalibrationProgress
 from gatecheck.transport.reference_run import ReferenceRun, reference_dose, simulate_reference
 from gatecheck.transport.scored_dose import DoseTo
@@ -254,7 +254,9 @@ def _simulate(
                 run = source.run_from(next_history, histories)
                 next_history = run.end
                 request.update(source=source, run=run)
-        runs += run_in_processes(simulate_reference, requests, processes=_PROCESSES)
+        runs += run_in_processes(
+            simulate_reference, requests, processes=_PROCESSES, longest_seconds=LONGEST_WITHOUT_PLAN
+        )
         write_json(kept, _KeptRuns(key_sha256=key, runs=tuple(runs)))
 
 

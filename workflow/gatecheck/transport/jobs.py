@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from gatecheck.errors import InputError, ResultError
 from gatecheck.files import HandedOn, read_json, write_json
-from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult
-from gatecheck.transport.rounds import chunk_plan_file, read_plan
+from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, TopUp
+from gatecheck.transport.rounds import chunk_plan_file, forget_top_ups, read_plan
 
 _MEMORY_MB = 1500.0
 
@@ -106,6 +107,31 @@ def forget_jobs(transport_folder: Path, chunk: int | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_damaged_plans(transport_folder: Path) -> list[str]:
+    """Remove what asks for chunks and cannot be read, with the rounds behind it; the names of the damaged files.
+
+    The workflow reads these files before any step could say what is wrong with them. Their chunks stay.
+    """
+    removed = []
+    plan = chunk_plan_file(transport_folder)
+    if plan.exists() and not _is_readable(plan, ChunkPlan):
+        plan.unlink()
+        removed.append(plan.name)
+    for path in sorted(transport_folder.glob("top-up-*.json")):
+        if path.exists() and not _is_readable(path, TopUp):
+            forget_top_ups(transport_folder, int(path.stem.removeprefix("top-up-")))
+            removed.append(path.name)
+    return removed
+
+
+def _is_readable(path: Path, kind: type[HandedOn]) -> bool:
+    try:
+        read_json(path, kind)
+    except ResultError:
+        return False
+    return True
+
+
 def _chunks_in(path: Path) -> tuple[int, ...]:
     try:
         return read_json(path, JobResult).chunks
@@ -123,13 +149,22 @@ def memory_mb(transport_folder: Path, at_a_time: int) -> float:
     return shared + at_a_time * ((plan.peak_memory_mb or _MEMORY_MB) - shared)
 
 
-def core_seconds(transport_folder: Path, chunks_per_job: int, number: int) -> float:
-    """What a job of a plan takes of one core with its start, by the pilot; nothing before there is one."""
+def seconds_of_job(
+    transport_folder: Path, chunks_per_job: int, number: int, *, at_a_time: int, has_one_start: bool
+) -> float:
+    """How long a job of a plan takes with so many chunks at a time, by the pilot; nothing before there is one.
+
+    A chunk is one core's, and cores that have none left wait for the last: it takes whole goes, each as long as the
+    longest chunk. Without one start for all, each chunk has its own.
+    """
     if not chunk_plan_file(transport_folder).exists():
         return 0.0
     plan = read_plan(transport_folder)
     chunks = chunks_of_job(plan, chunks_per_job, number)
-    return plan.seconds_start_up + plan.seconds_per_history * sum(chunk.histories for chunk in chunks)
+    goes = math.ceil(len(chunks) / at_a_time)
+    starts = 1 if has_one_start else goes
+    longest = max(chunk.histories for chunk in chunks)
+    return starts * plan.seconds_start_up + goes * plan.seconds_per_history * longest
 
 
 def longest_seconds(plan: ChunkPlan, minutes: float | None) -> float:

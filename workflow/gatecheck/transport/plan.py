@@ -25,7 +25,7 @@ from gatecheck.transport.jobs import forget_jobs, is_of
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, Engine, PhaseSpaceUse, Pilot, Precision, TopUp
 from gatecheck.transport.phase_space_source import PhaseSpaceSource
 from gatecheck.transport.pilot import PilotEstimate, estimate_from_pilot, kept_pilot, pilot_file
-from gatecheck.transport.process import run_in_process
+from gatecheck.transport.process import LONGEST_WITHOUT_PLAN, run_in_processes
 from gatecheck.transport.rounds import (
     added_chunks,
     chunk_plan_file,
@@ -191,9 +191,8 @@ def _pilot(inputs: ChunkInputs) -> Pilot:
         logger.info("the pilot of these inputs has run before: what it found is used")
         return kept
     with tempfile.TemporaryDirectory(prefix=".partial-pilot-", dir=inputs.out_folder) as folder:
-        result: ChunkResult = run_in_process(
-            simulate_chunk, inputs=replace(inputs, out_folder=Path(folder)), chunk=chunk
-        )
+        request = {"inputs": replace(inputs, out_folder=Path(folder)), "chunk": chunk}
+        result: ChunkResult = run_in_processes(simulate_chunk, [request], longest_seconds=LONGEST_WITHOUT_PLAN)[0]
         estimate = estimate_from_pilot(result, Path(folder), inputs.patient_folder)
         remove_chunk(Path(folder), PILOT_INDEX)
     pilot = Pilot(

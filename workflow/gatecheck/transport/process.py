@@ -22,6 +22,8 @@ from gatecheck.errors import SimulationError
 from gatecheck.forks import die_with
 
 ResultT = TypeVar("ResultT")
+LONGEST_WITHOUT_PLAN = 6 * 3600.0
+"""Seconds that a process may run whose length no pilot has foretold: the longest take a fraction of an hour."""
 
 
 def run_in_processes(
@@ -43,6 +45,7 @@ def run_in_processes(
     SimulationError
         When a process dies (killed, out of memory, out of time, a fatal exception of Geant4).
     """
+    setting = "" if longest_seconds == LONGEST_WITHOUT_PLAN else "(execution.longest_chunk_minutes) "
     limit = "" if math.isinf(longest_seconds) else f" within {longest_seconds / 60:.3g} minutes"
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=processes, mp_context=context, max_tasks_per_child=1) as pool:
@@ -56,7 +59,7 @@ def run_in_processes(
         except BrokenProcessPool as error:
             raise SimulationError(
                 f"A simulation process ended without a result{limit}: it was killed, ran out of memory "
-                f"{'or of time (execution.longest_chunk_minutes) ' if limit else ''}or Geant4 stopped it. "
+                f"{f'or of time {setting}' if limit else ''}or Geant4 stopped it. "
                 "Its messages are above; run the same command again."
             ) from error
 

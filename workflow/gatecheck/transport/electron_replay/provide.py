@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from gatecheck.transport.gate_run import new_simulation
 from gatecheck.transport.geant4_data.folders import cache_folder
 from gatecheck.transport.materials import air, mean_excitation_energy_in_geant4
 from gatecheck.transport.photon_tracker.kernel import longest_range
-from gatecheck.transport.process import run_in_processes
+from gatecheck.transport.process import LONGEST_WITHOUT_PLAN, run_in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ def _record(
         }
         for (particle, label), path in missing.items()
     ]
-    run_in_processes(record_and_keep, requests, processes=_PROCESSES)
+    run_in_processes(record_and_keep, requests, processes=_PROCESSES, longest_seconds=LONGEST_WITHOUT_PLAN)
     logger.info("electron steps recorded in %.0f s", time.perf_counter() - started)
 
 
@@ -158,11 +160,27 @@ def record_and_keep(recording: Recording, material: Material, path: Path, settin
     longest = 10.0 * _LONGEST_STEP / material.density
     if recording.longest_step is not None:
         longest = _JOINED_IN_GAS
-    parts = [
-        merged(tracks, longest, share=_SHARE_OF_RANGE, density=material.density)
-        for tracks in record_tracks(material.model_copy(update={"label": 0}), recording, settings)
-    ]
+    with _temporary_files_beside(path):
+        parts = [
+            merged(tracks, longest, share=_SHARE_OF_RANGE, density=material.density)
+            for tracks in record_tracks(material.model_copy(update={"label": 0}), recording, settings)
+        ]
     one_after_the_other(parts).save(path)
+
+
+@contextlib.contextmanager
+def _temporary_files_beside(path: Path) -> Iterator[None]:
+    """Have this process's temporary files where `remove_partial` finds them, should it be killed.
+
+    Set from here, as `record`'s source is a part of the key: every site would have to record its steps anew.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.partial-", dir=path.parent) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _physics(settings: TransportConfig) -> dict[str, object]:
