@@ -65,7 +65,8 @@ def test_a_counterpart_that_is_cut_short_or_changed_is_simulated_again(case: Pat
     common = ChunkInputs(case / "timeline.parquet", linac, patient, OTHER, TransportConfig(), "medium", case / "other")
     asked: list[int] = []
 
-    def simulated(_: ChunkInputs, missing: Sequence[Chunk], **__: object) -> None:
+    def simulated(_: ChunkInputs, missing: Sequence[Chunk], *, longest_seconds: float, **__: object) -> None:
+        assert longest_seconds == 90.0
         asked.extend(chunk.index for chunk in missing)
 
     (case / "other" / "chunk-0003.json").write_text('{"index": 3', encoding="utf-8")
@@ -74,7 +75,7 @@ def test_a_counterpart_that_is_cut_short_or_changed_is_simulated_again(case: Pat
         image.write(b"0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recalculate, "simulate_chunks", simulated)
-        recalculate._simulate(common, chunks(case), 1, None)
+        recalculate._simulate(common, chunks(case), 1, 90.0, None)
     assert asked == [1, 3]
 
 

@@ -75,6 +75,9 @@ def test_chunks_are_as_long_as_wanted_but_never_fewer_than_the_minimum() -> None
     seconds = histories_wanted(settings, ESTIMATE) * ESTIMATE.seconds_per_history
     assert number_of_chunks(settings, ESTIMATE) == int(np.ceil(seconds / 300))
     assert number_of_chunks(TransportConfig(source_photons=1000), ESTIMATE) == 10
+    # However fast: what comes out of the head lies in memory, all of it.
+    fast = PilotEstimate(50.0, 1e-9, 0.0)
+    assert number_of_chunks(TransportConfig(source_photons=900_000_000, maximum_source_photons=10**9), fast) == 45
 
 
 def test_equal_seeds_are_refused_at_planning() -> None:

@@ -192,6 +192,7 @@ def simulate_chunks(
     chunks: Sequence[Chunk],
     *,
     at_a_time: int = 1,
+    longest_seconds: float = math.inf,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """As `simulate_chunks_here`, in a process of its own.
@@ -213,7 +214,9 @@ def simulate_chunks(
         remove_chunk(inputs.out_folder, chunk.index)
     look()
     with called_every_second(look):
-        run_in_process(simulate_chunks_here, inputs=inputs, chunks=chunks, at_a_time=at_a_time)
+        run_in_process(
+            simulate_chunks_here, inputs=inputs, chunks=chunks, at_a_time=at_a_time, longest_seconds=longest_seconds
+        )
 
 
 def starts_once(settings: TransportConfig, head: HeadKind) -> bool:

@@ -13,6 +13,8 @@ from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, TopUp
 from gatecheck.transport.rounds import chunk_plan_file, forget_top_ups, read_plan
 
 _MEMORY_MB = 1500.0
+# Of a chunk's own for each source photon, as in a plan of large fields; a pilot has too few to show it.
+_MEGABYTES_PER_PHOTON = 1.1e-4
 
 
 class JobResult(HandedOn):
@@ -146,7 +148,8 @@ def memory_mb(transport_folder: Path, at_a_time: int) -> float:
         return at_a_time * _MEMORY_MB
     plan = read_plan(transport_folder)
     shared = plan.shared_memory_mb
-    return shared + at_a_time * ((plan.peak_memory_mb or _MEMORY_MB) - shared)
+    of_photons = _MEGABYTES_PER_PHOTON * max(chunk.histories for chunk in plan.chunks)
+    return shared + at_a_time * ((plan.peak_memory_mb or _MEMORY_MB) - shared + of_photons)
 
 
 def seconds_of_job(

@@ -45,6 +45,9 @@ _RESERVE = 1.15
 # Chunks that are there keep their length up to so many times the number that would be planned: each has a start of its
 # own, and beyond it what is there is little of what is wanted.
 _MOST_TIMES_AS_MANY = 4
+# Source photons of a chunk at most, however fast it is: all that come out of the head are in memory at once, some
+# 110 bytes for each photon of the source where fields are large.
+_MOST_OF_A_CHUNK = 20_000_000
 _SEED_DIGITS = 8
 _SEED_MASK = 0x7FFFFFFF
 
@@ -331,7 +334,7 @@ def histories_wanted(settings: TransportConfig, estimate: PilotEstimate | Pilot)
 
 
 def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate | Pilot, head: HeadKind = "fast") -> int:
-    """Chunks of about the wanted length, never fewer than the standard deviation needs.
+    """Chunks of about the wanted length, never fewer than the standard deviation needs, nor than memory allows.
 
     Where each chunk starts by itself (see `simulate_chunks_here`), its length is with its start, and it follows photons
     for as long as it starts, or longer, whatever length is wanted.
@@ -340,7 +343,8 @@ def number_of_chunks(settings: TransportConfig, estimate: PilotEstimate | Pilot,
     start_up = 0.0 if starts_once(settings, head) else estimate.seconds_start_up
     seconds_for_photons = max(60 * settings.chunk_minutes - start_up, start_up)
     count = max(settings.minimum_chunks, math.ceil(histories * estimate.seconds_per_history / seconds_for_photons))
-    return count if head == "fast" else max(count, math.ceil(histories / MOST_HISTORIES_AT_ONCE))
+    most = _MOST_OF_A_CHUNK if head == "fast" else min(_MOST_OF_A_CHUNK, MOST_HISTORIES_AT_ONCE)
+    return max(count, math.ceil(histories / most))
 
 
 def share_out(

@@ -31,6 +31,7 @@ from gatecheck.linac.model import LinacModel
 from gatecheck.transport.chunk import ChunkInputs, simulate_chunks
 from gatecheck.transport.chunk_files import chunk_name
 from gatecheck.transport.counterpart import Counterpart
+from gatecheck.transport.jobs import longest_seconds
 from gatecheck.transport.model import Chunk, ChunkResult
 from gatecheck.transport.patient_files import read_body, read_patient
 from gatecheck.transport.rounds import read_plan
@@ -118,7 +119,8 @@ def recalculate(
         scratch_folder=config.execution.scratch,
         electron_steps_sha256=plan.electron_steps_sha256,
     )
-    _simulate(common, chunks, processes, progress)
+    limit = longest_seconds(plan, config.execution.longest_chunk_minutes)
+    _simulate(common, chunks, processes, limit, progress)
     result = _compared(layout, config, _Changed(change, size, counterpart, inputs), chunks, merged)
     write_json(result_file, result)
     return result
@@ -152,6 +154,7 @@ def _simulate(
     common: ChunkInputs,
     chunks: Sequence[Chunk],
     processes: int,
+    limit: float,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Those that are not there from the same inputs."""
@@ -161,7 +164,7 @@ def _simulate(
         logger.info("%d of %d chunks are there", done, len(chunks))
     if missing:
         say = None if progress is None else lambda now, _: progress(done + now, len(chunks))
-        simulate_chunks(common, missing, at_a_time=processes, progress=say)
+        simulate_chunks(common, missing, at_a_time=processes, longest_seconds=limit, progress=say)
 
 
 def _is_done(common: ChunkInputs, chunk: Chunk) -> bool:

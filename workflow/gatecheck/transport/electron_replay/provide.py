@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gatecheck.compiled import digest_of_functions, digest_of_sources, in_threads
 from gatecheck.config_transport import TransportConfig
+from gatecheck.errors import SimulationError
 from gatecheck.file_locks import one_at_a_time
 from gatecheck.files import remove_partial, sha256_of_file, sha256_of_json
 from gatecheck.patient.model import Material
@@ -165,7 +166,11 @@ def record_and_keep(recording: Recording, material: Material, path: Path, settin
             merged(tracks, longest, share=_SHARE_OF_RANGE, density=material.density)
             for tracks in record_tracks(material.model_copy(update={"label": 0}), recording, settings)
         ]
-    one_after_the_other(parts).save(path)
+    recorded = one_after_the_other(parts)
+    wanted = sum(tracks for _, tracks in recording.starts)
+    if (found := int(recorded.is_last.sum())) != wanted:
+        raise SimulationError(f"Recording electron steps gave {found} tracks, {wanted} expected: it is not kept.")
+    recorded.save(path)
 
 
 @contextlib.contextmanager
