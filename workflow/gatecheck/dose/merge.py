@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.dose.chunks import read_chunks, read_score
-from gatecheck.dose.convergence import Convergence
+from gatecheck.dose.convergence import Convergence, mean_of_sample_sigma
 from gatecheck.dose.joining import Float32Array, empty, put
 from gatecheck.dose.model import ConvergenceStep, MergeResult
 from gatecheck.dose.statistics import BatchSums
@@ -82,7 +82,8 @@ def merge(
     joined = _join(transport_folder, results, patient, factor, convergence)
     body = read_body(patient_folder, patient)
     chosen = _fine_voxels_of_high_dose(joined, body & _fine_voxels(patient), prescription_gy)
-    fine = _sigma_of(joined, chosen, convergence.steps(results, joined.dose, chosen, patient.joined_grid))
+    steps = convergence.steps(results, joined.dose, chosen, patient.joined_grid)
+    fine = _FineSigma(_mean_relative_sigma(joined, chosen, len(results)), int(chosen.sum()), steps)
     result = _describe(results, joined, body, delivery, calibration, target=target, fine=fine)
     (out_folder / "merge.json").unlink(missing_ok=True)
     _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
@@ -158,7 +159,7 @@ def _describe(
     if maximum <= 0:
         raise ResultError("No dose in the body after merging. Check the isocentre against the CT and run again.")
     high = in_body > maximum / 2
-    by_batch = float(np.mean(joined.sigma[body_zyx][high] / in_body[high], dtype=np.float64))
+    by_batch = _mean_relative_sigma(joined, body_zyx & (joined.dose > maximum / 2), len(results))
     by_history = float(np.mean(joined.sigma_by_history[body_zyx][high] / in_body[high], dtype=np.float64))
     first = results[0]
     return MergeResult(
@@ -227,12 +228,15 @@ def _fine_voxels_of_high_dose(
     return fine_zyx & (joined.dose > half)
 
 
-def _sigma_of(joined: _Joined, chosen_zyx: npt.NDArray[np.bool_], steps: tuple[ConvergenceStep, ...]) -> _FineSigma:
-    number = int(chosen_zyx.sum())
-    if not number:
-        return _FineSigma(0.0, 0)
+def _mean_relative_sigma(joined: _Joined, chosen_zyx: npt.NDArray[np.bool_], batches: int) -> float:
+    """Without what so few batches take from a mean of sigmas; 0 where nothing is chosen.
+
+    A voxel's sigma stays as it is, the root of a variance that is right in the mean.
+    """
+    if not chosen_zyx.any():
+        return 0.0
     relative = joined.sigma[chosen_zyx] / joined.dose[chosen_zyx]
-    return _FineSigma(float(np.mean(relative, dtype=np.float64)), number, steps)
+    return float(np.mean(relative, dtype=np.float64)) / mean_of_sample_sigma(batches)
 
 
 def _warnings(

@@ -19,11 +19,11 @@ class ConvergenceStep(BaseModel):
     histories: int
     seconds: float = Field(description="of all these chunks together")
     fine_relative_sigma: float = Field(
-        description="over the same voxels as MergeResult.fine_relative_sigma, of the final dose; from these batches"
+        description="over the same voxels as MergeResult.fine_relative_sigma, of the final dose; from these batches, "
+        "without what so few take from a mean of sigmas"
     )
     expected_relative_sigma: float = Field(
-        description="from that of all chunks by one over the square root of the histories, and by how much too low a "
-        "standard deviation from so few batches is in the mean"
+        description="from that of all chunks by one over the square root of the histories"
     )
 
 
@@ -43,11 +43,14 @@ class MergeResult(HandedOn):
     nominal_photons_per_mu: float
     calibration_relative_sigma: float = Field(description="common to all voxels; not part of mc_sigma")
     calibration_key_sha256: str
-    mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    mean_relative_sigma: float = Field(
+        description="over body voxels above half the maximum, all on the joined grid: a coarse voxel counts as often as "
+        "fine ones fit in it; from batches, without what few take from a mean of sigmas"
+    )
     fine_relative_sigma: float = Field(
         0.0,
         description="over body voxels of the fine region above half the prescription, or half the maximum without one; "
-        "from batches",
+        "from batches, without what few take from a mean of sigmas",
     )
     fine_voxels: int = Field(0, description="how many these are, on the joined grid")
     convergence: tuple[ConvergenceStep, ...] = Field(
