@@ -35,6 +35,7 @@ _LARGEST_DISAGREEMENT = 1.2
 class _FineSigma:
     relative_sigma: float
     voxels: int
+    above_gy: float
     steps: tuple[ConvergenceStep, ...] = ()
 
 
@@ -81,9 +82,11 @@ def merge(
     convergence = Convergence(len(results), fine_boxes(patient), factor)
     joined = _join(transport_folder, results, patient, factor, convergence)
     body = read_body(patient_folder, patient)
-    chosen = _fine_voxels_of_high_dose(joined, body & _fine_voxels(patient), prescription_gy)
+    in_fine = body & _fine_voxels(patient)
+    above = 0.5 * (prescription_gy or float(joined.dose[in_fine].max(initial=0.0)))
+    chosen = in_fine & (joined.dose > above)
     steps = convergence.steps(results, joined.dose, chosen, patient.joined_grid)
-    fine = _FineSigma(_mean_relative_sigma(joined, chosen, len(results)), int(chosen.sum()), steps)
+    fine = _FineSigma(_mean_relative_sigma(joined, chosen, len(results)), int(chosen.sum()), above, steps)
     result = _describe(results, joined, body, delivery, calibration, target=target, fine=fine)
     (out_folder / "merge.json").unlink(missing_ok=True)
     _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
@@ -179,6 +182,7 @@ def _describe(
         mean_relative_sigma=by_batch,
         fine_relative_sigma=fine.relative_sigma,
         fine_voxels=fine.voxels,
+        fine_above_gy=fine.above_gy,
         convergence=fine.steps,
         target_relative_sigma=target,
         mean_relative_sigma_history=by_history,
@@ -218,14 +222,6 @@ def _fine_voxels(patient: PatientModel) -> npt.NDArray[np.bool_]:
         if box.role == "fine":
             put(fine, grid, box, np.ones(box.size[::-1]))
     return fine > 0 if fine.any() else np.ones(fine.shape, dtype=bool)
-
-
-def _fine_voxels_of_high_dose(
-    joined: _Joined, fine_zyx: npt.NDArray[np.bool_], prescription_gy: float | None
-) -> npt.NDArray[np.bool_]:
-    """Those above half the prescription, or without one half of their maximum."""
-    half = 0.5 * (prescription_gy or float(joined.dose[fine_zyx].max(initial=0.0)))
-    return fine_zyx & (joined.dose > half)
 
 
 def _mean_relative_sigma(joined: _Joined, chosen_zyx: npt.NDArray[np.bool_], batches: int) -> float:
