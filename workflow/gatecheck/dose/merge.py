@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gatecheck.config_transport import FEW_BATCHES
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import read_delivery
 from gatecheck.dose.chunks import read_chunks, read_score
@@ -25,8 +26,6 @@ from gatecheck.transport.rounds import read_plan
 
 logger = logging.getLogger(__name__)
 
-# With fewer batches, sigma itself is known to worse than 25 %.
-_FEW_BATCHES = 10
 # Batches and histories must tell about the same sigma; correlated particles make them differ.
 _LARGEST_DISAGREEMENT = 1.2
 
@@ -243,8 +242,12 @@ def _warnings(
     engine = results[0].engine
     if not engine.clinical:
         warnings.append(f"Not for clinical use: the Geant4 data are {engine.data_set}.")
-    if len(results) < _FEW_BATCHES:
-        warnings.append(f"The standard deviation comes from {len(results)} batches only.")
+    if len(results) < FEW_BATCHES:
+        warnings.append(
+            f"The standard deviation comes from {len(results)} batches only. Of 95 % intervals of doses to volumes "
+            f"88 % held the true value with ten batches, 92 % or more with {FEW_BATCHES}. Raise "
+            "transport.minimum_chunks."
+        )
     if target is not None and reached > NOISE_OF_REACHED * target:
         warnings.append(
             f"A mean relative sigma of {100 * target:.2g} % was asked for, {100 * reached:.2f} % was reached. Raise "
