@@ -18,7 +18,7 @@ from gatecheck.compare.noise import noisy_fields
 from gatecheck.compare.structures import compare_structures, difference, read_mc_dose
 from gatecheck.errors import ResultError
 from gatecheck.files import array_zyx, image_from_zyx, read_image, read_json, sha256_of_file, write_image, write_json
-from gatecheck.patient.model import Grid, PatientModel
+from gatecheck.patient.model import Grid, Material, PatientModel, VoxelBox
 
 BATCHES = 10
 
@@ -46,6 +46,27 @@ class Made:
         )
 
 
+def _half_of(patient: Path, image: sitk.Image, z: np.ndarray) -> VoxelBox:
+    """Voxels of the second material above z = 4 mm, of the first below."""
+    labels = np.broadcast_to((z > 4.0)[:, None, None], image.GetSize()[::-1]).astype(np.uint16)
+    path = patient / "fine.mha"
+    write_image(path, image_from_zyx(labels, origin=image.GetOrigin(), spacing=image.GetSpacing()))
+    return VoxelBox(
+        name="fine",
+        role="fine",
+        labels=path.name,
+        sha256=sha256_of_file(path),
+        size=image.GetSize(),
+        spacing=image.GetSpacing(),
+        origin=image.GetOrigin(),
+    )
+
+
+def _matter(gas: float) -> tuple[Material, ...]:
+    water = Material(label=0, name="water", density=1.0, mass_fractions={"H": 0.1119, "O": 0.8881})
+    return water, water.model_copy(update={"label": 1, "name": "gas", "density": gas})
+
+
 def _described(path: Path) -> Image:
     image = read_image(path)
     return Image(
@@ -63,7 +84,12 @@ def made(tmp_path: Path, sphere: Any, dose_image: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sampling, "AIMED_POINTS", 10_000)
 
-    def make(*, tps: sitk.Image | None = None, target_centre: tuple[float, ...] = (0.0, 0.0, 0.0)) -> Made:
+    def make(
+        *,
+        tps: sitk.Image | None = None,
+        target_centre: tuple[float, ...] = (0.0, 0.0, 0.0),
+        gas: float | None = None,
+    ) -> Made:
         case, patient, dose = tmp_path / "case", tmp_path / "patient", tmp_path / "dose"
         clean = array_zyx(dose_image(lambda x, y, z: 20.0 + 0.1 * x + 0 * (y + z)))
         batches = clean * (1 + 0.02 * np.random.default_rng(5).normal(size=(BATCHES, *clean.shape)))
@@ -118,7 +144,12 @@ def made(tmp_path: Path, sphere: Any, dose_image: Any, monkeypatch: pytest.Monke
         write_json(
             patient / "patient.json",
             PatientModel(
-                made_from={}, boxes=(), materials=(), joined_grid=grid, body_mask="body.mha", calibration="none"
+                made_from={},
+                boxes=() if gas is None else (_half_of(patient, image, z),),
+                materials=() if gas is None else _matter(gas),
+                joined_grid=grid,
+                body_mask="body.mha",
+                calibration="none",
             ),
         )
         return Made(tmp_path, batches)
@@ -173,6 +204,21 @@ def test_structures_empty_or_outside_of_the_dose_say_so_and_have_no_numbers(made
         assert structure.covered_fraction == 0
         assert note in structure.note
     assert any("half, far" in warning for warning in comparison.warnings)
+
+
+def test_structures_with_much_air_are_warned_of_with_how_much_and_what_is_known(made: Any) -> None:
+    """Above z = 4 mm lie 15.6 % of a ball of 8 mm, and 7.4 % of one of 6 mm, of which half is outside of the grid."""
+    (warning,) = [one for one in made(gas=0.0012).compare().warnings if "air" in one]
+    assert "PTV 16 %, half 7 %" in warning
+    assert "far" not in warning.split(":")[1]
+    assert "13.8 %" in warning
+    assert "5.1 %" in warning
+
+
+def test_lung_is_no_air_nor_is_a_structure_with_little_of_it(made: Any) -> None:
+    assert not [one for one in made(gas=0.1).compare().warnings if "air" in one]
+    low = made(gas=0.0012, target_centre=(0.0, 0.0, -3.0)).compare()  # 1.1 % of the ball are above z = 4 mm
+    assert "PTV" not in next(one for one in low.warnings if "air" in one)
 
 
 def test_a_tps_dose_on_another_grid_is_compared_without_sigma(made: Any, dose_image: Any) -> None:

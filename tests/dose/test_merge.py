@@ -122,6 +122,18 @@ def test_merge_json_says_what_was_merged_and_warns_of_data_not_for_clinical_use(
     assert any("5 batches" in warning for warning in result.warnings)
 
 
+@pytest.mark.parametrize(("chunks", "warns"), [(10, True), (19, True), (20, False)])
+def test_fewer_than_20_batches_are_warned_of_with_what_their_intervals_hold(
+    tmp_path: Path, chunks: int, warns: bool
+) -> None:
+    write_case(tmp_path, chunks)
+    found = [warning for warning in _merge(tmp_path).warnings if "batches only" in warning]
+    assert len(found) == warns
+    if warns:
+        assert f"from {chunks} batches only" in found[0]
+        assert "88 % held the true value with ten" in found[0]
+
+
 def test_chunks_of_different_inputs_are_refused(tmp_path: Path) -> None:
     write_case(tmp_path)
     write_one_chunk(tmp_path / "transport", 2, made_doses(np.random.default_rng(1)), histories=2000, inputs="5" * 64)

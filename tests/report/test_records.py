@@ -109,7 +109,8 @@ def test_numbers_are_those_of_the_runs_own_files(inputs: ReportInputs) -> None:
     merge, patient = inputs.merge, inputs.patient
     assert f"opengate {merge.engine.opengate}, Geant4 {merge.engine.geant4}" in words(found["Code and version"])
     assert "61 234 567 histories in 10 independent runs" in words(found["Histories and uncertainty"])
-    assert "above half the maximum: 2.49 %" in words(found["Histories and uncertainty"])
+    assert "fine voxels of 4 mm above 20.0 Gy: 2.13 %" in words(found["Histories and uncertainty"])
+    assert "coarse ones as often as fine ones fit in them: 2.49 %" in words(found["Histories and uncertainty"])
     assert "0.38 %" in words(found["Histories and uncertainty"])
     assert f"Data set: {merge.engine.data_set}" in words(found["Cross sections"])
     transport = words(found["Transport parameters"])

@@ -58,9 +58,35 @@ def test_it_says_what_was_checked_and_by_what_method(with_tps: Written) -> None:
         "independently of the planning system, by Monte Carlo",
         f"Geant4 {summary.engine.geant4}",
         power(float(summary.histories)),
-        "2.49\N{NO-BREAK SPACE}% at k = 1",
+        "2.13\N{NO-BREAK SPACE}% at k = 1",
     ):
         assert words in summary.statement
+
+
+def test_sigma_in_it_is_the_one_that_was_asked_for_with_its_voxels_and_what_was_wanted(with_tps: Written) -> None:
+    """Not the mean over all voxels of the joined grid, where a coarse one counts up to 64 times."""
+    summary, space = with_tps.summary, "\N{NO-BREAK SPACE}"
+    assert summary.fine_relative_sigma != summary.mean_relative_sigma
+    size = f"{summary.fine_spacing[0]:g}" if len(set(summary.fine_spacing)) == 1 else "\N{MULTIPLICATION SIGN}"
+    voxels = f"over the {number(4000)} fine voxels of {size}"
+    assert f"2.13{space}% at k = 1 {voxels}" in summary.statement
+    assert f"above 20.0{space}Gy, where 2{space}% was wanted" in summary.statement
+    assert f"2.49{space}%" not in summary.statement
+    by_photons = summary.model_copy(update={"target_relative_sigma": None, "precisions": ()})
+    assert "wanted" not in statement_of(by_photons)
+    without = statement_of(summary.model_copy(update={"fine_voxels": 0, "fine_relative_sigma": 0.0}))
+    assert f"2.49{space}% at k = 1 over all body voxels of the joined grid above half the maximum" in without
+
+
+def test_the_highest_voxel_has_no_sigma_and_says_that_noise_raises_it(with_tps: Written) -> None:
+    (shown,) = re.findall(r"<dt>Highest dose voxel, whole course</dt><dd>(.*?)</dd>", with_tps.html)
+    assert f"{number(with_tps.summary.maximum_gy, 2)} Gy" in shown
+    assert "as scored: noise raises the highest of many" in shown
+    assert "±" not in shown
+    said = [words for item in with_tps.summary.records for words in item.done if "Highest voxel of the body" in words]
+    assert len(said) == 1
+    assert "\N{GREEK SMALL LETTER SIGMA}" not in said[0]
+    assert "noise raises" in said[0]
 
 
 def test_every_decisive_finding_has_value_interval_and_tolerance(with_tps: Written) -> None:

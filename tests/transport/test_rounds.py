@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from gatecheck.config_transport import HalfWidthConfig, TransportConfig
 from gatecheck.files import write_json
@@ -111,6 +112,19 @@ def test_no_job_is_of_two_rounds(tmp_path: Path) -> None:
     assert after[:3] == before
     assert [len(job) for job in after] == [4, 3, 3, 3, 3]
     assert [round_of_job(tmp_path, 4, number) for number in range(1, 7)] == [0, 0, 0, 1, 1, 0]
+
+
+def test_a_half_width_is_asked_for_with_20_chunks_or_more() -> None:
+    """From ten, a sigma that is too small by chance ends a run, and the interval is then as narrow."""
+    wanted = (HalfWidthConfig(metric="tumour_d95", percent=1.0),)
+    assert TransportConfig().minimum_chunks == 10
+    assert TransportConfig(target_half_widths=wanted).minimum_chunks == 20
+    assert TransportConfig.model_validate({"target_half_widths": [{"metric": "tumour_d95", "percent": 1}]}) == (
+        TransportConfig(target_half_widths=wanted)
+    )
+    assert TransportConfig(target_half_widths=wanted, minimum_chunks=30).minimum_chunks == 30
+    with pytest.raises(ValidationError, match="target_half_widths need minimum_chunks of 20 or more, found 19"):
+        TransportConfig(target_half_widths=wanted, minimum_chunks=19)
 
 
 def test_no_rounds_where_a_number_of_photons_is_all_that_was_asked_for() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from gatecheck.config_section import ConfigSection
 
 # Copies of each photon: an electron along recorded steps costs little beside the photon's way through the head.
 _COPIES, _COPIES_REPLAYED = 5, 12
+
+FEW_BATCHES = 20
+"""With fewer, 95 % intervals of doses to volumes hold less than they state: what asks for one has at least as many."""
 
 
 class HalfWidthConfig(ConfigSection):
@@ -97,10 +100,28 @@ class TransportConfig(ConfigSection):
     )
     pilot_photons: Annotated[int, Field(ge=1000)] = Field(200_000, description="photons of the pilot run")
     minimum_chunks: Annotated[int, Field(ge=4, le=10_000)] = Field(
-        10, description="the standard deviation comes from the spread of chunks"
+        10,
+        description="the standard deviation comes from the spread of chunks; with target_half_widths at least, and "
+        f"without a number, {FEW_BATCHES}",
     )
     chunk_minutes: Annotated[float, Field(gt=0.05, le=600)] = Field(8.0, description="aimed length of a chunk")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="varies all random numbers; 0 is the usual choice")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _half_widths_have_their_chunks(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("target_half_widths") and "minimum_chunks" not in given:
+            return {**given, "minimum_chunks": FEW_BATCHES}
+        return given
+
+    @model_validator(mode="after")
+    def _half_widths_have_enough_chunks(self) -> Self:
+        if self.target_half_widths and self.minimum_chunks < FEW_BATCHES:
+            raise ValueError(
+                f"target_half_widths need minimum_chunks of {FEW_BATCHES} or more, found {self.minimum_chunks}: with "
+                "fewer, a run ends by chance where its intervals are too narrow. Raise minimum_chunks or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tracking_has_its_cross_sections(self) -> Self:

@@ -269,7 +269,8 @@ def merge(case_folder: CaseFolder) -> None:
     for warning in result.warnings:
         typer.echo(f"warning: {warning}")
     typer.echo(
-        f"maximum {result.maximum_gy:.2f} Gy, mean sigma above half of it {100 * result.mean_relative_sigma:.2f} %."
+        f"highest voxel {result.maximum_gy:.2f} Gy as scored, mean sigma of {result.fine_voxels} fine voxels above "
+        f"{result.fine_above_gy:.1f} Gy {100 * result.fine_relative_sigma:.2f} %."
     )
 
 

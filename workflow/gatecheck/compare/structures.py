@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from gatecheck.case.model import Case, Structure
 from gatecheck.case.storage import read_case, read_mask
+from gatecheck.compare.air import air_of, air_warnings, share_of_air
 from gatecheck.compare.dvh import SMALL_VOLUMES
 from gatecheck.compare.model import Comparison, DoseMetrics, DvhCurve, StructureComparison
 from gatecheck.compare.noise import NoisyFields
@@ -43,7 +44,8 @@ class _Sampled:
 
     `volume` is in mm3. `mc_covered` and `tps_covered` are the parts of it within either dose grid. Where the TPS has a
     dose in a part of the structure alone, both doses are of that part, so that they can be compared.
-    `hottest_beyond` is the Monte Carlo's highest dose in the rest, Gy, smoothed against its noise.
+    `hottest_beyond` is the Monte Carlo's highest dose in the rest, Gy, smoothed against its noise; `air` the part of
+    the structure within the Monte Carlo's grid that is air.
     """
 
     structure: Structure
@@ -53,6 +55,7 @@ class _Sampled:
     mc_covered: float = 0.0
     tps_covered: float = 0.0
     hottest_beyond: float | None = None
+    air: float = 0.0
 
 
 def compare_structures(
@@ -84,7 +87,10 @@ def compare_structures(
     mc = Dose.of_means(mc_image, noise)
     tps = None if tps_image is None else Dose.of(tps_image)
     largest_step = min(spacing for dose in (mc, tps) if dose is not None for spacing in dose.grid.spacing) / 2
-    sampled = in_threads(lambda structure: _sample(case_folder, structure, mc, tps, largest_step), case.structures)
+    air = air_of(patient_folder)
+    sampled = in_threads(
+        lambda one: _sample(case_folder, one, mc, tps, largest_step=largest_step, air_zyx=air), case.structures
+    )
     dose_axis = _dose_axis(sampled)
     warnings = _warnings(sampled, has_tps=tps is not None)
     made_from = {
@@ -161,7 +167,15 @@ def _read_body(patient_folder: Path, mc: sitk.Image) -> npt.NDArray[np.bool_]:
     return body
 
 
-def _sample(case_folder: Path, structure: Structure, mc: Dose, tps: Dose | None, largest_step: float) -> _Sampled:
+def _sample(
+    case_folder: Path,
+    structure: Structure,
+    mc: Dose,
+    tps: Dose | None,
+    *,
+    largest_step: float,
+    air_zyx: npt.NDArray[np.bool_],
+) -> _Sampled:
     if structure.mask is None:
         return _Sampled(structure, 0.0)
     mask = read_mask(case_folder, structure)
@@ -169,7 +183,8 @@ def _sample(case_folder: Path, structure: Structure, mc: Dose, tps: Dose | None,
     volume = points.total_volume
     if volume == 0:
         return _Sampled(structure, 0.0)
-    mc_covered, beyond = place(points, mc.grid).covered_fraction, None
+    placed, beyond = place(points, mc.grid), None
+    mc_covered, air = placed.covered_fraction, share_of_air(placed, air_zyx)
     tps_covered = 0.0 if tps is None else place(points, tps.grid).covered_fraction
     if tps is not None and 0.0 < tps_covered < 1.0 - _NOT_COVERED:
         beyond = _hottest(points_of(_part(mask, tps.grid, is_within=False), largest_step=largest_step), mc)
@@ -186,6 +201,7 @@ def _sample(case_folder: Path, structure: Structure, mc: Dose, tps: Dose | None,
         mc_covered=mc_covered,
         tps_covered=tps_covered,
         hottest_beyond=beyond,
+        air=air,
     )
 
 
@@ -278,7 +294,7 @@ def _warnings(sampled: list[_Sampled], *, has_tps: bool) -> list[str]:
         warnings.append(
             f"Not wholly within the TPS dose grid, values of both doses are of the part inside: {', '.join(partly)}."
         )
-    return warnings
+    return warnings + air_warnings((one.structure.name, one.air) for one in filled)
 
 
 def _curve(volume_fraction: FloatArray, sigma: FloatArray | None, dose_axis: FloatArray) -> DvhCurve:

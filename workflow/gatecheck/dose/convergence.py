@@ -47,7 +47,7 @@ class Convergence:
     def steps(
         self, results: Sequence[ChunkResult], dose_zyx: Float32Array, chosen_zyx: BoolArray, grid: Grid
     ) -> tuple[ConvergenceStep, ...]:
-        """Mean relative sigma after each of these numbers of chunks.
+        """Mean relative sigma after each of these numbers of chunks, without what few chunks take from it.
 
         Parameters
         ----------
@@ -60,22 +60,21 @@ class Convergence:
         number = int(chosen_zyx.sum())
         if not number or len(results) < 2:
             return ()
-        found = [
-            (count, sum(self._sum(box, count, dose_zyx, chosen_zyx, grid) for box in self.boxes) / number)
+        sums = {
+            count: sum(self._sum(box, count, dose_zyx, chosen_zyx, grid) for box in self.boxes)
             for count in doublings(self.chunks)
-        ]
+        }
+        found = [(count, total / number / mean_of_sample_sigma(count)) for count, total in sums.items()]
         histories = np.cumsum([result.histories for result in results])
         seconds = np.cumsum([sum(result.seconds.values()) for result in results])
-        last = found[-1][1] / mean_of_sample_sigma(self.chunks)
+        last = found[-1][1]
         return tuple(
             ConvergenceStep(
                 batches=count,
                 histories=int(histories[count - 1]),
                 seconds=float(seconds[count - 1]),
-                fine_relative_sigma=float(sigma),
-                expected_relative_sigma=float(
-                    last * math.sqrt(histories[-1] / histories[count - 1]) * mean_of_sample_sigma(count)
-                ),
+                fine_relative_sigma=sigma,
+                expected_relative_sigma=float(last * math.sqrt(histories[-1] / histories[count - 1])),
             )
             for count, sigma in found
         )
@@ -98,6 +97,10 @@ def doublings(chunks: int) -> tuple[int, ...]:
 
 
 def mean_of_sample_sigma(batches: int) -> float:
-    """Expectation of a standard deviation estimated from so many normal values, in units of the true one."""
+    """Expectation of a standard deviation estimated from so many normal values, in units of the true one.
+
+    Known as c4 in statistical process control (e.g. Montgomery, Introduction to Statistical Quality Control, appendix
+    VI). A mean of many such sigmas is low by it, however many there are.
+    """
     degrees = batches - 1
     return math.sqrt(2 / degrees) * math.exp(math.lgamma(batches / 2) - math.lgamma(degrees / 2))

@@ -19,11 +19,11 @@ class ConvergenceStep(BaseModel):
     histories: int
     seconds: float = Field(description="of all these chunks together")
     fine_relative_sigma: float = Field(
-        description="over the same voxels as MergeResult.fine_relative_sigma, of the final dose; from these batches"
+        description="over the same voxels as MergeResult.fine_relative_sigma, of the final dose; from these batches, "
+        "without what so few take from a mean of sigmas"
     )
     expected_relative_sigma: float = Field(
-        description="from that of all chunks by one over the square root of the histories, and by how much too low a "
-        "standard deviation from so few batches is in the mean"
+        description="from that of all chunks by one over the square root of the histories"
     )
 
 
@@ -43,13 +43,19 @@ class MergeResult(HandedOn):
     nominal_photons_per_mu: float
     calibration_relative_sigma: float = Field(description="common to all voxels; not part of mc_sigma")
     calibration_key_sha256: str
-    mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    mean_relative_sigma: float = Field(
+        description="over body voxels above half the maximum, all on the joined grid: a coarse voxel counts as often "
+        "as fine ones fit in it; from batches, without what few take from a mean of sigmas"
+    )
     fine_relative_sigma: float = Field(
         0.0,
         description="over body voxels of the fine region above half the prescription, or half the maximum without one; "
-        "from batches",
+        "from batches, without what few take from a mean of sigmas",
     )
     fine_voxels: int = Field(0, description="how many these are, on the joined grid")
+    fine_above_gy: float | None = Field(
+        None, description="the dose that they are above, whole course; null: of an earlier version"
+    )
     convergence: tuple[ConvergenceStep, ...] = Field(
         (), description="after 2, 4, 8 and so on chunks, and all; empty: no fine voxel is above that dose"
     )
@@ -59,7 +65,9 @@ class MergeResult(HandedOn):
     mean_relative_sigma_history: float = Field(description="the same from squared doses, history by history")
     voxels_above_half_maximum: int
     maximum_gy: float = Field(description="of a voxel of the body; noise picks the highest of many and so raises it")
-    maximum_sigma_gy: float = Field(0.0, description="sigma (k = 1) of the voxel with the maximum")
+    maximum_sigma_gy: float = Field(
+        0.0, description="sigma (k = 1) of the voxel that has the maximum; not that of a maximum, which noise raises"
+    )
     maximum_gy_per_fraction: float = 0.0
     engine: Engine
     made_with: dict[str, str] = Field(

@@ -184,6 +184,7 @@ def render(
         structures=structures,
         targets=[(name, one.mc) for name, one in structures if one.interpreted_type in TARGET_TYPES and one.mc],
         metrics=METRICS,
+        whole_region=words.WHOLE_REGION,
         patient=inputs.patient,
         window_level=style.WINDOW_LEVEL,
         window_width=style.WINDOW_WIDTH,

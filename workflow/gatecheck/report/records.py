@@ -19,8 +19,18 @@ from gatecheck.linac.model import Alloy, Beam, JawPair, LinacModel, Machine
 from gatecheck.linac.photon_source import mean_energy
 from gatecheck.report.inputs import ReportInputs
 from gatecheck.report.numbers import number
-from gatecheck.report.summary import RecordsItem
-from gatecheck.report.words import duration, latent, percent, reached, recorded_source, setting_name, technique
+from gatecheck.report.summary import RecordsItem, fine_spacing
+from gatecheck.report.words import (
+    WHOLE_REGION,
+    duration,
+    fine_region,
+    latent,
+    percent,
+    reached,
+    recorded_source,
+    setting_name,
+    technique,
+)
 from gatecheck.transport.model import CalibrationResult, ChunkPlan, ChunkResult, Engine
 
 NOT_RECORDED = "not recorded"
@@ -128,7 +138,7 @@ def _validation(run: Run) -> RecordsItem:
     merge = run.inputs.merge
     done = [
         f"Phase space against measurements: {NOT_RECORDED}" if run.has_recorded_source else _fit(run.linac),
-        f"Mean relative {_SIGMA} in this run: {percent(merge.mean_relative_sigma)} from batches, "
+        f"Mean relative {_SIGMA} of {WHOLE_REGION}, in this run: {percent(merge.mean_relative_sigma)} from batches, "
         f"{percent(merge.mean_relative_sigma_history)} history by history",
         f"Comparison with a TPS dose: {'yes' if run.inputs.has_tps_dose else 'no TPS dose in the case'}",
     ]
@@ -339,11 +349,13 @@ def _histories(run: Run) -> RecordsItem:
     merge, calibration, use = run.inputs.merge, run.inputs.calibration, run.inputs.phase_space
     done = [
         f"{number(merge.histories)} histories in {len(merge.chunks)} independent runs",
-        f"Mean relative {_SIGMA} (k = 1) over the {number(merge.voxels_above_half_maximum)} body voxels above half the "
-        f"maximum: {percent(merge.mean_relative_sigma)}",
+        f"Mean relative {_SIGMA} (k = 1) over the "
+        f"{fine_region(merge.fine_voxels, fine_spacing(run.inputs.patient), merge.fine_above_gy)}: "
+        f"{percent(merge.fine_relative_sigma) if merge.fine_voxels else NOT_RECORDED}",
+        f"Mean relative {_SIGMA} (k = 1) over the {number(merge.voxels_above_half_maximum)} {WHOLE_REGION}: "
+        f"{percent(merge.mean_relative_sigma)}",
         *(reached(one) for one in run.inputs.comparison.precisions),
-        f"Maximum: {merge.maximum_gy:.2f} Gy, {_SIGMA} (k = 1): "
-        f"{f'{merge.maximum_sigma_gy:.2f} Gy' if merge.maximum_sigma_gy else NOT_RECORDED}",
+        f"Highest voxel of the body: {merge.maximum_gy:.2f} Gy as scored; noise raises the highest of many",
         f"Calibration, common to all voxels and in no other {_SIGMA}: "
         f"{percent(merge.calibration_relative_sigma)} (k = 1) from {_calibration_histories(calibration)}",
         *_latent(run.inputs),

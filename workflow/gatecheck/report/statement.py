@@ -6,6 +6,7 @@ from gatecheck.compare.interface.model import Finding, InterfaceComparison, Verd
 from gatecheck.report.compared_words import courses, metric_name, tolerance
 from gatecheck.report.numbers import MINUS, NO_BREAK, number, power, significant
 from gatecheck.report.summary import Summary
+from gatecheck.report.words import WHOLE_REGION, fine_region
 from gatecheck.transport.model import Precision
 
 _SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
@@ -54,8 +55,18 @@ def _how(summary: Summary) -> str:
     return (
         f"was calculated again, independently of the planning system, by Monte Carlo (Geant4 {engine.geant4} with "
         f"gatecheck {engine.gatecheck}, dose to {summary.dose_to}, {power(float(summary.histories))} source photons, "
-        f"mean {_SIGMA} above half the maximum {_percent(summary.mean_relative_sigma)} at k = 1)"
+        f"{_sigma(summary)})"
     )
+
+
+def _sigma(summary: Summary) -> str:
+    """The one that was asked for, with what it is the mean of."""
+    if not summary.fine_voxels:
+        return f"mean {_SIGMA} {_percent(summary.mean_relative_sigma)} at k = 1 over all {WHOLE_REGION}"
+    where = fine_region(summary.fine_voxels, summary.fine_spacing, summary.fine_above_gy)
+    target = summary.target_relative_sigma
+    wanted = "" if target is None else f", where {100 * target:.2g}{NO_BREAK}% was wanted"
+    return f"mean {_SIGMA} {_percent(summary.fine_relative_sigma)} at k = 1 over the {where}{wanted}"
 
 
 def _found(summary: Summary) -> str:

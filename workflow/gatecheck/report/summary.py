@@ -23,6 +23,7 @@ from gatecheck.dose.model import ConvergenceStep
 from gatecheck.files import HandedOn
 from gatecheck.linac.acceptance import Acceptance, AcceptedMachine, acceptance_warning, accepted_machine
 from gatecheck.linac.model import LinacModel
+from gatecheck.patient.model import PatientModel
 from gatecheck.report.compared_warnings import compared_warnings
 from gatecheck.report.inputs import ReportInputs
 from gatecheck.report.recalculated import recalculated_warnings
@@ -132,9 +133,18 @@ class Summary(HandedOn):
     particles: int = Field(description="phase-space particles aimed at the patient")
     chunks: int = Field(description="independent runs, each with its own seed")
     batches: int
-    mean_relative_sigma: float = Field(description="over body voxels above half the maximum, from batches")
+    mean_relative_sigma: float = Field(
+        description="over body voxels of the joined grid above half the maximum, from batches: a coarse voxel counts "
+        "as often as fine ones fit in it"
+    )
     fine_relative_sigma: float = Field(description="over fine voxels above half the prescription, from batches")
     fine_voxels: int
+    fine_spacing: tuple[float, float, float] | None = Field(
+        None, description="of these voxels along x, y and z, mm; null: of an earlier version"
+    )
+    fine_above_gy: float | None = Field(
+        None, description="the dose that these voxels are above; null: of an earlier version"
+    )
     target_relative_sigma: float | None = Field(
         description="what fine_relative_sigma was to be; None: a number of photons was asked for"
     )
@@ -144,8 +154,10 @@ class Summary(HandedOn):
     rounds: tuple[SummaryRound, ...] = Field((), description="of more photons after the pilot's")
     mean_relative_sigma_history: float
     voxels_above_half_maximum: int
-    maximum_gy: float
-    maximum_sigma_gy: float = Field(description="sigma (k = 1) of the voxel with the maximum")
+    maximum_gy: float = Field(description="of a voxel of the body as scored; noise picks the highest and so raises it")
+    maximum_sigma_gy: float = Field(
+        description="sigma (k = 1) of the voxel that has the maximum; not that of a maximum, which noise raises"
+    )
     maximum_gy_per_fraction: float
     dose_to: str
     data_set: str
@@ -217,6 +229,8 @@ def summarise(
         mean_relative_sigma=merge.mean_relative_sigma,
         fine_relative_sigma=merge.fine_relative_sigma,
         fine_voxels=merge.fine_voxels,
+        fine_spacing=fine_spacing(inputs.patient),
+        fine_above_gy=merge.fine_above_gy,
         target_relative_sigma=merge.target_relative_sigma,
         precisions=inputs.comparison.precisions,
         chunks_of_rounds=() if inputs.chunk_plan is None else inputs.chunk_plan.chunks_of_rounds,
@@ -263,6 +277,12 @@ def summarise(
         inputs_sha256=inputs.hashes,
         records=tuple(records),
     )
+
+
+def fine_spacing(patient: PatientModel) -> tuple[float, float, float] | None:
+    """Of the fine voxels, mm; without any, of the finest."""
+    boxes = [box for box in patient.boxes if box.role == "fine"] or patient.boxes
+    return min((box.spacing for box in boxes), default=None)
 
 
 def unique_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -371,7 +391,8 @@ def _transport_warnings(inputs: ReportInputs) -> list[SummaryWarning]:
         lost = inputs.calibration.phase_space is not None
         return _of_room("transport", [_LATENT_NOT_RECORDED] if lost else [], _LATENT)
     found = _of_room("transport", use.warnings, "phase-space")
-    floor, reached = use.latent_floor, inputs.merge.mean_relative_sigma
+    floor = use.latent_floor
+    reached = inputs.merge.fine_relative_sigma if inputs.merge.fine_voxels else inputs.merge.mean_relative_sigma
     if floor is not None and floor[1] > reached:
         found += _of_room("transport", [_floor_warning(*floor, reached)], _LATENT)
     return found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from gatecheck.compare.model import Metric
 from gatecheck.report import compared_words
 from gatecheck.report.numbers import MINUS, NO_BREAK, THIN, number, power, signed, significant
-from gatecheck.report.summary import AxisRange, SummaryBeam
+from gatecheck.report.summary import AxisRange, Summary, SummaryBeam
 from gatecheck.transport.model import PhaseSpaceUse, Precision
+
+WHOLE_REGION = "body voxels of the joined grid above half the maximum, coarse ones as often as fine ones fit in them"
+"""Which voxels the other mean relative sigma, that a run is not ended by, is of."""
 
 _STILL = 0.05  # degrees or mm: less than the last digit written
 
@@ -114,6 +118,34 @@ def reached(precision: Precision) -> str:
     return f"{what}: {precision.reached:.2f}{THIN}%; {precision.wanted:.2g}{THIN}% was wanted{missed}"
 
 
+def fine_region(voxels: int, spacing: Sequence[float] | None, above_gy: float | None) -> str:
+    """Which voxels the sigma that was asked for is the mean of."""
+    size = "" if spacing is None else f" of {edges(spacing)}{NO_BREAK}mm"
+    least = "half the prescription (without one, half the maximum)"
+    above = least if above_gy is None else f"{number(above_gy, 1)}{NO_BREAK}Gy"
+    return f"{number(voxels)} fine voxels{size} above {above}"
+
+
+def edges(lengths: Sequence[float]) -> str:
+    """Of a voxel, mm: one for a cube."""
+    several = lengths[:1] if len(set(lengths)) == 1 else lengths
+    return " \N{MULTIPLICATION SIGN} ".join(f"{length:g}" for length in several)
+
+
+def mean_sigma(summary: Summary) -> str:
+    """The mean relative sigma that was asked for, over what, and how much was wanted."""
+    if not summary.fine_voxels:
+        return f"{percent(summary.mean_relative_sigma)} (k = 1), of {WHOLE_REGION}; no fine voxel has a dose so high"
+    where = fine_region(summary.fine_voxels, summary.fine_spacing, summary.fine_above_gy)
+    target = summary.target_relative_sigma
+    wanted = "" if target is None else f"; {_wanted(target)} was wanted"
+    return f"{percent(summary.fine_relative_sigma)} (k = 1), mean over the {where}{wanted}"
+
+
+def _wanted(fraction: float) -> str:
+    return f"{100 * fraction:.2g}{THIN}%"
+
+
 def _files(count: int) -> str:
     return f"{count} {'file' if count == 1 else 'files'}"
 
@@ -168,6 +200,7 @@ FILTERS = {
         position,
         recorded_source,
         latent,
+        mean_sigma,
         setting_name,
         setting_value,
         hash_groups,
