@@ -72,10 +72,10 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     "efficiency": (
         "Efficiency of the patient's transport",
         "Irradiated volume: voxels of 2 mm everywhere, above a tenth of the maximum. Fine region: voxels of 1 mm "
-        "there, above half the maximum. Mean dose is that of all these voxels over that of plain, whose own sigma in "
-        "the first row of each region moves all rows alike. How far it is known that no way changes the dose is said "
-        "further below, with ten to two hundred times the photons. Plain follows all photons behind the head, gatecheck "
-        "those that are aimed at the patient.",
+        "there, above half the maximum. Mean dose is that of all these voxels over that of plain, whose own sigma "
+        "in the first row of each region moves all rows alike. How far it is known that no way changes the dose is "
+        "said further below, with ten to two hundred times the photons. Plain follows all photons behind the head, "
+        "gatecheck those that are aimed at the patient.",
         (
             ("region", "region", "s"),
             ("way", "way", "s"),
@@ -178,9 +178,10 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
     ),
     "whole_job": (
         "Efficiency of the whole job",
-        "Head and patient, in the fine region's voxels of 1 mm. Plain: gatecheck's full head in GATE, which aims photons "
-        "at the openings and splits those that come behind metal, and so is faster than an analog one, and one grid. The "
-        "full head counts by its seconds per photon of the source; sigma is taken to be that of as many behind the fast head.",
+        "Head and patient, in the fine region's voxels of 1 mm. Plain: gatecheck's full head in GATE, which aims "
+        "photons at the openings and splits those that come behind metal, and so is faster than an analog one, and "
+        "one grid. The full head counts by its seconds per photon of the source; sigma is taken to be that of as "
+        "many behind the fast head.",
         (
             ("way", "way", "s"),
             ("head_seconds", "head, core-seconds", ".0f"),

@@ -69,8 +69,9 @@ class TransportConfig(ConfigSection):
     far_electron_survival: Annotated[float, Field(ge=0.01, le=1)] = Field(
         0.1,
         description="probability with which an electron that is set free too far from the fine voxels to reach them "
-        "through water is followed, in place of all of them (through lung a few reach them, with more weight); 1: each is. With tracked photons, in cases with fine voxels, and in the "
-        "calibration's tank beside the voxels that are fitted",
+        "through water is followed, in place of all of them (through lung a few reach them, with more "
+        "weight); 1: each is. With tracked photons, in cases with fine voxels, and in the calibration's "
+        "tank beside the voxels that are fitted",
     )
     far_photon_survival: Annotated[float, Field(ge=0.05, le=1)] = Field(
         0.2,
