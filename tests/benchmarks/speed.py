@@ -29,6 +29,7 @@ import growth
 from case_times import Wanted, case_times
 from cluster_model import batch_on_paper, measured_work
 from efficiency import Case, efficiency_of_patient, efficiency_of_the_whole
+from recordings import spread_of_recordings
 from speed_page import markdown
 from unbiased import (
     AIR_ROULETTE,
@@ -86,6 +87,12 @@ def _mean_doses(section: str, options: argparse.Namespace, _: Case) -> list[dict
         return mean_doses(claim, cases, int(options.scale * histories), commit=_commit(), before=before)
 
 
+def _recordings(options: argparse.Namespace, _: Case) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        cases = {name: made_case(Path(folder) / name, name) for name in _cases(options)}
+        return spread_of_recordings(cases, int(options.scale * 1.6e8), commit=_commit())
+
+
 def _cases(options: argparse.Namespace) -> list[str]:
     return [options.case] if options.case else [OTHER_CASE, CASE]
 
@@ -93,6 +100,7 @@ def _cases(options: argparse.Namespace) -> list[str]:
 SECTIONS: dict[str, Section] = {
     "efficiency": lambda options, case: efficiency_of_patient(case, options.scale),
     **{name: partial(_mean_doses, name) for name in CLAIMS},
+    "recordings": _recordings,
     "whole_job": lambda options, case: efficiency_of_the_whole(case, options.scale),
     "photons": lambda options, case: growth.with_photons(
         case, [int(options.scale * number) for number in (1e6, 2e6, 4e6, 8e6)]
@@ -127,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or [one for one in SECTIONS if needs.get(one, True)]:
             started = time.perf_counter()
             rows = SECTIONS[name](options, case)
-            if options.case and name in (*CLAIMS, "cases"):
+            if options.case and name in (*CLAIMS, "recordings", "cases"):
                 of_others = [row for row in found.get(name, {}).get("rows", []) if row["case"] != options.case]
                 rows = sorted([*of_others, *rows], key=lambda row: str(row["case"]))
             found[name] = {**_where(options.scale), "rows": rows}

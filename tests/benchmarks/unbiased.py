@@ -46,7 +46,7 @@ FloatArray = npt.NDArray[np.float64]
 VOXEL = 2.0  # mm
 _BONE, _AIR = 1.15, 0.05  # g/cm3: more, and less
 _AROUND_TUMOUR = 5.0  # mm that a target reaches beyond the tumour
-_AT_A_TIME = 40_000_000  # source photons: more do not fit into memory
+AT_A_TIME = 40_000_000  # source photons: more do not fit into memory
 _SURVIVAL = 0.01  # of electrons set free too far away to reach the fine region
 
 
@@ -150,11 +150,11 @@ def mean_doses(
         Rows of other runs, which these go on with: other photons, and the mean of both.
     processes : int, optional
     """
-    runs = max(1, round(histories / _AT_A_TIME))
+    runs = max(1, round(histories / AT_A_TIME))
     rows = []
     for name, case in cases.items():
         of_case = {row["region"]: row for row in before or [] if row["case"] == name}
-        done = max((round(row["source_photons"] / _AT_A_TIME) for row in of_case.values()), default=0)
+        done = max((round(row["source_photons"] / AT_A_TIME) for row in of_case.values()), default=0)
         now = [
             {**row, "of_commits": {commit: row["source_photons"]}}
             for row in _rows(claim, name, case, range(1 + done, 1 + done + runs), processes)
@@ -198,7 +198,7 @@ def _rows(claim: Claim, name: str, case: Case, seeds: range, processes: int) -> 
             {
                 "case": name,
                 "region": region,
-                "source_photons": len(seeds) * _AT_A_TIME,
+                "source_photons": len(seeds) * AT_A_TIME,
                 "difference": difference,
                 "sigma": sigma,
             }
@@ -230,19 +230,9 @@ def _of_regions(
     """Mean dose of each region by batch, in arbitrary but equal units."""
     settings = TransportConfig(**transport)
     describe_engine(settings)
-    phase_space = sample_phase_space(read_delivery(case.delivery), load_linac_model(case.machine), _AT_A_TIME, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        patient = {**case.patient, "fine_region_margin": claim.margin}
-        voxelise(
-            case.case_folder,
-            Path(folder),
-            PatientConfig(coarse_voxel_size=claim.coarse, fine_voxel_size=VOXEL, **patient),
-        )
-        matter = PatientMatter.read(Path(folder))
-    number = [box.role for box in matter.patient.boxes].index("fine")
+    phase_space = sample_phase_space(read_delivery(case.delivery), load_linac_model(case.machine), AT_A_TIME, seed)
+    matter, number, density, found = regions_of(case, claim.margin, claim.coarse)
     fine = matter.volumes[number]
-    density = density_zyx(fine, matter.patient.materials)
-    found = _regions(case.case_folder, matter.patient.boxes[number], density)
     regions = {name: chosen for name, chosen in found.items() if name in claim.regions}
     if claim.aim is not None:
         moved = centre_of(found[claim.aim], fine) - centre_of(found["tumour"], fine)
@@ -264,6 +254,23 @@ def _of_regions(
         name: np.array([(batch[chosen] / density[chosen]).mean() for batch in scores[number].batches])
         for name, chosen in regions.items()
     }
+
+
+def regions_of(
+    case: Case, margin: float, coarse: float = 2 * VOXEL
+) -> tuple[PatientMatter, int, FloatArray, dict[str, npt.NDArray[np.bool_]]]:
+    """A case in voxels, the number of its fine volume, its density [z, y, x] and which voxels each region has."""
+    with tempfile.TemporaryDirectory() as folder:
+        patient = {**case.patient, "fine_region_margin": margin}
+        voxelise(
+            case.case_folder,
+            Path(folder),
+            PatientConfig(coarse_voxel_size=coarse, fine_voxel_size=VOXEL, **patient),
+        )
+        matter = PatientMatter.read(Path(folder))
+    number = [box.role for box in matter.patient.boxes].index("fine")
+    density = density_zyx(matter.volumes[number], matter.patient.materials)
+    return matter, number, density, _regions(case.case_folder, matter.patient.boxes[number], density)
 
 
 def _scores(

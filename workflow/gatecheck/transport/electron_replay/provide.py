@@ -84,12 +84,7 @@ def electron_steps(settings: TransportConfig, materials: Sequence[Material]) -> 
 def _read_or_made(settings: TransportConfig, materials: Sequence[Material], folder: Path) -> ElectronSteps:
     settings = recorded_with(settings)
     groups = group_materials([*materials, air()])
-    physics = _physics(settings)
-    paths = {
-        (particle, reference.label): folder / f"{_key(physics, particle, reference)}.npz"
-        for particle in _STARTS
-        for reference in groups.references
-    }
+    paths = recording_files(settings, groups, folder)
     found = _extents(paths)
     if None in found.values():
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,6 +100,22 @@ def _read_or_made(settings: TransportConfig, materials: Sequence[Material], fold
     parts = [partial(RecordedTracks.load, path) for path in paths.values()]
     digest = sha256_of_json(in_threads(sha256_of_file, paths.values(), most=PARTS_AT_A_TIME))
     return ElectronSteps(joined(parts, extents), groups, HIGHEST_ENERGY, digest)
+
+
+def recording_files(settings: TransportConfig, groups: MatterGroups, folder: Path) -> dict[tuple[str, int], Path]:
+    """Where the tracks of each particle and reference are kept, in the order that `joined` asks for.
+
+    Parameters
+    ----------
+    settings : TransportConfig
+        As `recorded_with` gives them.
+    """
+    physics = _physics(settings)
+    return {
+        (particle, reference.label): folder / f"{_key(physics, particle, reference)}.npz"
+        for particle in _STARTS
+        for reference in groups.references
+    }
 
 
 def _extents(paths: Mapping[tuple[str, int], Path]) -> dict[tuple[str, int], Extent | None]:
