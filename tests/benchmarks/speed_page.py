@@ -93,14 +93,14 @@ _TABLES: dict[str, tuple[str, str, Columns]] = {
         "Mean doses in tumours with recorded electron steps",
         "Over those with GATE's own electrons, the same photons and so the same electrons set free, both arcs of the "
         "clinical cases, voxels of 2 mm. The target is the tumour and 5 mm around it. Sigma (k = 1) is that of the "
-        "photons; another recording of the steps moves them by some 0.1 %.",
+        "photons; what the recording adds is told further below.",
         _mean_doses("recorded steps - GATE"),
     ),
     "unbiased_around": (
         "Mean doses around tumours with recorded electron steps",
         "Over those with GATE's own electrons, the same photons and so the same electrons set free, both arcs of the "
-        "clinical cases, voxels of 2 mm; within 25 mm of the tumour. Sigma (k = 1) is that of the photons; another "
-        "recording of the steps moves them by some 0.1 %.",
+        "clinical cases, voxels of 2 mm; within 25 mm of the tumour. Sigma (k = 1) is that of the photons; what "
+        "the recording adds is told below.",
         _mean_doses("recorded steps - GATE"),
     ),
     "recordings": (
