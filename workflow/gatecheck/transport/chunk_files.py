@@ -107,8 +107,8 @@ class BegunChunk:
             ended_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
             peak_memory_mb=run.peak_memory_mb,
             shared_memory_mb=run.shared_memory_mb,
-        )
-        write_json(self.out_folder / f"{name}.json", result.sealed())
+        ).sealed()
+        write_json(self.out_folder / f"{name}.json", result)
         progress_file(self.out_folder, chunk.index).unlink(missing_ok=True)
         seconds = sum(result.seconds.values())
         logger.info("chunk %d: %d source photons in %.0f s", chunk.index, chunk.histories, seconds)
