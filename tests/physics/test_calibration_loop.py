@@ -200,7 +200,8 @@ def test_a_second_calibration_is_read_and_not_simulated(
         return [ReferenceRun((1.00e-15, 1.01e-15, 0.99e-15, 1.0e-15), 1000, 1.0) for _ in requests]
 
     monkeypatch.setattr(
-        "gatecheck.transport.calibrate.run_in_processes", lambda _f, requests, processes: once(requests)
+        "gatecheck.transport.calibrate.run_in_processes",
+        lambda _f, requests, **_: once(requests),
     )
     monkeypatch.setattr("gatecheck.transport.calibrate.code_sha256", lambda: "0" * 64)
     wanted = CalibrationConfig(relative_sigma=0.05)
