@@ -67,7 +67,7 @@ HALF = 48.0
 IN_BEAM = slice(4, 8)  # of voxels of 8 mm
 
 
-def _volumes() -> list[HomogeneousVolume]:
+def slabs() -> list[HomogeneousVolume]:
     """Slabs without voxel faces, for GATE's sake; the tracking looks up its material voxel by voxel all the same."""
     return [
         HomogeneousVolume(name, label, (-HALF, start, -HALF), (HALF, end, HALF), (12, 1, 12))
@@ -99,13 +99,13 @@ def _run(
         }
     )
     run = run_transport(
-        volumes=_volumes(),
+        volumes=slabs(),
         materials=MATERIALS,
         phase_space=_beam(spectrum),
         settings=settings,
         seed=seed,
         batches=BATCHES,
-        of_interest=next(volume for volume in _volumes() if volume.name == "bone"),
+        of_interest=next(volume for volume in slabs() if volume.name == "bone"),
     )
     result = {}
     for (name, *_), score in zip(LAYERS, run.scores, strict=True):
