@@ -120,6 +120,16 @@ def test_finished_chunks_count_for_another_sigma_unless_they_are_little_of_it() 
     assert _share(TransportConfig(target_relative_sigma=0.05), [each])[0] == first.minimum_chunks
 
 
+def test_more_chunks_at_the_least_are_added_to_those_that_are_there() -> None:
+    """Twice as many of half the length would be as many photons to simulate; five times as many are made anew."""
+    count, each = _share(TransportConfig(target_relative_sigma=0.05), [])
+    kept = [each] * count
+    assert _share(TransportConfig(target_relative_sigma=0.05, minimum_chunks=2 * count), kept) == (2 * count, each)
+    many, shorter = _share(TransportConfig(target_relative_sigma=0.05, minimum_chunks=5 * count), kept)
+    assert many == 5 * count
+    assert shorter < each
+
+
 def test_a_pilot_is_used_again_for_the_same_inputs_photons_and_seed_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

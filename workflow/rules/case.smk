@@ -42,7 +42,7 @@ rule ingest:
     params:
         depends_on=DEPENDS_ON["case"],
         show_identity="--show-identity" if settings.case.show_identity else "",
-        dicom=lambda _: f"{FOLDER}/dicom",
+        dicom=lambda _: CASE.dicom.as_posix(),
         out=subpath(output[0], parent=True),
     message:
         "ingest: reading and checking the DICOM files"

@@ -17,6 +17,7 @@ from typing import Any
 
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
+from gatecheck.dose.chunks import forget_merge
 from gatecheck.errors import (
     ERROR_FILE_VARIABLE,
     PREPARED_VARIABLE,
@@ -80,6 +81,7 @@ def run_verification(options: VerifyOptions) -> Path:
                 "lies behind them is made again; chunks are kept.\n"
             )
         if damaged := remove_damaged_plans(layout.transport):
+            forget_merge(layout.dose)
             sys.stderr.write(
                 f"warning: {', '.join(damaged)} in the case's transport folder cannot be read, and was removed: the "
                 "chunks are planned again. Those that are there are kept.\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, ScoredBox
 from gatecheck.transport.rounds import read_plan
 
 FloatArray = npt.NDArray[np.float64]
+
+MERGE_FILE = "merge.json"
+"""In the folder of a dose, written last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,33 @@ def read_chunks(transport_folder: Path) -> tuple[ChunkResult, ...]:
     _remove_unplanned(transport_folder, plan, results)
     check_belong_together(results)
     return results
+
+
+def check_chunks(transport_folder: Path, dose_folder: Path, indices: Collection[int]) -> None:
+    """Refuse a merged dose's chunks that are to be used again and cannot be, before an hour is spent on it.
+
+    What is missing or damaged is removed, and so is what says that there is a dose: Snakemake does not ask for chunks
+    that lie behind a result.
+
+    Raises
+    ------
+    RemovedResultError
+        When one of all chunks is missing, damaged or not what was planned, or an image of these chunks is.
+    ResultError
+        As `read_chunks`.
+    """
+    try:
+        for result in read_chunks(transport_folder):
+            for scored in result.boxes if result.index in indices else ():
+                _refuse_unless_whole(transport_folder, result, scored)
+    except RemovedResultError:
+        forget_merge(dose_folder)
+        raise
+
+
+def forget_merge(dose_folder: Path) -> None:
+    """Remove what says that chunks were merged, so that the workflow asks for those that are missing."""
+    (dose_folder / MERGE_FILE).unlink(missing_ok=True)
 
 
 def _read_result(transport_folder: Path, index: int) -> ChunkResult:
@@ -144,6 +174,15 @@ def read_score(transport_folder: Path, result: ChunkResult, box: VoxelBox) -> Bo
     scored = next((part for part in result.boxes if part.name == box.name), None)
     if scored is None:
         raise ResultError(f"{chunk_name(result.index)}: no score for box {box.name}. Delete the chunks and run again.")
+    _refuse_unless_whole(transport_folder, result, scored)
+    path = transport_folder / scored.file
+    both = array_zyx(read_image(path)).astype(np.float64)
+    if both.shape != (*box.size[::-1], 2):
+        raise ResultError(f"{scored.file}: its grid differs from box {box.name}. Delete the chunks and run again.")
+    return BoxScore(both[..., 0], both[..., 1])
+
+
+def _refuse_unless_whole(transport_folder: Path, result: ChunkResult, scored: ScoredBox) -> None:
     path = transport_folder / scored.file
     if not _is_whole(path, scored):
         found = "missing" if not path.exists() else f"cut short or changed ({path.stat().st_size} bytes)"
@@ -155,10 +194,6 @@ def read_score(transport_folder: Path, result: ChunkResult, box: VoxelBox) -> Bo
             f"{scored.file}: {found}, so {chunk_name(result.index)} cannot be used and was removed{more}. The same "
             "command simulates what was removed again, and nothing else."
         )
-    both = array_zyx(read_image(path)).astype(np.float64)
-    if both.shape != (*box.size[::-1], 2):
-        raise ResultError(f"{scored.file}: its grid differs from box {box.name}. Delete the chunks and run again.")
-    return BoxScore(both[..., 0], both[..., 1])
 
 
 def _is_whole(path: Path, scored: ScoredBox) -> bool:

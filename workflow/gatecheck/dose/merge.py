@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gatecheck.config_transport import FEW_BATCHES
 from gatecheck.delivery.model import Delivery
 from gatecheck.delivery.storage import read_delivery
-from gatecheck.dose.chunks import read_chunks, read_score
+from gatecheck.dose.chunks import MERGE_FILE, forget_merge, read_chunks, read_score
 from gatecheck.dose.convergence import Convergence, mean_of_sample_sigma
 from gatecheck.dose.joining import Float32Array, empty, put
 from gatecheck.dose.model import ConvergenceStep, MergeResult
@@ -87,10 +87,10 @@ def merge(
     steps = convergence.steps(results, joined.dose, chosen, patient.joined_grid)
     fine = _FineSigma(_mean_relative_sigma(joined, chosen, len(results)), int(chosen.sum()), above, steps)
     result = _describe(results, joined, body, delivery, calibration, target=target, fine=fine)
-    (out_folder / "merge.json").unlink(missing_ok=True)
+    forget_merge(out_folder)
     _write(out_folder / "mc_dose.mha", joined.dose, patient.joined_grid)
     _write(out_folder / "mc_sigma.mha", joined.sigma, patient.joined_grid)
-    write_json(out_folder / "merge.json", result)
+    write_json(out_folder / MERGE_FILE, result)
     return result
 
 

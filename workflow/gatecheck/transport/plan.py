@@ -370,12 +370,14 @@ def share_out(
     histories = histories_wanted(settings, estimate)
     count = number_of_chunks(settings, estimate, head)
     each = max(1, math.ceil(histories / count))
-    for length, _ in Counter(kept).most_common():
+    for length, have in Counter(kept).most_common():
         if length == each:
             break
-        number = math.ceil(histories / length)
+        number = max(settings.minimum_chunks, math.ceil(histories / length))
         is_allowed = most is None or number * length <= most
-        if is_allowed and settings.minimum_chunks <= number <= _MOST_TIMES_AS_MANY * count:
+        # More chunks than the photons need cost no more than all anew.
+        is_cheaper = (number - have) * length <= histories
+        if is_allowed and is_cheaper and number <= _MOST_TIMES_AS_MANY * count:
             return number, length
     return count, each
 

@@ -22,6 +22,7 @@ from gatecheck.config import Config
 from gatecheck.config_recalculation import Change
 from gatecheck.delivery.segments import segmented
 from gatecheck.delivery.storage import read_delivery, write_delivery
+from gatecheck.dose.chunks import check_chunks
 from gatecheck.dose.model import MergeResult
 from gatecheck.dose.pairs import ChunkFolder, pairs_of_doses
 from gatecheck.errors import InputError, ResultError
@@ -88,7 +89,8 @@ def recalculate(
     InputError
         For a full head or a recorded phase space, whose photons are not known one by one.
     ResultError
-        When a file is missing or damaged, or files do not belong together.
+        When a file is missing or damaged, or files do not belong together. Of the case's own chunks such are removed,
+        so that the workflow simulates them again.
     SimulationError
         When a simulation fails.
     """
@@ -105,6 +107,7 @@ def recalculate(
     if plan.inputs_sha256 != merged.inputs_sha256:
         raise ResultError("chunks.json: made from other inputs than merge.json. Run merge again.")
     chunks = _equal_chunks(plan.chunks, config.recalculation.chunks)
+    check_chunks(layout.transport, layout.dose, [chunk.index for chunk in chunks])
     folder = layout.recalculations / change
     inputs = counterpart.inputs_sha256(plan.inputs_sha256, plan.electron_steps_sha256)
     common = ChunkInputs(
