@@ -16,6 +16,7 @@ from gatecheck.transport.jobs import (
     jobs_of,
     memory_mb,
     remove_damaged_plans,
+    seconds_of_first,
     seconds_of_job,
     write_job,
 )
@@ -88,6 +89,14 @@ def test_a_job_takes_whole_goes_of_its_longest_chunk(
     write_json(tmp_path / "chunks.json", _plan(7).model_copy(update={"seconds_start_up": 5.0}))
     found = seconds_of_job(tmp_path, 7, 1, at_a_time=at_a_time, has_one_start=has_one_start)
     assert found == pytest.approx(seconds)
+
+
+def test_what_is_simulated_again_are_the_plans_first_chunks_in_whatever_jobs(tmp_path: Path) -> None:
+    """Of 12 chunks 10, on 8 cores two goes; the first of two jobs of up to ten has six of them, and takes one."""
+    assert seconds_of_first(tmp_path, 10, at_a_time=8, has_one_start=True) == 0.0
+    write_json(tmp_path / "chunks.json", _plan(12).model_copy(update={"seconds_start_up": 5.0}))
+    assert seconds_of_first(tmp_path, 10, at_a_time=8, has_one_start=True) == pytest.approx(5 + 2 * 10)
+    assert seconds_of_job(tmp_path, 10, 1, at_a_time=8, has_one_start=True) == pytest.approx(5 + 10)
 
 
 def _write_plans(folder: Path) -> None:

@@ -8,6 +8,7 @@ from gatecheck.transport.jobs import (
     jobs_of,
     memory_mb,
     round_of_job,
+    seconds_of_first,
     seconds_of_job,
 )
 from gatecheck.transport.model import TopUp
@@ -73,24 +74,25 @@ def memory_of_job(wildcards, threads, attempt):
     return round((500 + 1.2 * of_chunks) * 1.5 ** (attempt - 1))
 
 
-def minutes_for(chunks_per_job, number, threads, attempt):
-    """Minutes for the chunks of a job, by the pilot's speed, twice over; more at each attempt."""
-    seconds = seconds_of_job(
-        CASE.transport,
-        chunks_per_job,
-        number,
-        at_a_time=threads,
-        has_one_start=settings.transport.tracks_photons
-        and settings.machine.head == "fast",
-    )
+def minutes_for(seconds, attempt):
+    """Minutes for so many seconds by the pilot's speed, twice over; more at each attempt."""
     return round((5 + 2 * seconds / 60) * 2 ** (attempt - 1))
+
+
+# One start serves all chunks of a job where they are forked from it.
+HAS_ONE_START = settings.transport.tracks_photons and settings.machine.head == "fast"
 
 
 def minutes_of_job(wildcards, threads, attempt):
     """Minutes for a job."""
-    return minutes_for(
-        settings.execution.chunks_per_job, int(wildcards.job), threads, attempt
+    seconds = seconds_of_job(
+        CASE.transport,
+        settings.execution.chunks_per_job,
+        int(wildcards.job),
+        at_a_time=threads,
+        has_one_start=HAS_ONE_START,
     )
+    return minutes_for(seconds, attempt)
 
 
 def memory_of_recalculation(wildcards, threads, attempt):
@@ -100,5 +102,10 @@ def memory_of_recalculation(wildcards, threads, attempt):
 
 def minutes_of_recalculation(wildcards, threads, attempt):
     """Minutes for as many chunks as are simulated again."""
-    # The plan's first chunks are the first job's, were they asked for in jobs of so many.
-    return minutes_for(settings.recalculation.chunks, 1, threads, attempt)
+    seconds = seconds_of_first(
+        CASE.transport,
+        settings.recalculation.chunks,
+        at_a_time=threads,
+        has_one_start=HAS_ONE_START,
+    )
+    return minutes_for(seconds, attempt)

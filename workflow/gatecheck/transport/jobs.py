@@ -163,7 +163,18 @@ def seconds_of_job(
     if not chunk_plan_file(transport_folder).exists():
         return 0.0
     plan = read_plan(transport_folder)
-    chunks = chunks_of_job(plan, chunks_per_job, number)
+    return _seconds_of(plan, chunks_of_job(plan, chunks_per_job, number), at_a_time, has_one_start)
+
+
+def seconds_of_first(transport_folder: Path, count: int, *, at_a_time: int, has_one_start: bool) -> float:
+    """How long a plan's first chunks take, which a recalculation simulates again; as `seconds_of_job`."""
+    if not chunk_plan_file(transport_folder).exists():
+        return 0.0
+    plan = read_plan(transport_folder)
+    return _seconds_of(plan, plan.chunks[:count], at_a_time, has_one_start)
+
+
+def _seconds_of(plan: ChunkPlan, chunks: Sequence[Chunk], at_a_time: int, has_one_start: bool) -> float:
     goes = math.ceil(len(chunks) / at_a_time)
     starts = 1 if has_one_start else goes
     longest = max(chunk.histories for chunk in chunks)
