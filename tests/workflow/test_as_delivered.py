@@ -150,22 +150,24 @@ def test_logs_with_a_full_head_are_refused_at_once(logged: Bench, tmp_path: Path
     assert not logged.layout("full").transport.exists()
 
 
-@pytest.mark.parametrize("damaged", ["chunks.json", "chunk-0002.json"])
-def test_what_is_damaged_behind_a_dose_is_made_again_when_it_is_used_again(logged: Bench, damaged: str) -> None:
+@pytest.mark.parametrize(("damaged", "density_percent"), [("chunks.json", 4.0), ("chunk-0002.json", 3.0)])
+def test_what_is_damaged_behind_a_dose_is_made_again_when_it_is_used_again(
+    logged: Bench, damaged: str, density_percent: float
+) -> None:
     """A recalculation asks for chunks that Snakemake has no reason to look for any more."""
     layout = logged.layout(NAME)
     dose = sha256_of_file(layout.dose / "mc_dose.mha")
     others = [path for path in layout.transport.glob("chunk-000*.json") if path.name != damaged]
     before = [path.stat().st_mtime_ns for path in others]
-    result_file = layout.recalculation("density")
-    recalculated = result_file.read_text(encoding="utf-8")
-    result_file.unlink()
     path = layout.transport / damaged
     path.write_text(path.read_text(encoding="utf-8")[:-40], encoding="utf-8")
-    config, log = logged.folder / "changes.yaml", logged.folder / "DOE_JANE.bin"
+    config, log = logged.folder / "other.yaml", logged.folder / "DOE_JANE.bin"
+    changes = {"changes": ["density"], "density_percent": density_percent, "chunks": 4}
+    config.write_text(yaml.safe_dump(MORE_PHOTONS | {"recalculation": changes}), encoding="utf-8")
     result = logged.verify(logged.folder / "export", NAME, "--config", str(config), "--log", str(log))
     assert result.returncode == 0, result.stderr
     assert damaged.removesuffix(".json") in result.stderr
     assert sha256_of_file(layout.dose / "mc_dose.mha") == dose
-    assert result_file.read_text(encoding="utf-8") == recalculated
+    (found,) = [one for one in logged.summary(NAME)["recalculations"] if one["change"] == "density"]
+    assert found["size"] == density_percent
     assert [path.stat().st_mtime_ns for path in others] == before, "a chunk was simulated again that was whole"

@@ -302,10 +302,12 @@ def recalculate(
 ) -> None:
     """compare: simulate the case's photons again with something changed, for what that does to the dose."""
     from gatecheck.cli.recalculate import run_recalculate
+    from gatecheck.dose.chunks import check_plan_is_there
 
     if change not in CHANGES:
         raise InputError(f"{change} found, expected one of {', '.join(CHANGES)}.")
     layout, config = case_to_work_on(case_folder)
+    check_plan_is_there(layout.transport, layout.dose)
     _, inputs = planned(layout, config)
     run_recalculate(layout, inputs.linac, config, change, cores=cores)
 

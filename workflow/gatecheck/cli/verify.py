@@ -17,7 +17,6 @@ from typing import Any
 
 from gatecheck.cli.progress import ProgressDisplay
 from gatecheck.config import Config, load_config, project_folder, resolve_models_folder, validate_config
-from gatecheck.dose.chunks import forget_merge
 from gatecheck.errors import (
     ERROR_FILE_VARIABLE,
     PREPARED_VARIABLE,
@@ -81,10 +80,9 @@ def run_verification(options: VerifyOptions) -> Path:
                 "lies behind them is made again; chunks are kept.\n"
             )
         if damaged := remove_damaged_plans(layout.transport):
-            forget_merge(layout.dose)
             sys.stderr.write(
                 f"warning: {', '.join(damaged)} in the case's transport folder cannot be read, and was removed: the "
-                "chunks are planned again. Those that are there are kept.\n"
+                "chunks are planned again where they are needed. Those that are there are kept.\n"
             )
         prepared = prepare_case(config)
         write_inputs(layout.inputs, config, prepared.source_signature)

@@ -16,7 +16,7 @@ from gatecheck.patient.model import VoxelBox
 from gatecheck.transport.chunk_files import chunk_name, remove_chunk
 from gatecheck.transport.jobs import forget_jobs
 from gatecheck.transport.model import Chunk, ChunkPlan, ChunkResult, ScoredBox
-from gatecheck.transport.rounds import read_plan
+from gatecheck.transport.rounds import chunk_plan_file, read_plan
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -77,6 +77,21 @@ def check_chunks(transport_folder: Path, dose_folder: Path, indices: Collection[
     except RemovedResultError:
         forget_merge(dose_folder)
         raise
+
+
+def check_plan_is_there(transport_folder: Path, dose_folder: Path) -> None:
+    """Refuse to use the chunks of a merged dose again where what had asked for them is gone; as `check_chunks`.
+
+    Raises
+    ------
+    RemovedResultError
+    """
+    plan = chunk_plan_file(transport_folder)
+    if not plan.exists():
+        forget_merge(dose_folder)
+        raise RemovedResultError(
+            f"{plan.name}: not there, the dose's chunks are. The same command plans them again and keeps them."
+        )
 
 
 def forget_merge(dose_folder: Path) -> None:
