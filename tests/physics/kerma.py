@@ -1,6 +1,6 @@
 """Energy that photons set free in matter, by GATE's tracking and by gatecheck's, with no electron followed.
 
-Electrons take GATE most of its time, and are another's affair: without them it follows ten times the photons.
+What electrons do is another's affair: it takes GATE time, and tells nothing of photons.
 """
 
 from __future__ import annotations
